@@ -1,0 +1,26 @@
+"""Runs every test on eight virtual CPU devices, as the pmap tests need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Must be set before jax makes its backend, so before any test module imports it.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def kitti_real() -> Path:
+    """The folder of real KITTI frames; its licence forbids to ship them with the project."""
+    folder = ROOT.parent / "shared" / "kitti_real"
+    if not folder.is_dir():
+        pytest.skip(
+            "needs the real KITTI frames in ../shared/kitti_real, which are not ours to ship"
+        )
+    return folder
