@@ -1,0 +1,183 @@
+"""Building blocks that both networks share. Activations are `[B, H, W, C]`.
+
+Blocks receive `conv`, `conv_transpose` and `norm` as partials that bind dtype, train mode and axis
+once. With `norm=None` the same blocks run without normalisation and their convolutions carry a bias
+instead.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+Module = Callable[..., Any]
+leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
+
+
+class ConvNormAct(nn.Module):
+    """3x3 convolution, normalisation and LeakyReLU 0.2; `stride` 2 halves the size."""
+
+    features: int
+    conv: Module
+    norm: Module | None
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        strides = (self.stride, self.stride)
+        x = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv")(x)
+        return leaky_relu(_normalise(x, self.norm, "norm"))
+
+
+class UpConvNormAct(nn.Module):
+    """Transposed 3x3 convolution that doubles the size, normalisation and LeakyReLU 0.2."""
+
+    features: int
+    conv_transpose: Module
+    norm: Module | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # PyTorch's padding 1 and output_padding 1, told as padding of the dilated input.
+        x = self.conv_transpose(
+            self.features, (3, 3), strides=(2, 2), padding=((1, 2), (1, 2)), name="conv"
+        )(x)
+        return leaky_relu(_normalise(x, self.norm, "norm"))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a skip connection (He et al. 2016, figure 5 left)."""
+
+    features: int
+    conv: Module
+    norm: Module | None
+    stride: int = 1
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        strides = (self.stride, self.stride)
+        y = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv1")(x)
+        y = nn.relu(_normalise(y, self.norm, "norm1"))
+        y = self.conv(self.features, (3, 3), padding=1, name="conv2")(y)
+        y = _normalise(y, self.norm, "norm2")
+        return nn.relu(y + _shortcut(x, y, strides, self.conv, self.norm))
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3 and 1x1 convolution around a skip connection; the stride is on the 3x3 one."""
+
+    features: int
+    conv: Module
+    norm: Module | None
+    stride: int = 1
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        strides = (self.stride, self.stride)
+        y = self.conv(self.features, (1, 1), name="conv1")(x)
+        y = nn.relu(_normalise(y, self.norm, "norm1"))
+        y = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv2")(y)
+        y = nn.relu(_normalise(y, self.norm, "norm2"))
+        y = self.conv(self.features * self.expansion, (1, 1), name="conv3")(y)
+        y = _normalise(y, self.norm, "norm3")
+        return nn.relu(y + _shortcut(x, y, strides, self.conv, self.norm))
+
+
+class ResNetLayer(nn.Module):
+    """`blocks` residual blocks, the first with `stride`: a ResNet's `layer1` to `layer4`."""
+
+    block: Module
+    blocks: int
+    features: int
+    conv: Module
+    norm: Module | None
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for index in range(self.blocks):
+            x = self.block(
+                self.features,
+                self.conv,
+                self.norm,
+                stride=self.stride if index == 0 else 1,
+                name=f"block{index}",
+            )(x)
+        return x
+
+
+@jax.jit
+def channel_shuffle(x: jax.Array) -> jax.Array:
+    """Interleaves the halves of the channels: `[a1 a2 .., b1 b2 ..]` becomes `[a1 b1 a2 b2 ..]`.
+
+    Args:
+      x: `[..., 2C]`.
+
+    Returns:
+      `[..., 2C]`: the channels viewed as (2, C), transposed to (C, 2) and flattened.
+
+    Raises:
+      ValueError: an odd number of channels.
+    """
+    *lead, channels = x.shape
+    if channels % 2:
+        raise ValueError(f"channel_shuffle needs an even number of channels, got shape {x.shape}")
+    return x.reshape(*lead, 2, channels // 2).swapaxes(-1, -2).reshape(*lead, channels)
+
+
+def shuffle_branches(first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mixes two branches `[B, H, W, C]`: each gets half of the interleaved channels of both."""
+    mixed = channel_shuffle(jnp.concatenate([first, second], axis=-1))
+    channels = first.shape[-1]
+    return mixed[..., :channels], mixed[..., channels:]
+
+
+def energy_fusion(first: jax.Array, second: jax.Array, window: int = 5) -> jax.Array:
+    """Keeps, at every pixel and channel, the branch with the larger local energy, times two.
+
+    The energy is the sum of squares over a `window` x `window` box with zeros beyond the border, in
+    float32 at least; `first` wins a tie (FCFR-Net, section "energy-based fusion").
+
+    Args:
+      first, second: `[B, H, W, C]` of one shape.
+      window: odd side of the box, in pixels.
+
+    Raises:
+      ValueError: an even window, or shapes that differ.
+    """
+    if window % 2 == 0 or window < 1:
+        raise ValueError(f"the fusion window must be odd and positive, got {window}")
+    if first.shape != second.shape:
+        raise ValueError(f"energy_fusion needs one shape, got {first.shape} and {second.shape}")
+    # The comparison has no gradient; saying so spares the backward pass the box sums.
+    stronger = _energy(lax.stop_gradient(first), window) >= _energy(
+        lax.stop_gradient(second), window
+    )
+    return 2 * jnp.where(stronger, first, second)
+
+
+def _energy(x: jax.Array, window: int) -> jax.Array:
+    squares = jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+    box = (1, window, window, 1)
+    zero = np.zeros((), squares.dtype)
+    return lax.reduce_window(squares, zero, lax.add, box, (1, 1, 1, 1), "SAME")
+
+
+def _normalise(x: jax.Array, norm: Module | None, name: str) -> jax.Array:
+    return x if norm is None else norm(name=name)(x)
+
+
+def _shortcut(
+    x: jax.Array, y: jax.Array, strides: tuple[int, int], conv: Module, norm: Module | None
+) -> jax.Array:
+    if x.shape == y.shape:
+        return x
+    x = conv(y.shape[-1], (1, 1), strides=strides, name="proj_conv")(x)
+    return _normalise(x, norm, "proj_norm")
