@@ -1,0 +1,35 @@
+"""Golden data of the reference implementation, and the stand-in weights behind them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax import convert
+from fcfrnet_jax.models import ModelSpec
+from tests.golden import stand_in_weights
+
+FOLDER = Path(__file__).parent / "golden"
+MODELS = ("fcfrnet18_rgbd", "fcfrnet34_gd", "std18_rgbd", "std34_gd")
+STATE_SPEC: dict[str, dict[str, list[int]]] = json.loads(
+    (FOLDER / "paddle_state_spec.json").read_text()
+)
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+    with np.load(FOLDER / f"{name}.npz") as data:
+        return dict(data)
+
+
+def state_dict(name: str, seed: int) -> dict[str, np.ndarray]:
+    """The Paddle state dict of stand-in weights for a model of `STATE_SPEC`."""
+    kind = "std" if name.startswith("std") else "fcfrnet"
+    return stand_in_weights.state_dict(kind, STATE_SPEC[name], seed)
+
+
+def model(name: str, seed: int) -> tuple[ModelSpec, dict[str, Any]]:
+    """Spec and variables of stand-in weights, through the converter's rules."""
+    arrays = state_dict(name, seed)
+    spec = convert.recognise(arrays)
+    return spec, convert.to_variables(arrays, spec, strict=True)[0]
