@@ -1,0 +1,93 @@
+"""The error measures of the KITTI depth benchmark, per frame, as masked sums."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Ground truth nearer than this, metres, is none.
+MIN_TRUTH = 0.1
+NAMES = (
+    "rmse_mm",
+    "mae_mm",
+    "irmse_1_per_km",
+    "imae_1_per_km",
+    "silog",
+    "abs_rel",
+    "sq_rel",
+    "delta1",
+    "delta2",
+    "delta3",
+)
+
+
+def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Array]:
+    """Compares depth maps with ground truth, each frame on its own.
+
+    Args:
+      depth: `[B, H, W, 1]` metres, positive wherever there is ground truth (`clip_depth` sees to
+        it).
+      ground_truth: `[B, H, W, 1]` metres; pixels up to 0.1 m have none and do not count.
+
+    Returns:
+      Float32 `[B]` for every name of `NAMES`, NaN for a frame without ground truth: RMSE and MAE in
+      mm, those of the inverse depth in 1/km, the scale-invariant logarithmic error (Eigen et al.
+      2014) times 100, |p - g| / g, (p - g)^2 / g^2 and the shares of pixels with max(p/g, g/p)
+      below 1.25, 1.25^2 and 1.25^3 (KITTI's development kit; Uhrig et al. 2017).
+
+    Raises:
+      ValueError: shapes that differ or are not `[B, H, W, 1]`.
+    """
+    if depth.shape != ground_truth.shape or depth.ndim != 4 or depth.shape[-1] != 1:
+        raise ValueError(
+            "expected two maps [B, H, W, 1] of one shape, "
+            f"got {depth.shape} and {ground_truth.shape}"
+        )
+    valid = ground_truth > MIN_TRUTH
+    truth = jnp.where(valid, ground_truth, 1.0).astype(jnp.float32)
+    depth = jnp.where(valid, depth, 1.0).astype(jnp.float32)
+    count = _sum(valid)
+
+    def mean(values: jax.Array) -> jax.Array:
+        return _sum(jnp.where(valid, values, 0.0)) / count
+
+    error = depth - truth
+    inverse_error = 1.0 / depth - 1.0 / truth
+    log_error = jnp.log(depth) - jnp.log(truth)
+    ratio = jnp.maximum(depth / truth, truth / depth)
+    # The variance about the mean, rather than E[x^2] - E[x]^2, keeps float32's digits.
+    log_mean = mean(log_error)[:, None, None, None]
+    values = (
+        1e3 * jnp.sqrt(mean(error**2)),
+        1e3 * mean(jnp.abs(error)),
+        1e3 * jnp.sqrt(mean(inverse_error**2)),
+        1e3 * mean(jnp.abs(inverse_error)),
+        1e2 * jnp.sqrt(mean((log_error - log_mean) ** 2)),
+        mean(jnp.abs(error) / truth),
+        mean((error / truth) ** 2),
+        *(mean(ratio < 1.25**power) for power in (1, 2, 3)),
+    )
+    return dict(zip(NAMES, values, strict=True))
+
+
+def _sum(values: jax.Array) -> jax.Array:
+    # Rows first: float32 sums of half a million terms in a row would lose digits on some platforms.
+    rows = jnp.sum(values.astype(jnp.float32), axis=(2, 3))
+    return jnp.sum(rows, axis=1)
+
+
+def average(frames: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean of every measure over frames, in float64.
+
+    Raises:
+      ValueError: no frames, or one with a value that is not finite.
+    """
+    if not frames:
+        raise ValueError("no frame to average over")
+    values = {name: np.array([frame[name] for frame in frames], np.float64) for name in NAMES}
+    means = {name: float(column.mean()) for name, column in values.items()}
+    bad = [name for name, value in means.items() if not np.isfinite(value)]
+    if bad:
+        raise ValueError(f"not finite over the {len(frames)} frames: {', '.join(bad)}")
+    return means
