@@ -11,7 +11,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from fcfrnet_jax.files import atomic_path, write_json
-from fcfrnet_jax.models import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec, variable_shapes
+from fcfrnet_jax.models import variable_shapes
+from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
 Spec = ModelSpec | TwoStageSpec
 FORMAT = 1

@@ -6,7 +6,6 @@ W, 1]` in metres, 0 = missing, with H and W multiples of 16, and return float32 
 those of the released code.
 """
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -16,103 +15,18 @@ from flax import linen as nn
 
 from fcfrnet_jax import layers
 from fcfrnet_jax.layers import ConvNormAct, Module, ResNetLayer, UpConvNormAct
+from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
-SPARSE_TO_COARSE = "sparse_to_coarse"
-COARSE_TO_FINE = "coarse_to_fine"
-MODALITIES = {
-    SPARSE_TO_COARSE: ("rgbd", "gd", "d", "rgb", "g"),
-    COARSE_TO_FINE: ("rgbd", "gd"),
-}
-VARIANTS = ("released", "paper")
 # Blocks of layer1..layer4 and their kind, by ResNet depth.
 RESNETS: dict[int, tuple[tuple[int, ...], Any]] = {
     18: ((2, 2, 2, 2), layers.BasicBlock),
     34: ((3, 4, 6, 3), layers.BasicBlock),
     50: ((3, 4, 6, 3), layers.BottleneckBlock),
 }
-# Nearer than this the LiDAR sees nothing.
+# Nearer than this, metres, the LiDAR sees nothing.
 MIN_DEPTH = 0.9
-MAX_DEPTH = {SPARSE_TO_COARSE: 100.0, COARSE_TO_FINE: 85.0}
 # Four halvings in the encoder.
 SIZE_MULTIPLE = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """What a network is, as far as its weights depend on it; kept beside every checkpoint.
-
-    Attributes:
-      network: `sparse_to_coarse` (the STD network) or `coarse_to_fine` (FCFR-Net).
-      layers: depth of the ResNet encoder, 18, 34 or 50.
-      modality: inputs: `rgb` or `g` for the image, `d` for depth, or both; FCFR-Net takes both.
-      width: channels at full resolution, which scales all others; 64 is the published one.
-      variant: wiring of FCFR-Net: `released` as the published weights need it, or `paper`.
-      window: side in pixels of FCFR-Net's energy box, odd.
-
-    Raises:
-      ValueError: a value that no network has.
-    """
-
-    network: str
-    layers: int = 34
-    modality: str = "rgbd"
-    width: int = 64
-    variant: str = "released"
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        _check("network", self.network, tuple(MODALITIES))
-        _check("layers", self.layers, tuple(RESNETS))
-        _check("modality", self.modality, MODALITIES[self.network])
-        _check("variant", self.variant, VARIANTS)
-        if self.width < 4 or self.width % 4:
-            raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
-        if self.window < 1 or self.window % 2 == 0:
-            raise ValueError(f"window must be odd and positive, got {self.window}")
-
-    @property
-    def max_depth(self) -> float:
-        """The largest depth in metres that the network is meant to return."""
-        return MAX_DEPTH[self.network]
-
-    @property
-    def uses_image(self) -> bool:
-        return self.modality != "d"
-
-    @property
-    def uses_depth(self) -> bool:
-        return self.modality.endswith("d")
-
-
-@dataclasses.dataclass(frozen=True)
-class TwoStageSpec:
-    """A sparse-to-coarse network and the coarse-to-fine network that refines its depth.
-
-    Raises:
-      ValueError: the networks are not one of each kind in this order.
-    """
-
-    coarse: ModelSpec
-    fine: ModelSpec
-
-    def __post_init__(self) -> None:
-        if (self.coarse.network, self.fine.network) != (SPARSE_TO_COARSE, COARSE_TO_FINE):
-            raise ValueError(
-                f"a two-stage model is {SPARSE_TO_COARSE} then {COARSE_TO_FINE}, "
-                f"got {self.coarse.network} then {self.fine.network}"
-            )
-
-    @property
-    def max_depth(self) -> float:
-        return self.fine.max_depth
-
-    @property
-    def uses_image(self) -> bool:
-        return True
-
-    @property
-    def uses_depth(self) -> bool:
-        return self.coarse.uses_depth
 
 
 class Network(nn.Module):
@@ -124,6 +38,7 @@ class Network(nn.Module):
     conv_transpose: Module = nn.ConvTranspose
     norm: Module | None = nn.BatchNorm
     axis_name: str | None = None
+    remat: bool = False
 
     def parts(self, train: bool) -> tuple[Module, Module, Module | None]:
         """Binds dtype, train mode and axis once: `conv`, `conv_transpose`, `norm` of all blocks."""
@@ -144,8 +59,9 @@ class Network(nn.Module):
         """`conv2`..`conv6`: layer1..layer4 of the ResNet, then one more halving."""
         blocks, block = RESNETS[self.spec.layers]
         width = self.spec.width
+        resnet_layer = nn.remat(ResNetLayer) if self.remat else ResNetLayer
         resnet = [
-            ResNetLayer(
+            resnet_layer(
                 block,
                 blocks[i],
                 width * 2**i,
@@ -274,6 +190,7 @@ def build(
     *,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
+    remat: bool = False,
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The network that `spec` describes.
 
@@ -281,12 +198,15 @@ def build(
       spec: what to build.
       dtype: of the convolutions; parameters, statistics, energies and outputs stay float32.
       axis_name: pmap axis over which train mode averages the BatchNorm statistics.
+      remat: in training, keep only the input and output of each ResNet layer and compute the rest
+        again for the gradients: less memory for more time, the same variables and gradients.
     """
+    settings = {"dtype": dtype, "axis_name": axis_name, "remat": remat}
     if isinstance(spec, TwoStageSpec):
-        parts = (build(part, dtype=dtype, axis_name=axis_name) for part in (spec.coarse, spec.fine))
-        return TwoStage(*parts)  # type: ignore[arg-type]
+        networks = (SparseToCoarse(spec.coarse, **settings), CoarseToFine(spec.fine, **settings))
+        return TwoStage(*networks)
     network = SparseToCoarse if spec.network == SPARSE_TO_COARSE else CoarseToFine
-    return network(spec, dtype=dtype, axis_name=axis_name)
+    return network(spec, **settings)
 
 
 def variable_shapes(spec: ModelSpec | TwoStageSpec) -> dict[str, Any]:
@@ -336,8 +256,3 @@ def checked_depth(depth: jax.Array | None) -> jax.Array:
     if depth.ndim != 4 or depth.shape[-1] != 1:
         raise ValueError(f"expected a depth map [B, H, W, 1], got {depth.shape}")
     return depth.astype(jnp.float32)
-
-
-def _check(name: str, value: Any, allowed: tuple) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcfrnet_jax import convert
-from fcfrnet_jax.models import ModelSpec
+from fcfrnet_jax.specs import ModelSpec
 from tests.golden import stand_in_weights
 
 FOLDER = Path(__file__).parent / "golden"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax import checkpoint
-from fcfrnet_jax.models import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests.weights import random_variables
 
 SPEC = ModelSpec(SPARSE_TO_COARSE, 18, "gd", width=4)

@@ -10,7 +10,7 @@ import pytest
 
 import fcfrnet_jax
 from fcfrnet_jax import checkpoint, convert
-from fcfrnet_jax.models import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
 from tests import golden_data
 from tests.conftest import ROOT
 

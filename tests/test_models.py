@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax import layers, models
-from fcfrnet_jax.models import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax import layers, models, specs
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -41,7 +41,7 @@ def test_parameter_count(name):
 
 @pytest.mark.parametrize("network", [SPARSE_TO_COARSE, COARSE_TO_FINE])
 @pytest.mark.parametrize("layers", [18, 34, 50])
-@pytest.mark.parametrize("variant", models.VARIANTS)
+@pytest.mark.parametrize("variant", specs.VARIANTS)
 def test_every_network_returns_a_depth_map(network, layers, variant):
     spec = ModelSpec(network, layers, width=4, variant=variant)
     image, depth = (jax.ShapeDtypeStruct(array.shape, array.dtype) for array in inputs())
@@ -72,6 +72,10 @@ def test_paper_variant_has_skips_of_one_map():
     )
     halves = ((512, 128), (256, 64), (128, 64), (64, 64))
     assert released - paper == sum(9 * skip * out for skip, out in halves) + 64
+
+
+def test_every_resnet_has_blocks():
+    assert tuple(models.RESNETS) == specs.RESNET_LAYERS
 
 
 def test_width_scales_all_channels():

@@ -9,7 +9,7 @@ import pytest
 
 import fcfrnet_jax
 from fcfrnet_jax import checkpoint, models, predict
-from fcfrnet_jax.models import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests.weights import random_variables
 
 FINE = ModelSpec(COARSE_TO_FINE, 18, width=4)
