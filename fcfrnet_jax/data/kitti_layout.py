@@ -1,0 +1,186 @@
+"""Where the files of the KITTI depth-completion benchmark lie, in the layouts people have.
+
+Every function returns files by frame name: `<drive>/image_0x/<number>` in the splits that consist
+of drives, the image's stem in the selections.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+SELECTION_FOLDERS = {
+    "val_selection": "val_selection_cropped",
+    "test_completion": "test_depth_completion_anonymous",
+}
+# The first folder that holds files is taken, drive by drive.
+DEPTH_LAYOUTS = (
+    "data_depth_velodyne/{split}/{drive}/proj_depth/{kind}/{camera}",
+    "data_depth_annotated/{split}/{drive}/proj_depth/{kind}/{camera}",
+    "{split}/{drive}/proj_depth/{kind}/{camera}",
+)
+IMAGE_LAYOUTS = (
+    "raw/{date}/{drive}/{camera}/data",
+    "{date}/{drive}/{camera}/data",
+    "data_rgb/{split}/{drive}/{camera}/data",
+    "data_depth_velodyne/{split}/{drive}/{camera}/data",
+    "data_depth_annotated/{split}/{drive}/{camera}/data",
+    "{split}/{drive}/{camera}/data",
+)
+CALIBRATION_LAYOUTS = ("raw/{date}/calib_cam_to_cam.txt", "{date}/calib_cam_to_cam.txt")
+SELECTION_LAYOUTS = (
+    "depth_selection/{folder}",
+    "data_depth_selection/depth_selection/{folder}",
+    "{folder}",
+    ".",
+)
+# The folders of each kind of depth map in the drives and in the selections.
+KIND_FOLDERS = {
+    "sparse": ("velodyne_raw", "velodyne_raw"),
+    "ground_truth": ("groundtruth", "groundtruth_depth"),
+    "coarse": ("data_depth_dense_new", "data_depth_dense_new"),
+}
+COARSE_DRIVE_LAYOUTS = ("{split}/{drive}/{camera}", "{drive}/{camera}")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+# <drive>_<kind>_<number>_image_0x, the benchmark's names in its selection folders.
+_FLAT_NAME = re.compile(
+    r"(.+)_(?:image|velodyne_raw|groundtruth_depth|data_depth_dense_new)_(\d+)_(image_0[23])"
+)
+
+Files = dict[str, Path]
+
+
+def depth_files(root: Path, split: str, kind: str) -> Files:
+    """Finds the depth maps of a `kind` ("sparse", "ground_truth" or "coarse") under `root`.
+
+    Raises:
+      ValueError: two files of one folder belong to the same frame.
+    """
+    drive_folder, selection_folder = KIND_FOLDERS[kind]
+    if split in SELECTION_FOLDERS:
+        return _selection_files(root, split, selection_folder, (".png",))
+    return _drive_maps(root, split, _depth_layouts(drive_folder))
+
+
+def image_files(root: Path, split: str, names: Iterable[str]) -> Files:
+    """Finds the colour images; of the drives only those that occur in `names`.
+
+    The raw data has more drives than the benchmark, hence `names`.
+    """
+    if split in SELECTION_FOLDERS:
+        return _selection_files(root, split, "image", IMAGE_SUFFIXES)
+    images: Files = {}
+    for drive, camera in sorted({tuple(name.split("/")[:2]) for name in names}):
+        where = {"split": split, "date": drive[:10], "drive": drive, "camera": camera}
+        folders = (root / layout.format(**where) for layout in IMAGE_LAYOUTS)
+        for stem, path in _first_files(folders, IMAGE_SUFFIXES).items():
+            images[f"{drive}/{camera}/{stem}"] = path
+    return images
+
+
+def coarse_tree_files(root: Path, split: str) -> Files:
+    """Finds the coarse maps in a folder of their own.
+
+    In the tree of an unpacked archive they are called `velodyne_raw`; else they lie in one folder a
+    drive and camera, or all in one.
+    """
+    maps = depth_files(root, split, "coarse") or depth_files(root, split, "sparse")
+    if not maps and split not in SELECTION_FOLDERS:
+        maps = _drive_maps(root, split, COARSE_DRIVE_LAYOUTS)
+    return maps or _by_frame(_list_files(root, (".png",)), split)
+
+
+def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
+    """Finds the calibration text file of each frame; frames without one are left out."""
+    if split in SELECTION_FOLDERS:
+        return _selection_files(data_dir, split, "intrinsics", (".txt",))
+    names = list(names)
+    dates: Files = {}
+    for date in {name[:10] for name in names}:
+        paths = [data_dir / layout.format(date=date) for layout in CALIBRATION_LAYOUTS]
+        dates.update((date, path) for path in reversed(paths) if path.is_file())
+    return {name: dates[name[:10]] for name in names if name[:10] in dates}
+
+
+def describe_layouts(split: str, kind: str) -> str:
+    """The places, relative to the data folder, where `kind` (also "image") is looked for."""
+    if split in SELECTION_FOLDERS:
+        folder = "image" if kind == "image" else KIND_FOLDERS[kind][1]
+        places = [f"{layout}/{folder}" for layout in SELECTION_LAYOUTS]
+    else:
+        places = [*IMAGE_LAYOUTS] if kind == "image" else _depth_layouts(KIND_FOLDERS[kind][0])
+    names = {"date": "<date>", "drive": "<drive>", "camera": "image_0[23]"}
+    folder = SELECTION_FOLDERS.get(split, "")
+    return " or ".join(place.format(split=split, folder=folder, **names) for place in places)
+
+
+def _selection_folders(root: Path, split: str) -> list[Path]:
+    """The folders that may be the selection. The other selection's own folder is none of them."""
+    folder = SELECTION_FOLDERS[split]
+    others = set(SELECTION_FOLDERS.values()) - {folder}
+    candidates = [root / layout.format(folder=folder) for layout in SELECTION_LAYOUTS]
+    return [path for path in candidates if path.resolve().name not in others]
+
+
+def _selection_files(root: Path, split: str, name: str, suffixes: Collection[str]) -> Files:
+    folders = [folder / name for folder in _selection_folders(root, split)]
+    return _by_frame(_first_files(folders, suffixes), split)
+
+
+def _depth_layouts(kind: str) -> list[str]:
+    return [layout.replace("{kind}", kind) for layout in DEPTH_LAYOUTS]
+
+
+def _drive_maps(root: Path, split: str, layouts: Iterable[str]) -> Files:
+    """The depth maps of every drive and camera in any of `layouts`, the earlier ones first."""
+    found: dict[tuple[str, str], Files] = {}
+    for layout in layouts:
+        pattern = layout.format(split=split, drive="*", camera="image_0[23]")
+        drive_part = pattern.split("/").index("*")
+        for folder in glob.glob(pattern, root_dir=root):
+            parts = Path(folder).parts
+            key = (parts[drive_part], parts[-1])
+            if not found.get(key):
+                found[key] = _list_files(root / folder, (".png",))
+    return {
+        f"{drive}/{camera}/{stem}": path
+        for (drive, camera), files in found.items()
+        for stem, path in files.items()
+    }
+
+
+def _by_frame(files: Files, split: str) -> Files:
+    """Turns stems of the benchmark's flat folders, whatever kind they carry, into frame names."""
+    name_format = "{0}_image_{1}_{2}" if split in SELECTION_FOLDERS else "{0}/{2}/{1}"
+    named: Files = {}
+    for stem, path in files.items():
+        match = _FLAT_NAME.fullmatch(stem)
+        name = name_format.format(*match.groups()) if match else stem
+        if name in named:
+            raise ValueError(f"{path} and {named[name].name} both belong to frame {name}")
+        named[name] = path
+    return named
+
+
+def _first_files(folders: Iterable[Path], suffixes: Collection[str]) -> Files:
+    return next(filter(None, (_list_files(folder, suffixes) for folder in folders)), {})
+
+
+def _list_files(folder: Path, suffixes: Collection[str]) -> Files:
+    """Stem -> file; empty where there is no such folder. Hidden files are left out."""
+    files: Files = {}
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return files
+    with entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() not in suffixes or stem.startswith("."):
+                continue
+            if stem in files:
+                first = files[stem].name
+                raise ValueError(f"{folder} has both {first} and {entry.name}: keep one of them")
+            files[stem] = folder / entry.name
+    return files

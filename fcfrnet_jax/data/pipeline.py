@@ -1,0 +1,188 @@
+"""From frames on disk to batches of NumPy arrays, with tf.data.
+
+TensorFlow is imported when a dataset is opened, not with this module. Data ops are written as in
+big_vision: the outer call binds the settings, the inner function maps one example.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcfrnet_jax.data.kitti import Frame
+from fcfrnet_jax.files import DEPTH_SCALE
+from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Example = dict[str, Any]
+Op = Callable[[Example], Example]
+MAPS = {"image", "sparse_depth", "ground_truth", "coarse_depth"}
+
+
+class Batches:
+    """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be gone through repeatedly.
+
+    The arrays are read-only views of TensorFlow's memory.
+    """
+
+    def __init__(self, dataset: "tf.data.Dataset", length: int) -> None:
+        self._dataset = dataset
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return iter(self._dataset.as_numpy_iterator())
+
+
+def make_eval_dataset(
+    frames: Sequence[Frame],
+    *,
+    batch_size: int,
+    crop: Size | None = (352, 1216),
+    threads: int | None = None,
+) -> Batches:
+    """Opens `frames` for evaluation: in order, each once, the last batch padded instead of dropped.
+
+    Args:
+      frames: frames that have passed `frame_check.check_frames` with the same crop.
+      batch_size: frames a batch, B.
+      crop: (height, width) cut at the bottom centre. None keeps the frames whole.
+      threads: size of the pool that reads and decodes; None is one a core, at most 16.
+
+    Returns:
+      Batches of
+        image: uint8 [B, H, W, 3] RGB, if the frames have images;
+        sparse_depth, ground_truth: float32 [B, H, W, 1] metres, 0 = missing, as is the whole ground
+          truth of a frame that has none;
+        coarse_depth: the same, if the frames have coarse depth;
+        intrinsics: float32 [B, 4] (fx, fy, cx, cy) pixels of the crop, NaN = not calibrated;
+        index: int32 [B] position in `frames`, -1 = padding;
+        mask: bool [B], False = padding, whose arrays are 0.
+
+    Raises:
+      ValueError: no frames, a batch size under 1, or an image or coarse map that only some have.
+    """
+    if not frames or batch_size < 1:
+        raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
+    tf = _quiet_cpu_tensorflow()
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = threads or min(16, os.cpu_count() or 1)
+    dataset = (
+        tf.data.Dataset.from_tensor_slices(frame_columns(frames))
+        .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(crop_bottom_centre(crop), num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .map(pad_batch(batch_size))
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
+    )
+    return Batches(dataset, math.ceil(len(frames) / batch_size))
+
+
+def frame_columns(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
+    """Lists the frames' files and calibration as columns; an empty path is a missing ground truth.
+
+    Raises:
+      ValueError: some frames have an image, or a coarse map, and some have none.
+    """
+    columns = {
+        "index": np.arange(len(frames), dtype=np.int32),
+        "intrinsics": np.array([f.intrinsics or (np.nan,) * 4 for f in frames], np.float32),
+        "sparse_depth": np.array([str(f.sparse) for f in frames]),
+        "ground_truth": np.array([str(f.ground_truth or "") for f in frames]),
+        "image": np.array([str(f.image or "") for f in frames]),
+        "coarse_depth": np.array([str(f.coarse or "") for f in frames]),
+    }
+    for key in ("image", "coarse_depth"):
+        missing = int((columns[key] == "").sum())
+        if missing == len(frames):
+            del columns[key]
+        elif missing:
+            raise ValueError(
+                f"{missing} of {len(frames)} frames have no {key}, the others have one"
+            )
+    return columns
+
+
+def read_files() -> Op:
+    """Replaces paths by what the files hold: uint8 [H, W, 3] RGB and float32 [H, W, 1] metres."""
+    import tensorflow as tf
+
+    def read_depth(path: Any) -> Any:
+        pixels = tf.io.decode_png(tf.io.read_file(path), channels=1, dtype=tf.uint16)
+        return tf.cast(pixels, tf.float32) / DEPTH_SCALE
+
+    def read(example: Example) -> Example:
+        example = dict(example)
+        if "image" in example:
+            # decode_jpeg decodes PNG as well; its fast default rounds JPEG unlike other libraries.
+            data = tf.io.read_file(example["image"])
+            example["image"] = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
+        if "coarse_depth" in example:
+            example["coarse_depth"] = read_depth(example["coarse_depth"])
+        sparse, truth = read_depth(example["sparse_depth"]), example["ground_truth"]
+        example["sparse_depth"] = sparse
+        example["ground_truth"] = tf.cond(
+            truth == "", lambda: tf.zeros_like(sparse), lambda: read_depth(truth)
+        )
+        return example
+
+    return read
+
+
+def crop_bottom_centre(crop: Size | None) -> Op:
+    """Cuts (height, width) out of all maps as `geometry.crop_box`, and moves the calibration."""
+    import tensorflow as tf
+
+    def cut(example: Example) -> Example:
+        if crop is None:
+            return example
+        shape = tf.shape(example["sparse_depth"])
+        top, left = crop_offsets((shape[0], shape[1]), crop)
+        example = dict(example)
+        for key in MAPS & example.keys():
+            example[key] = tf.slice(example[key], (top, left, 0), (*crop, -1))
+            example[key].set_shape((*crop, None))
+        offset = tf.cast(top, tf.float32), tf.cast(left, tf.float32)
+        example["intrinsics"] = tf.stack(
+            crop_intrinsics(tf.unstack(example["intrinsics"]), *offset)
+        )
+        return example
+
+    return cut
+
+
+def pad_batch(batch_size: int) -> Op:
+    """Fills a batch up to `batch_size` with zeros, index -1 and mask False."""
+    import tensorflow as tf
+
+    def pad(batch: Example) -> Example:
+        count = tf.shape(batch["index"])[0]
+        padded = {}
+        for key, value in {**batch, "mask": tf.ones(count, tf.bool)}.items():
+            paddings = [(0, batch_size - count)] + [(0, 0)] * (value.shape.rank - 1)
+            fill = -1 if key == "index" else tf.zeros((), value.dtype)
+            padded[key] = tf.pad(value, paddings, constant_values=fill)
+            padded[key].set_shape((batch_size, *value.shape[1:]))
+        return padded
+
+    return pad
+
+
+def _quiet_cpu_tensorflow() -> Any:
+    """Imports TensorFlow without its start-up messages and keeps it off the accelerators."""
+    # Messages about oneDNN escape the log level; nothing here computes with it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    import tensorflow as tf
+
+    for kind in ("GPU", "TPU"):
+        tf.config.set_visible_devices([], kind)
+    return tf

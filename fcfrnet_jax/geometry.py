@@ -1,0 +1,146 @@
+"""Camera geometry: calibration of cropped and scaled images, and one frame seen from another."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+Size = tuple[int, int]
+
+# Nearer to its camera than this, metres, there is no point.
+MIN_DEPTH = 1e-3
+# A point whose depth shrinks below this share of itself lies beside or behind the other camera.
+MIN_DEPTH_RATIO = 1e-3
+
+
+def crop_box(size: Size, crop: Size) -> tuple[int, int]:
+    """Places the benchmark's crop in an image: at the bottom, centred, where the LiDAR measures.
+
+    Args:
+      size: (height, width) of the image in pixels.
+      crop: (height, width) of the crop in pixels.
+
+    Returns:
+      (top, left) of the crop in the image.
+
+    Raises:
+      ValueError: the image is smaller than the crop.
+    """
+    if size[0] < crop[0] or size[1] < crop[1]:
+        raise ValueError(
+            f"an image of {size[0]}x{size[1]} is smaller than the crop {crop[0]}x{crop[1]}"
+        )
+    return crop_offsets(size, crop)
+
+
+def crop_offsets(size: tuple[Any, Any], crop: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The arithmetic of `crop_box`, unchecked, on integers or on integer tensors of any library.
+
+    An odd margin leaves its extra column at the right.
+    """
+    return size[0] - crop[0], (size[1] - crop[1]) // 2
+
+
+def crop_intrinsics(
+    intrinsics: tuple[Any, Any, Any, Any], top: Any, left: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Shifts (fx, fy, cx, cy), pixels, into a crop whose first pixel is (top, left)."""
+    fx, fy, cx, cy = intrinsics
+    return fx, fy, cx - left, cy - top
+
+
+def scale_intrinsics(intrinsics: jax.Array, scale: float) -> jax.Array:
+    """The calibration `[..., 4]` (fx, fy, cx, cy), pixels, of an image resized by `scale`.
+
+    The principal point is multiplied like the focal lengths, as in the self-supervised
+    sparse-to-dense network's losses (Ma et al. 2019), although pooling moves the centres of pixels
+    by half a pixel.
+    """
+    return intrinsics * scale
+
+
+def project_to_near(
+    depth: jax.Array, rotation: jax.Array, translation: jax.Array, intrinsics: jax.Array
+) -> jax.Array:
+    """Finds where a nearby camera sees the points of a depth map.
+
+    Args:
+      depth: `[B, H, W, 1]` metres.
+      rotation: `[B, 3, 3]`, from the current camera to the nearby one.
+      translation: `[B, 3]` metres, likewise: a point p becomes rotation p + translation.
+      intrinsics: `[B, 4]` or `[4]`, (fx, fy, cx, cy) in pixels of the map, of both cameras; 0 or
+        NaN = not calibrated.
+
+    Returns:
+      `[B, H, W, 2]` (x, y) in pixels. (-2, -2), outside the image, stands for a point without a
+      positive finite depth, one behind or all but beside the nearby camera, or no calibration.
+
+    Raises:
+      ValueError: a pose or calibration of another shape.
+    """
+    if rotation.shape[1:] != (3, 3) or translation.shape[1:] != (3,) or intrinsics.shape[-1] != 4:
+        raise ValueError(
+            "expected rotation [B, 3, 3], translation [B, 3] and (fx, fy, cx, cy) [B, 4] or [4], "
+            f"got {rotation.shape}, {translation.shape} and {intrinsics.shape}"
+        )
+    height, width = depth.shape[1:3]
+    calibrated = jnp.all(intrinsics[..., :2] > 0, axis=-1)[..., None, None]
+    intrinsics = jnp.where(calibrated[..., 0], intrinsics, 1.0)
+    fx, fy, cx, cy = jnp.moveaxis(intrinsics, -1, 0)[..., None, None]
+    x = jnp.arange(width, dtype=depth.dtype)[None, None, :]
+    y = jnp.arange(height, dtype=depth.dtype)[None, :, None]
+    shape = depth.shape[:3]
+    ray_x = jnp.broadcast_to((x - cx) / fx, shape)
+    ray_y = jnp.broadcast_to((y - cy) / fy, shape)
+    ray = jnp.stack([ray_x, ray_y, jnp.ones(shape, depth.dtype)], axis=-1)
+    known = (depth > MIN_DEPTH) & jnp.isfinite(depth) & calibrated[..., None]
+    inverse_depth = 1.0 / jnp.where(known, depth, 1.0)
+    # The change of the point, in units of its depth. Adding it to the pixel, rather than projecting
+    # the moved point, keeps float32's digits and makes the identity exact.
+    turn = rotation - jnp.eye(3, dtype=rotation.dtype)
+    change = jnp.einsum("bij,bhwj->bhwi", turn, ray, precision="highest")
+    change += translation[:, None, None, :] * inverse_depth
+    visible = known[..., 0] & (1.0 + change[..., 2] > MIN_DEPTH_RATIO)
+    ratio = jnp.where(visible, 1.0 + change[..., 2], 1.0)
+    near_x = x + fx * (change[..., 0] - ray_x * change[..., 2]) / ratio
+    near_y = y + fy * (change[..., 1] - ray_y * change[..., 2]) / ratio
+    return jnp.where(visible[..., None], jnp.stack([near_x, near_y], axis=-1), -2.0)
+
+
+def sample_bilinear(image: jax.Array, coordinates: jax.Array) -> jax.Array:
+    """Interpolates `image` `[B, H, W, C]` between the centres of pixels.
+
+    Args:
+      image: floats.
+      coordinates: `[B, h, w, 2]` (x, y) in pixels, the centre of the first at (0, 0); not NaN.
+
+    Returns:
+      `[B, h, w, C]`, 0 for coordinates beyond the centres of the outermost pixels.
+    """
+    height, width = image.shape[1:3]
+    x, y = coordinates[..., 0], coordinates[..., 1]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+    def sample(plane: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        return map_coordinates(plane, [y, x], order=1)
+
+    channels = jax.vmap(sample, in_axes=(-1, None, None), out_axes=-1)
+    sampled = jax.vmap(channels)(image, jnp.where(inside, x, 0.0), jnp.where(inside, y, 0.0))
+    return jnp.where(inside[..., None], sampled, 0.0)
+
+
+def inverse_warp(
+    near_image: jax.Array,
+    depth: jax.Array,
+    rotation: jax.Array,
+    translation: jax.Array,
+    intrinsics: jax.Array,
+) -> jax.Array:
+    """Shows the nearby image as the current camera would see it: `[B, H, W, C]`.
+
+    `near_image` is `[B, H, W, C]` floats; the other arguments are those of `project_to_near`. What
+    the nearby camera does not see is 0. The result can be differentiated by the depth and the pose.
+    """
+    coordinates = project_to_near(depth, rotation, translation, intrinsics)
+    return sample_bilinear(near_image, coordinates)
