@@ -1,0 +1,63 @@
+"""The command line: `python -m fcfrnet_jax.main --config=configs/eval.py`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from fcfrnet_jax.files import describe
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "What to run, such as configs/eval.py.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", "output", "Folder for everything that the run writes.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]!r}; flags look like --config=FILE")
+    if CONFIG.value is None:
+        raise app.UsageError("--config is missing; try --config=configs/eval.py")
+    if not flags.FLAGS["verbosity"].present:
+        # The libraries' notes would bury what a user has to see.
+        logging.set_verbosity(logging.WARNING)
+    # A flag that is wrong is told within a second; jax takes longer to start.
+    from fcfrnet_jax import evaluate
+
+    tasks = {"evaluate": evaluate.run}
+    if CONFIG.value.task not in tasks:
+        raise ValueError(f"config.task must be {' or '.join(tasks)}, got {CONFIG.value.task!r}")
+    tasks[CONFIG.value.task](CONFIG.value, WORKDIR.value)
+
+
+def parse(arguments: Sequence[str]) -> list[str]:
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        # ml_collections takes five lines to say so.
+        if name.lstrip("-") == "config" and value and not Path(value.split(":")[0]).is_file():
+            fail(ValueError(f"--config={value}: there is no such file"))
+    try:
+        return flags.FLAGS(arguments)
+    except Exception as error:  # from a flag, or whatever the config file that it names raises
+        fail(error)
+
+
+def guarded_main(arguments: Sequence[str]) -> None:
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")
+    except (app.UsageError, ValueError, OSError) as error:
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    logging.debug("The error's origin:", exc_info=error)
+    sys.exit(f"Error: {' '.join(describe(error).split())}")
+
+
+if __name__ == "__main__":
+    app.run(guarded_main, flags_parser=parse)

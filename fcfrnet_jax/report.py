@@ -1,0 +1,68 @@
+"""What an evaluation shows on the terminal: progress and the table of metrics."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fcfrnet_jax.metrics import NAMES
+
+LABELS = {
+    "rmse_mm": "RMSE (mm)",
+    "mae_mm": "MAE (mm)",
+    "irmse_1_per_km": "iRMSE (1/km)",
+    "imae_1_per_km": "iMAE (1/km)",
+    "silog": "SILog (x100)",
+    "abs_rel": "abs rel",
+    "sq_rel": "sq rel",
+    "delta1": "delta < 1.25",
+    "delta2": "delta < 1.25^2",
+    "delta3": "delta < 1.25^3",
+}
+
+
+@contextmanager
+def frames_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar with frames/s; yields the function that advances it."""
+    columns = (
+        TextColumn("Evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=total, rate="")
+
+        def advance(count: int) -> None:
+            done = progress.tasks[0].completed + count
+            rate = f"{done / (time.monotonic() - start):.2f} frames/s"
+            progress.update(task, advance=count, rate=rate)
+
+        yield advance
+
+
+def print_table(result: dict[str, Any], workdir: Path) -> None:
+    console = Console()
+    if result["metrics"]:
+        title = f"Mean over the {result['frames']} frames of {result['split']}, {result['data']}:"
+        console.print(title, soft_wrap=True)
+        table = Table("", *result["metrics"])
+        for measure in NAMES:
+            row = (_rounded(values[measure]) for values in result["metrics"].values())
+            table.add_row(LABELS[measure], *row)
+        console.print(table)
+    if result["skipped"]:
+        count = len({item["name"] for item in result["skipped"]})
+        console.print(f"Left out {count} frames with files that cannot be used; see metrics.json")
+    console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.1f}" if value >= 100 else f"{value:.4g}"

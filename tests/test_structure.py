@@ -1,0 +1,88 @@
+"""The house rules: imports flow downwards, and every setting is read."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from configs import eval as eval_config
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "fcfrnet_jax"
+# From the ground up; a module imports only from floors below its own.
+FLOORS = (
+    ("files", "geometry", "layers", "pickle_nodes", "specs", "data.street"),
+    ("models", "metrics", "fill", "losses", "pickle_reader", "paddle_checkpoint", "data.raycast"),
+    ("torch_checkpoint", "checkpoint", "steps", "data.shading", "data.kitti_layout"),
+    ("foreign_checkpoint", "report", "visualize", "data.synthetic", "data.kitti"),
+    ("convert", "predict", "data.sample", "data.frame_check", "data.pipeline"),
+    ("evaluate",),
+    ("main",),
+)
+# The runners alone know the config; they may use all that is below.
+RUNNERS = {"evaluate", "main"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def imports(path: Path) -> set[str]:
+    """Everything that a file imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    names = {name.removeprefix("fcfrnet_jax.") for name in imports(path)}
+    return names & MODULES.keys()
+
+
+def test_every_module_has_a_floor():
+    assert MODULES.keys() == FLOOR_OF.keys()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_flow_downwards(name):
+    above = [other for other in own_imports(MODULES[name]) if FLOOR_OF[other] >= FLOOR_OF[name]]
+    assert above == []
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - RUNNERS))
+def test_the_config_stops_at_the_runners(name):
+    assert not any("ml_collections" in imported for imported in imports(MODULES[name]))
+    assert not re.search(r"(?<![.-])\bconfig\.", MODULES[name].read_text())
+
+
+def test_tensorflow_is_the_pipeline_s_alone():
+    users = {name for name in MODULES if "tensorflow" in imports(MODULES[name])}
+    assert users == {"data.pipeline"}
+
+
+def test_pmap_is_the_steps_alone():
+    users = {name for name in MODULES if re.search(r"\bpmap\(", MODULES[name].read_text())}
+    assert users == {"steps"}
+
+
+def test_every_setting_is_read():
+    code = "".join(MODULES[name].read_text() for name in RUNNERS)
+    config = eval_config.get_config()
+    unread = [key for key in config if not re.search(rf"(config|value)\.{key}\b", code)]
+    # Read by name in a loop over settings.
+    assert [key for key in unread if f'"{key}"' not in code] == []
+
+
+def test_no_path_of_a_machine():
+    for path in [*PACKAGE.rglob("*.py"), *ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.md")]:
+        if path.is_file():
+            assert not re.search(r"/(root|home|work|tmp)/", path.read_text(errors="ignore")), path
