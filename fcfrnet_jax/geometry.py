@@ -116,11 +116,15 @@ def sample_bilinear(image: jax.Array, coordinates: jax.Array) -> jax.Array:
       coordinates: `[B, h, w, 2]` (x, y) in pixels, the centre of the first at (0, 0); not NaN.
 
     Returns:
-      `[B, h, w, C]`, 0 for coordinates beyond the centres of the outermost pixels.
+      `[B, h, w, C]`, 0 for coordinates beyond the centres of the outermost pixels. As in the
+      reference, such a coordinate is first moved, on its axis, to one and a half times the last:
+      in an image of two pixels that is half a pixel beyond the last, which shows half of it.
     """
     height, width = image.shape[1:3]
-    x, y = coordinates[..., 0], coordinates[..., 1]
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    last = jnp.array([width - 1, height - 1], coordinates.dtype)
+    beyond = (coordinates < 0) | (coordinates > last)
+    x, y = jnp.moveaxis(jnp.where(beyond, 1.5 * last, coordinates), -1, 0)
+    inside = (x < width) & (y < height)
 
     def sample(plane: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         return map_coordinates(plane, [y, x], order=1)
