@@ -1,15 +1,17 @@
 """The sharded steps. This is the only module that knows of `pmap`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.metrics import depth_metrics
-from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, clip_depth
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth
+from fcfrnet_jax.training import Metrics, Objective, TrainState, make_update
 
 Batch = dict[str, Any]
 DepthMaps = dict[str, jax.Array]
@@ -59,7 +61,7 @@ def depth_maps(
 def make_eval_step(
     coarse_network: SparseToCoarse | None, fine_network: CoarseToFine | None
 ) -> Callable[[Any, Batch], tuple[DepthMaps, dict[str, Any]]]:
-    """The evaluation step over all local devices.
+    """The evaluation step over the local devices.
 
     Returns:
       A function of replicated variables and a sharded batch (see `shard`) to the maps of
@@ -72,14 +74,90 @@ def make_eval_step(
         truth = batch["ground_truth"]
         return maps, {name: depth_metrics(depth, truth) for name, depth in maps.items()}
 
-    return jax.pmap(step, axis_name=AXIS)
+    return jax.pmap(step, axis_name=AXIS, devices=jax.local_devices())
 
 
-def replicate(tree: Any) -> Any:
-    """Copies arrays to every local device, with a leading axis of devices."""
+def make_train_step(
+    network: SparseToCoarse | CoarseToFine | TwoStage,
+    coarse_network: SparseToCoarse | None,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    objective: Objective,
+    *,
+    accumulate: int = 1,
+    ema_decay: float | None = None,
+    sync_batchnorm: bool = True,
+) -> Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]:
+    """The training step over all devices of all processes.
+
+    Its gradient is that of the loss of the whole batch, every loss a mean over the valid pixels of
+    all frames on all devices.
+
+    Args:
+      network: what is trained: a `SparseToCoarse`; a `CoarseToFine`, on a coarse depth that has no
+        gradient; or a `TwoStage`, end to end with a loss on both depth maps.
+      coarse_network: for a `CoarseToFine` only: makes its coarse depth, in eval mode and clipped,
+        from `frozen`; where None, it is `batch["coarse_depth"]`.
+      optimizer: of the whole batch's gradients.
+      schedule: the optimizer's learning rate, for the metrics.
+      objective: the loss.
+      accumulate: micro-batches into which each device splits its part of the batch, one after the
+        other, to save memory. Depth and smoothness losses stay those of the whole batch. The
+        photometric loss, whose valid pixels depend on the prediction, becomes the mean of the
+        micro-batches' losses; BatchNorm sees micro-batches, and its running statistics move once
+        for each.
+      ema_decay: of the moving average of the parameters, in [0, 1), or None for none; update t
+        (from 0) uses min(ema_decay, (1 + t) / (10 + t)).
+      sync_batchnorm: normalise by the moments over all devices. Else each device uses its own, and
+        the running statistics are averaged.
+
+    Returns:
+      A function of (state, frozen, batch): the replicated `TrainState`, whose buffers it takes over
+      (donation); the replicated variables of `coarse_network`, or `{}`; and a sharded batch with
+      `image`, `sparse_depth`, and what the objective needs: `ground_truth`, and `NEAR_INPUTS` of
+      `training`. It returns the next state and the metrics, float32 and the same on every device:
+      `loss`; its parts before weighting, as `coarse/depth` or `fine/photometric`; `gradient_norm`
+      before clipping; and `learning_rate`.
+
+    Raises:
+      ValueError: a coarse network beside one that has no use for it, or a setting out of its range.
+    """
+    if coarse_network is not None and not isinstance(network, CoarseToFine):
+        raise ValueError(f"{type(network).__name__} does not train on another network's depth")
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be 1 micro-batch or more, got {accumulate}")
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+    update = make_update(
+        _with_axis(network, AXIS if sync_batchnorm else None),
+        coarse_network,
+        optimizer,
+        schedule,
+        objective,
+        axis_name=AXIS,
+        accumulate=accumulate,
+        ema_decay=ema_decay,
+    )
+    return jax.pmap(update, axis_name=AXIS, donate_argnums=0)
+
+
+def _with_axis(network: Any, axis_name: str | None) -> Any:
+    if isinstance(network, TwoStage):
+        return TwoStage(_with_axis(network.coarse, axis_name), _with_axis(network.fine, axis_name))
+    return network.clone(axis_name=axis_name)
+
+
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+    """Copies arrays to every device, with a leading axis of devices.
+
+    Args:
+      tree: the same in all processes.
+      devices: the local devices for evaluation, which each process does alone; None, for training,
+        is those of all processes.
+    """
     # in_axes=None lets pmap itself do the copying, in every version of jax.
-    devices = jnp.arange(jax.local_device_count())
-    return jax.pmap(lambda _, leaf: leaf, in_axes=(0, None))(devices, tree)
+    counted = jnp.arange(jax.local_device_count())
+    return jax.pmap(lambda _, leaf: leaf, in_axes=(0, None), devices=devices)(counted, tree)
 
 
 def shard(batch: dict[str, np.ndarray]) -> Batch:
@@ -99,3 +177,13 @@ def shard(batch: dict[str, np.ndarray]) -> Batch:
 def unshard(tree: Any) -> Any:
     """Brings arrays to the host and joins the axis of devices: `[D, b, ...]` to `[D * b, ...]`."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), tree)
+
+
+def unreplicate(tree: Any) -> Any:
+    """Brings the first local device's copy of replicated arrays to the host, as NumPy arrays."""
+
+    def first(leaf: jax.Array) -> np.ndarray:
+        # Copied: on a CPU the array may share memory that the next step takes over.
+        return np.array(leaf.addressable_shards[0].data).reshape(leaf.shape[1:])
+
+    return jax.tree.map(first, tree)

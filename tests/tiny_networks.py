@@ -1,0 +1,45 @@
+"""Networks of two layers: they compile in no time, and have all that a training step deals with."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from fcfrnet_jax.layers import ConvNormAct
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
+
+
+def two_layers(network, image, depth, train):
+    conv, _, norm = network.parts(train)
+    x = jnp.concatenate([image / 255.0, depth / 100.0], axis=-1).astype(network.dtype)
+    return nn.Conv(1, (1, 1))(ConvNormAct(6, conv, norm)(x).astype(depth.dtype))
+
+
+class TinyCoarse(SparseToCoarse):
+    @nn.compact
+    def __call__(self, image, depth, train=False):
+        return 10.0 + 60.0 * two_layers(self, image, depth, train)
+
+
+class TinyFine(CoarseToFine):
+    @nn.compact
+    def __call__(self, image, depth, train=False):
+        return depth + 20.0 * two_layers(self, image, depth, train)
+
+
+COARSE = TinyCoarse(ModelSpec(SPARSE_TO_COARSE, 18, width=4))
+FINE = TinyFine(ModelSpec(COARSE_TO_FINE, 18, width=4))
+
+
+def variables_of(network, seed=0):
+    """Random variables for a network."""
+    inputs = jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 1))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)
+    random = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        offset = 1.0 if path[-1].key in ("scale", "var") else 0.0
+        return np.float32(offset + 0.2 * random.uniform(-1, 1, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
