@@ -82,6 +82,32 @@ def find_frames(
     return _frames(names, files, _intrinsics(data_dir, split, names))
 
 
+def neighbours(frames: Sequence[Frame], reach: int = 3) -> list[list[int]]:
+    """Finds the frames of the same drive and camera that were taken shortly before or after.
+
+    Args:
+      frames: as of `find_frames`. Only those with an image are neighbours; names that are not
+        numbered in a drive, as in the selections, have none.
+      reach: how many numbers apart two frames may be.
+
+    Returns:
+      For each frame the positions in `frames` of its neighbours, in the order of their numbers.
+    """
+    numbered = [frame.name.rpartition("/") for frame in frames]
+    position = {
+        (folder, int(number)): i
+        for i, (folder, _, number) in enumerate(numbered)
+        if folder and number.isdecimal() and frames[i].image is not None
+    }
+    steps = [step for step in range(-reach, reach + 1) if step]
+    found = []
+    for folder, _, number in numbered:
+        start = int(number) if number.isdecimal() else -1 - reach
+        keys = ((folder, start + step) for step in steps)
+        found.append([position[key] for key in keys if key in position])
+    return found
+
+
 def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
     """Reads the rectified colour cameras' (fx, fy, cx, cy) from a date's `calib_cam_to_cam.txt`.
 

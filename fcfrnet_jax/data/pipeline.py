@@ -6,7 +6,8 @@ big_vision: the outer call binds the settings, the inner function maps one examp
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,24 +21,40 @@ if TYPE_CHECKING:
 
 Example = dict[str, Any]
 Op = Callable[[Example], Example]
-MAPS = {"image", "sparse_depth", "ground_truth", "coarse_depth"}
+IMAGES = {"image", "near_image"}
+MAPS = IMAGES | {"sparse_depth", "ground_truth", "coarse_depth"}
 
 
-class Batches:
+class BatchStream:
     """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be gone through repeatedly.
 
     The arrays are read-only views of TensorFlow's memory.
     """
 
-    def __init__(self, dataset: "tf.data.Dataset", length: int) -> None:
+    def __init__(self, dataset: "tf.data.Dataset") -> None:
         self._dataset = dataset
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        source = [self._dataset.as_numpy_iterator()]
+        # A thread that still runs one of the chain's Python functions when the interpreter ends
+        # would abort the process, so the iterator is let go before, also where nobody else does.
+        release = weakref.finalize(self, source.clear)
+        try:
+            while (batch := next(source[0], None)) is not None:
+                yield batch
+        finally:
+            release()
+
+
+class Batches(BatchStream):
+    """A `BatchStream` with an end: `len` batches."""
+
+    def __init__(self, dataset: "tf.data.Dataset", length: int) -> None:
+        super().__init__(dataset)
         self._length = length
 
     def __len__(self) -> int:
         return self._length
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        return iter(self._dataset.as_numpy_iterator())
 
 
 def make_eval_dataset(
@@ -70,10 +87,7 @@ def make_eval_dataset(
     """
     if not frames or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
-    tf = _quiet_cpu_tensorflow()
-    options = tf.data.Options()
-    options.deterministic = True
-    options.threading.private_threadpool_size = threads or min(16, os.cpu_count() or 1)
+    tf = quiet_cpu_tensorflow()
     dataset = (
         tf.data.Dataset.from_tensor_slices(frame_columns(frames))
         .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
@@ -81,16 +95,23 @@ def make_eval_dataset(
         .batch(batch_size)
         .map(pad_batch(batch_size))
         .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
+        .with_options(reading_options(threads))
     )
     return Batches(dataset, math.ceil(len(frames) / batch_size))
 
 
-def frame_columns(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
-    """Lists the frames' files and calibration as columns; an empty path is a missing ground truth.
+def frame_columns(
+    frames: Sequence[Frame], complete: Collection[str] = ("image", "coarse_depth")
+) -> dict[str, np.ndarray]:
+    """Lists the frames' files and calibration as columns.
+
+    Args:
+      frames: at least one.
+      complete: the columns that must be there for all frames, or are left out if no frame has one.
+        An empty path in another column is a missing file.
 
     Raises:
-      ValueError: some frames have an image, or a coarse map, and some have none.
+      ValueError: some frames have a `complete` column's file and some have none.
     """
     columns = {
         "index": np.arange(len(frames), dtype=np.int32),
@@ -100,7 +121,7 @@ def frame_columns(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
         "image": np.array([str(f.image or "") for f in frames]),
         "coarse_depth": np.array([str(f.coarse or "") for f in frames]),
     }
-    for key in ("image", "coarse_depth"):
+    for key in complete:
         missing = int((columns[key] == "").sum())
         if missing == len(frames):
             del columns[key]
@@ -121,17 +142,17 @@ def read_files() -> Op:
 
     def read(example: Example) -> Example:
         example = dict(example)
-        if "image" in example:
+        for key in IMAGES & example.keys():
             # decode_jpeg decodes PNG as well; its fast default rounds JPEG unlike other libraries.
-            data = tf.io.read_file(example["image"])
-            example["image"] = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
-        if "coarse_depth" in example:
-            example["coarse_depth"] = read_depth(example["coarse_depth"])
-        sparse, truth = read_depth(example["sparse_depth"]), example["ground_truth"]
-        example["sparse_depth"] = sparse
-        example["ground_truth"] = tf.cond(
-            truth == "", lambda: tf.zeros_like(sparse), lambda: read_depth(truth)
-        )
+            data = tf.io.read_file(example[key])
+            example[key] = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
+        for key in {"sparse_depth", "coarse_depth"} & example.keys():
+            example[key] = read_depth(example[key])
+        if "ground_truth" in example:
+            path, sparse = example["ground_truth"], example["sparse_depth"]
+            example["ground_truth"] = tf.cond(
+                path == "", lambda: tf.zeros_like(sparse), lambda: read_depth(path)
+            )
         return example
 
     return read
@@ -145,18 +166,22 @@ def crop_bottom_centre(crop: Size | None) -> Op:
         if crop is None:
             return example
         shape = tf.shape(example["sparse_depth"])
-        top, left = crop_offsets((shape[0], shape[1]), crop)
-        example = dict(example)
-        for key in MAPS & example.keys():
-            example[key] = tf.slice(example[key], (top, left, 0), (*crop, -1))
-            example[key].set_shape((*crop, None))
-        offset = tf.cast(top, tf.float32), tf.cast(left, tf.float32)
-        example["intrinsics"] = tf.stack(
-            crop_intrinsics(tf.unstack(example["intrinsics"]), *offset)
-        )
-        return example
+        return crop_at(example, *crop_offsets((shape[0], shape[1]), crop), crop)
 
     return cut
+
+
+def crop_at(example: Example, top: Any, left: Any, crop: Size) -> Example:
+    """Cuts (height, width) at (top, left), integer tensors, out of all maps of an example."""
+    import tensorflow as tf
+
+    example = dict(example)
+    for key in MAPS & example.keys():
+        example[key] = tf.slice(example[key], (top, left, 0), (*crop, -1))
+        example[key].set_shape((*crop, None))
+    offset = tf.cast(top, tf.float32), tf.cast(left, tf.float32)
+    example["intrinsics"] = tf.stack(crop_intrinsics(tf.unstack(example["intrinsics"]), *offset))
+    return example
 
 
 def pad_batch(batch_size: int) -> Op:
@@ -176,7 +201,17 @@ def pad_batch(batch_size: int) -> Op:
     return pad
 
 
-def _quiet_cpu_tensorflow() -> Any:
+def reading_options(threads: int | None) -> "tf.data.Options":
+    """Keeps the order of examples whatever is ready first; `threads` as in `make_eval_dataset`."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = threads or min(16, os.cpu_count() or 1)
+    return options
+
+
+def quiet_cpu_tensorflow() -> Any:
     """Imports TensorFlow without its start-up messages and keeps it off the accelerators."""
     # Messages about oneDNN escape the log level; nothing here computes with it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

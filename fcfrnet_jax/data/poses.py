@@ -1,0 +1,110 @@
+"""The motion between two frames of a drive, from their images and one LiDAR scan.
+
+The recipe is that of the self-supervised sparse-to-dense network (Ma et al., ICRA 2019): SIFT
+matches, the depth of the current frame's key points, then perspective-n-point with RANSAC.
+"""
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+# Of the strongest key points of a frame: matching takes time with the square of their number.
+KEY_POINTS = 2000
+# Lowe's ratio test: the best match must be nearer than this share of the second best.
+MATCH_RATIO = 0.8
+# Sparse depth is spread over this many pixels each way, or few key points would have one.
+DILATION = 4
+REPROJECTION_ERROR = 2.0  # pixels; a match that lies farther off is an outlier
+# RANSAC finds a pose for any four points, so agreement of a few more says that it is one.
+MIN_INLIERS = 10
+MIN_MOTION = 0.1  # metres
+
+
+class Pose(NamedTuple):
+    """A point p of the current camera is rotation p + translation to the nearby one.
+
+    Attributes:
+      rotation: float32 `[3, 3]`.
+      translation: float32 `[3]` metres.
+      found: bool; where it is False, the pose is the identity.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    found: np.bool_
+
+
+def relative_pose(
+    image: np.ndarray, near_image: np.ndarray, sparse_depth: np.ndarray, intrinsics: np.ndarray
+) -> Pose:
+    """Finds where a nearby frame was taken, seen from the current one.
+
+    The result depends on the arguments alone: OpenCV's RANSAC starts each call from one state.
+
+    Args:
+      image: uint8 `[H, W, 3]` RGB, the current frame, whole.
+      near_image: the same, of the nearby frame.
+      sparse_depth: `[H, W]` or `[H, W, 1]` metres of the current frame, 0 = missing.
+      intrinsics: (fx, fy, cx, cy) in pixels, of both.
+
+    Returns:
+      The pose. It is not found where fewer than `MIN_INLIERS` matches with a depth agree on one, or
+      where they agree on a motion below `MIN_MOTION`, from which parallax tells nothing.
+
+    Raises:
+      ValueError: images and depth of different sizes.
+    """
+    size = image.shape[:2]
+    if near_image.shape[:2] != size or sparse_depth.shape[:2] != size:
+        raise ValueError(
+            f"an image of {image.shape} needs a nearby image and sparse depth of its size, "
+            f"got {near_image.shape} and {sparse_depth.shape}"
+        )
+    current, near = match_key_points(image, near_image)
+    depth = depth_at(current, sparse_depth.reshape(size))
+    current, near, depth = (array[depth > 0] for array in (current, near, depth))
+    if len(depth) >= MIN_INLIERS:
+        fx, fy, cx, cy = np.asarray(intrinsics, np.float64)
+        x, y = (current[:, 0] - cx) / fx, (current[:, 1] - cy) / fy
+        points = np.stack([x * depth, y * depth, depth], axis=1)
+        camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        success, turn, translation, inliers = cv2.solvePnPRansac(
+            points, near, camera, None, reprojectionError=REPROJECTION_ERROR
+        )
+        if success and len(inliers) >= MIN_INLIERS and np.linalg.norm(translation) >= MIN_MOTION:
+            rotation = cv2.Rodrigues(turn)[0].astype(np.float32)
+            return Pose(rotation, translation[:, 0].astype(np.float32), np.bool_(True))
+    return Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.bool_(False))
+
+
+def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matches SIFT key points of two uint8 RGB images.
+
+    Returns:
+      Two float64 `[N, 2]`, (x, y) in pixels of the first and of the second image.
+    """
+    detector = cv2.SIFT.create(KEY_POINTS)
+    points: list[np.ndarray] = []
+    descriptors: list[Any] = []
+    for picture in (image, near_image):
+        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        found, description = detector.detectAndCompute(gray, None)
+        points.append(np.array([point.pt for point in found], np.float64).reshape(-1, 2))
+        descriptors.append(description)
+    # The ratio test needs a second best match.
+    if len(points[0]) == 0 or len(points[1]) < 2:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(descriptors[0], descriptors[1], k=2)
+    good = [best for best, second in pairs if best.distance < MATCH_RATIO * second.distance]
+    first = np.array([match.queryIdx for match in good], np.intp)
+    second = np.array([match.trainIdx for match in good], np.intp)
+    return points[0][first], points[1][second]
+
+
+def depth_at(points: np.ndarray, sparse_depth: np.ndarray) -> np.ndarray:
+    """The largest depth within the `DILATION` window about each (x, y) of `[N, 2]`; 0 = none."""
+    dense = cv2.dilate(sparse_depth, np.ones((DILATION, DILATION), np.uint8))
+    column, row = np.rint(points).astype(np.intp).T
+    height, width = sparse_depth.shape
+    return dense[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]

@@ -1,0 +1,255 @@
+"""The endless stream of training batches, of which every process can open its share anywhere.
+
+What the stream holds at a position depends on the seed and the position alone, so that training
+can go on after any step without the pipeline having a state to keep.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax.data.augment import Augmentation, augment, crop_anywhere
+from fcfrnet_jax.data.kitti import Frame, neighbours, shorten
+from fcfrnet_jax.data.pipeline import (
+    BatchStream,
+    Example,
+    Op,
+    crop_bottom_centre,
+    frame_columns,
+    quiet_cpu_tensorflow,
+    read_files,
+    reading_options,
+)
+from fcfrnet_jax.data.poses import Pose, relative_pose
+from fcfrnet_jax.geometry import Size
+
+# NumPy's generators are seeded by (seed, one of these, epoch or position).
+_EPOCH, _EXAMPLE = range(2)
+
+
+def make_train_dataset(
+    frames: Sequence[Frame],
+    *,
+    batch_size: int,
+    crop: Size,
+    seed: int,
+    augmentation: Augmentation,
+    first_step: int = 0,
+    near_reach: int = 0,
+    process: tuple[int, int] = (0, 1),
+    threads: int | None = None,
+) -> BatchStream:
+    """Opens `frames` for training: endless batches, epochs in random order, nothing dropped.
+
+    The batch of a step depends on `frames`, `batch_size`, `crop`, `seed`, `augmentation` and
+    `near_reach` (and the versions of NumPy, TensorFlow and OpenCV), not on where the stream was
+    opened. Position p of the stream is example p % B of step p // B and belongs to epoch
+    p // len(frames); an epoch may end within a batch.
+
+    Args:
+      frames: frames that have passed `frame_check.check_frames` with the same crop.
+      batch_size: frames a step of all processes together, B.
+      crop: (height, width).
+      seed: not negative.
+      augmentation: how examples are varied.
+      first_step: of the first batch; each iteration of the stream starts there.
+      near_reach: gives every example a nearby frame, at most this many frames away in the same
+        drive and camera, for the photometric loss; 0 = none.
+      process: (index, count): the contiguous part of each batch that this process gets.
+      threads: see `pipeline.make_eval_dataset`.
+
+    Returns:
+      Endless batches, with b = B / count, of
+        image: uint8 [b, H, W, 3] RGB, if the frames have images;
+        sparse_depth: float32 [b, H, W, 1] metres, 0 = missing;
+        ground_truth, coarse_depth: the same, if the frames have them;
+        intrinsics: float32 [b, 4] (fx, fy, cx, cy) pixels of the crop, NaN = not calibrated;
+        index: int32 [b] position in `frames`;
+      and with `near_reach`
+        near_image: uint8 [b, H, W, 3] RGB, cut and varied as the image is; the image itself where
+          the frame has no neighbour or no pose was found;
+        rotation, translation: float32 [b, 3, 3] and [b, 3] metres, of `poses.Pose`.
+
+    Raises:
+      ValueError: nothing to batch, a batch that does not divide by the processes, a negative seed
+        or step, files that only some frames have, or frames without what the nearby frames or the
+        beams need: an image, calibration, and a neighbour for at least one.
+    """
+    _check_request(frames, batch_size, seed, first_step, process)
+    near = _near_frames(frames, near_reach) if near_reach else None
+    if near_reach or augmentation.beams:
+        _check_calibrated(frames, "finding poses" if near_reach else "leaving out beams")
+    columns = frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
+    share = _share(batch_size, process)
+
+    tf = quiet_cpu_tensorflow()
+    parallel = tf.data.AUTOTUNE
+    cut = crop_anywhere(crop) if augmentation.random_crop else crop_bottom_centre(crop)
+    dataset = (
+        tf.data.Dataset.range(first_step, sys.maxsize)
+        .map(pick_frames(len(frames), batch_size, share, seed, near))
+        .unbatch()
+        .map(look_up(columns))
+        .map(read_files(), num_parallel_calls=parallel)
+        .map(find_pose(), num_parallel_calls=parallel)
+        .map(augment(augmentation), num_parallel_calls=parallel)
+        .map(cut, num_parallel_calls=parallel)
+        .map(leave_out("seed", "near"))
+        .batch(share[1] - share[0], drop_remainder=True)
+        .prefetch(parallel)
+        .with_options(reading_options(threads))
+    )
+    return BatchStream(dataset)
+
+
+def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The frame at each of `positions`, int64 `[N]`: each epoch is a permutation of its own.
+
+    tf.random.experimental.index_shuffle would not need the whole permutation, but has only 256
+    different ones of 1000 frames, and similar ones in successive epochs.
+    """
+    epochs, places = np.divmod(positions, count)
+    picked = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng([seed, _EPOCH, epoch]).permutation(count)
+        picked[epochs == epoch] = order[places[epochs == epoch]]
+    return picked
+
+
+def pick_frames(
+    count: int,
+    batch_size: int,
+    share: tuple[int, int],
+    seed: int,
+    near: Sequence[Sequence[int]] | None,
+) -> Callable[[Any], Example]:
+    """Maps a step to the `index` and `seed` of its examples `share`, and to `near` frames."""
+    import tensorflow as tf
+
+    def pick(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        positions = step * batch_size + np.arange(*share)
+        index = shuffled(positions, count, seed)
+        nearby = index
+        if near is not None:
+            draws = [np.random.default_rng([seed, _EXAMPLE, p]).random() for p in positions]
+            choices = [near[i] for i in index]
+            pairs = zip(choices, draws, strict=True)
+            nearby = np.array([some[int(draw * len(some))] for some, draw in pairs])
+        seeds = np.stack([np.full_like(positions, seed), positions], axis=1)
+        return index.astype(np.int32), nearby.astype(np.int32), seeds
+
+    def tensors(step: Any) -> Example:
+        types = (tf.int32, tf.int32, tf.int64)
+        index, nearby, seeds = tf.numpy_function(pick, [step], types, stateful=False)
+        size = share[1] - share[0]
+        index.set_shape([size])
+        nearby.set_shape([size])
+        seeds.set_shape([size, 2])
+        picked = {"index": index, "seed": seeds}
+        return picked if near is None else picked | {"near": nearby}
+
+    return tensors
+
+
+def look_up(columns: dict[str, np.ndarray]) -> Op:
+    """Adds what `columns` tell of a frame: its files and calibration, and the nearby image."""
+    import tensorflow as tf
+
+    tensors = {key: tf.constant(column) for key, column in columns.items()}
+
+    def add(example: Example) -> Example:
+        looked_up = {key: column[example["index"]] for key, column in tensors.items()}
+        if "near" in example:
+            looked_up["near_image"] = tensors["image"][example["near"]]
+        return example | looked_up
+
+    return add
+
+
+def find_pose() -> Op:
+    """Adds the pose of the nearby frame, `rotation` and `translation`, if there is one.
+
+    It is found on whole images. Where none is found it is the identity, and the nearby image
+    becomes the image itself.
+    """
+    import tensorflow as tf
+
+    def alone() -> Any:
+        return tf.eye(3), tf.zeros(3), tf.constant(False)
+
+    def found(example: Example) -> Any:
+        keys = "image", "near_image", "sparse_depth", "intrinsics"
+        types = tf.float32, tf.float32, tf.bool
+        inputs = [example[key] for key in keys]
+        rotation, translation, ok = tf.numpy_function(_pose, inputs, types, stateful=False)
+        return tf.ensure_shape(rotation, [3, 3]), tf.ensure_shape(translation, [3]), ok
+
+    def add(example: Example) -> Example:
+        if "near" not in example:
+            return example
+        rotation, translation, ok = tf.cond(
+            example["near"] == example["index"], alone, lambda: found(example)
+        )
+        image = tf.cond(ok, lambda: example["near_image"], lambda: example["image"])
+        return example | {"near_image": image, "rotation": rotation, "translation": translation}
+
+    return add
+
+
+def leave_out(*keys: str) -> Op:
+    """Removes `keys` from an example, if it has them."""
+    return lambda example: {key: value for key, value in example.items() if key not in keys}
+
+
+def _pose(*arrays: np.ndarray) -> Pose:
+    return relative_pose(*arrays)
+
+
+def _share(batch_size: int, process: tuple[int, int]) -> tuple[int, int]:
+    size = batch_size // process[1]
+    return process[0] * size, (process[0] + 1) * size
+
+
+def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
+    """The neighbours of each frame; a frame without one has itself."""
+    without = [frame.name for frame in frames if frame.image is None]
+    if without:
+        raise ValueError(
+            f"nearby frames need images: {len(without)} of {len(frames)} frames have none: "
+            f"{shorten(without)}"
+        )
+    near = neighbours(frames, reach)
+    if not any(near):
+        raise ValueError(
+            f"none of the {len(frames)} frames has another of its drive and camera within {reach} "
+            f"frames, e.g. {frames[0].name}: a photometric loss needs unbroken drives"
+        )
+    return [found or [i] for i, found in enumerate(near)]
+
+
+def _check_calibrated(frames: Sequence[Frame], purpose: str) -> None:
+    without = [frame.name for frame in frames if frame.intrinsics is None]
+    if without:
+        raise ValueError(
+            f"{purpose} needs calibration: {len(without)} of {len(frames)} frames have none: "
+            f"{shorten(without)}; unpack calib_cam_to_cam.txt of their dates under raw/<date>"
+        )
+
+
+def _check_request(
+    frames: Sequence[Frame], batch_size: int, seed: int, first_step: int, process: tuple[int, int]
+) -> None:
+    index, count = process
+    if not frames or batch_size < 1:
+        raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
+    if not 0 <= index < count:
+        raise ValueError(f"there is no process {index} among {count}, counted from 0")
+    if batch_size % count:
+        raise ValueError(
+            f"a batch of {batch_size} does not divide among {count} processes: "
+            f"take {batch_size // count * count or count} or {(batch_size // count + 1) * count}"
+        )
+    if seed < 0 or first_step < 0:
+        raise ValueError(f"seed and first step should not be negative, got {seed}, {first_step}")
