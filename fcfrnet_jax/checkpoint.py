@@ -46,8 +46,10 @@ def save_model(
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(temporary / "variables", jax.tree.map(np.asarray, variables))
         write_json(temporary / "model.json", record)
+        old = directory.with_name(f"{temporary.name}.old")
         if directory.exists():
-            shutil.rmtree(directory)
+            directory.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(directory: Path, overwrite: bool) -> None:
