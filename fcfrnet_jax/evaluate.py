@@ -182,7 +182,7 @@ def evaluate_frames(
     with report.frames_progress(len(frames)) as advance:
         measured = measure_frames(
             steps.make_eval_step(stages.coarse, stages.fine),
-            steps.replicate(stages.variables),
+            steps.replicate(stages.variables, jax.local_devices()),
             frames,
             batch_size=config.batch_size or jax.local_device_count(),
             crop=_crop(config),

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fcfrnet_jax.metrics import NAMES
@@ -30,14 +30,14 @@ LABELS = {
 def frames_progress(total: int) -> Iterator[Callable[[int], None]]:
     """Shows a progress bar with frames/s; yields the function that advances it."""
     columns = (
-        TextColumn("Evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        bars.TextColumn("Evaluating"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(),
     )
     start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with bars.Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=total, rate="")
 
         def advance(count: int) -> None:
@@ -46,6 +46,49 @@ def frames_progress(total: int) -> Iterator[Callable[[int], None]]:
             progress.update(task, advance=count, rate=rate)
 
         yield advance
+
+
+class Progress:
+    """The bar of a training: step, loss, frames/s, the share of time waiting for data, time left.
+
+    Args:
+      start: the step from which training goes on.
+      total: the last step.
+    """
+
+    def __init__(self, start: int, total: int) -> None:
+        columns = (
+            bars.TextColumn("Training"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[told]}"),
+            bars.TimeRemainingColumn(),
+        )
+        self._bar = bars.Progress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("", total=total, completed=start, told="")
+        self._told = {"loss": ""}
+        self._frames, self._waited = 0, 0.0
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        self._since = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, loss: float) -> None:
+        self._told["loss"] = f"loss {loss:.4g}"
+
+    def advance(self, frames: int, waited: float) -> dict[str, float]:
+        """Moves on by a step of `frames` whose data were waited for; returns the speed so far."""
+        self._frames += frames
+        self._waited += waited
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        speed = {"frames_per_s": self._frames / seconds, "data_wait": self._waited / seconds}
+        rate = f"{speed['frames_per_s']:.2f} frames/s, {speed['data_wait']:.0%} waiting for data"
+        self._bar.update(self._task, advance=1, told=f"{self._told['loss']} {rate}")
+        return speed
 
 
 def print_table(result: dict[str, Any], workdir: Path) -> None:

@@ -1,6 +1,8 @@
 """Runs every test on eight virtual CPU devices, as the pmap tests need."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,17 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
+# Many tests compile the same steps; workers and commands that tests start share what is compiled.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="fcfrnet-jax-tests-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Of parallel workers, the process that started them ends last.
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,27 @@ from pathlib import Path
 import pytest
 
 from configs import eval as eval_config
+from configs import train as train_config
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
-    ("files", "geometry", "layers", "pickle_nodes", "specs", "data.street"),
-    ("models", "metrics", "fill", "losses", "pickle_reader", "paddle_checkpoint", "data.raycast"),
-    ("torch_checkpoint", "checkpoint", "steps", "data.shading", "data.kitti_layout"),
-    ("foreign_checkpoint", "report", "visualize", "data.synthetic", "data.kitti"),
-    ("convert", "predict", "data.sample", "data.frame_check", "data.pipeline"),
-    ("evaluate",),
+    ("files", "geometry", "layers", "optimizers", "pickle_nodes", "snapshots", "specs"),
+    ("models", "metrics", "fill", "losses", "pickle_reader", "paddle_checkpoint", "data.street"),
+    ("hosts", "journal", "data.raycast"),
+    ("torch_checkpoint", "checkpoint", "training", "data.shading", "data.kitti_layout"),
+    ("foreign_checkpoint", "report", "steps", "visualize", "data.synthetic", "data.kitti"),
+    ("convert", "initialise", "predict", "data.sample", "data.frame_check", "data.pipeline"),
+    ("measure",),
+    ("data.augment", "data.poses"),
+    ("loop", "data.train_pipeline"),
+    ("train_setup",),
+    ("evaluate", "train"),
     ("main",),
 )
 # The runners alone know the config; they may use all that is below.
-RUNNERS = {"evaluate", "main"}
+RUNNERS = {"evaluate", "train", "train_setup", "main"}
 
 
 def module_name(path: Path) -> str:
@@ -64,9 +70,9 @@ def test_the_config_stops_at_the_runners(name):
     assert not re.search(r"(?<![.-])\bconfig\.", MODULES[name].read_text())
 
 
-def test_tensorflow_is_the_pipeline_s_alone():
+def test_tensorflow_is_the_pipelines_alone():
     users = {name for name in MODULES if "tensorflow" in imports(MODULES[name])}
-    assert users == {"data.pipeline"}
+    assert users == {"data.augment", "data.pipeline", "data.train_pipeline"}
 
 
 def test_pmap_is_the_steps_alone():
@@ -74,9 +80,15 @@ def test_pmap_is_the_steps_alone():
     assert users == {"steps"}
 
 
-def test_every_setting_is_read():
-    code = "".join(MODULES[name].read_text() for name in RUNNERS)
-    config = eval_config.get_config()
+@pytest.mark.parametrize(
+    ("config", "readers"),
+    [
+        (eval_config.get_config(), ("evaluate", "main")),
+        (train_config.get_config(), ("train", "train_setup", "main")),
+    ],
+)
+def test_every_setting_is_read(config, readers):
+    code = "".join(MODULES[name].read_text() for name in readers)
     unread = [key for key in config if not re.search(rf"(config|value)\.{key}\b", code)]
     # Read by name in a loop over settings.
     assert [key for key in unread if f'"{key}"' not in code] == []

@@ -1,0 +1,225 @@
+"""Reads a training config: the models, frames, optimizer and batches that it asks for."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from fcfrnet_jax import checkpoint, models, optimizers
+from fcfrnet_jax.data import frame_check, kitti, sample
+from fcfrnet_jax.data.augment import Augmentation
+from fcfrnet_jax.data.pipeline import BatchStream
+from fcfrnet_jax.data.train_pipeline import make_train_dataset
+from fcfrnet_jax.files import write_json
+from fcfrnet_jax.initialise import initial_variables
+from fcfrnet_jax.loop import Schedule
+from fcfrnet_jax.predict import DTYPES
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.training import Objective
+
+STAGES = ("coarse", "fine", "joint")
+# How far away the nearby frame of the photometric loss may be, in frames, as in the reference.
+NEAR_REACH = 3
+# A run may go on with other values of these.
+FREE = {"coordinator", "processes", "process", "keep", "save_every", "panels", "threads"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained, and the coarse network that runs frozen before it, if there is one."""
+
+    spec: checkpoint.Spec
+    network: Any
+    frozen_network: models.SparseToCoarse | None
+    frozen: dict[str, Any]
+
+    def stages(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """The variables for the evaluation step, of the trained and the frozen networks."""
+        trained = checkpoint.stages((self.spec, variables))
+        named = {
+            "coarse" if spec.network == SPARSE_TO_COARSE else "fine": tree for spec, tree in trained
+        }
+        return ({"coarse": self.frozen} if self.frozen_network else {}) | named
+
+    @property
+    def networks(self) -> tuple[Any, Any]:
+        """The coarse and the fine network, for the evaluation step."""
+        if isinstance(self.network, models.TwoStage):
+            return self.network.coarse, self.network.fine
+        if isinstance(self.network, models.SparseToCoarse):
+            return self.network, None
+        return self.frozen_network, self.network
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError for a setting that cannot be, before anything is loaded."""
+    for name, allowed in (
+        ("stage", STAGES),
+        ("split", ("train", "val")),
+        ("val_split", ("train", "val", "val_selection")),
+        ("dtype", DTYPES),
+    ):
+        if config[name] not in allowed:
+            raise ValueError(
+                f"config.{name} must be one of {', '.join(allowed)}, got {config[name]!r}"
+            )
+    if len(config.crop) != 2 or any(size < 16 or size % 16 for size in config.crop):
+        raise ValueError(f"config.crop must be two multiples of 16, got {config.crop}")
+    parts = jax.device_count() * config.accumulate
+    if config.batch_size < 1 or config.accumulate < 1 or config.batch_size % parts:
+        raise ValueError(
+            f"config.batch_size={config.batch_size} does not divide by the {jax.device_count()} "
+            f"devices and config.accumulate={config.accumulate}"
+        )
+    if config.coarse_dir and config.stage != "fine":
+        raise ValueError("config.coarse_dir is for config.stage=fine, which trains on stored maps")
+    if config.stage == "fine" and bool(config.coarse_dir) == bool(config.coarse_checkpoint):
+        raise ValueError(
+            "config.stage=fine needs the coarse depth from --config.coarse_checkpoint or from "
+            "--config.coarse_dir, one of them"
+        )
+    if config.stage == "coarse" and config.coarse_checkpoint:
+        raise ValueError("config.stage=coarse starts from --config.checkpoint")
+
+
+def make_objective(config: ConfigDict) -> Objective:
+    return Objective(
+        mode=config.mode,
+        depth_loss=config.depth_loss,
+        photometric_weight=config.photometric_weight,
+        smoothness_weight=config.smoothness_weight,
+        coarse_weight=config.coarse_weight,
+        fine_weight=config.fine_weight,
+    )
+
+
+def make_model(config: ConfigDict) -> Model:
+    """Builds the trained network and loads the frozen one."""
+    coarse = ModelSpec(SPARSE_TO_COARSE, **config.coarse.to_dict())
+    fine = ModelSpec(COARSE_TO_FINE, **config.fine.to_dict())
+    joint = TwoStageSpec(coarse, fine)
+    described: dict[str, checkpoint.Spec] = {"coarse": coarse, "fine": fine, "joint": joint}
+    spec = described[config.stage]
+    dtype = jnp.dtype(config.dtype)
+    network = models.build(spec, dtype=dtype, remat=config.remat)
+    if config.stage != "fine" or not config.coarse_checkpoint:
+        return Model(spec, network, None, {})
+    frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
+    if not isinstance(frozen_spec, ModelSpec) or frozen_spec.network != SPARSE_TO_COARSE:
+        raise ValueError(f"{config.coarse_checkpoint} holds no coarse network: {frozen_spec}")
+    frozen_network: Any = models.build(frozen_spec, dtype=dtype)
+    return Model(spec, network, frozen_network, frozen)
+
+
+def starting_variables(config: ConfigDict, model: Model) -> dict[str, Any]:
+    """The variables before the first update: of the checkpoints that the config names, or drawn.
+
+    Raises:
+      ValueError: a checkpoint of another model than the config describes.
+    """
+    drawn = initial_variables(model.spec, config.seed, config.init)
+    if config.checkpoint:
+        return _load(config.checkpoint, model.spec)
+    if config.stage == "joint" and config.coarse_checkpoint:
+        assert isinstance(model.spec, TwoStageSpec)
+        loaded = _load(config.coarse_checkpoint, model.spec.coarse)
+        return {kind: tree | {"coarse": loaded[kind]} for kind, tree in drawn.items()}
+    return drawn
+
+
+def _load(folder: str, wanted: checkpoint.Spec) -> dict[str, Any]:
+    spec, variables = checkpoint.load_model(folder)
+    if spec != wanted:
+        raise ValueError(f"{folder} holds {spec}, the config describes {wanted}")
+    return variables
+
+
+def find_frames(
+    config: ConfigDict, split: str, model: Model, objective: Objective
+) -> list[kitti.Frame]:
+    """The frames of a split, with every file that training or validation reads.
+
+    Raises:
+      ValueError: no frames, files without a partner, or files that cannot be used.
+    """
+    data_dir = Path(config.data_dir).expanduser() if config.data_dir else sample.sample_dir()
+    require = {"image"} if model.spec.uses_image or "photo" in config.mode else set()
+    if split == config.val_split or objective.supervision == "ground_truth":
+        require.add("ground_truth")
+    frames = kitti.find_frames(
+        data_dir, split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    if not config.check_files:
+        return frames
+    bad = frame_check.check_frames(frames, tuple(config.crop))
+    if not config.skip_bad_frames:
+        frame_check.raise_bad_frames(bad)
+    frames = frame_check.drop_bad_frames(frames, bad)
+    frame_check.check_density(frames)
+    return frames
+
+
+def make_schedule(config: ConfigDict, frames: int) -> Schedule:
+    """When things happen; the length is `config.steps`, or else `config.epochs`."""
+    total = config.steps or -(-config.epochs * frames // config.batch_size)
+    if total < 1:
+        raise ValueError("config.steps or config.epochs must say how long to train")
+    if config.save_every < 1 or config.keep < 1:
+        raise ValueError("config.save_every and config.keep must be 1 or more")
+    return Schedule(total, config.log_every, config.validate_every, config.save_every)
+
+
+def make_learning_rate(config: ConfigDict, frames: int, total: int) -> optax.Schedule:
+    decay_every = config.decay_epochs * frames // config.batch_size
+    return optimizers.make_schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        decay_every=max(decay_every, 1) if config.schedule == "step" else None,
+        total_steps=total if config.schedule == "cosine" else None,
+    )
+
+
+def make_batches(config: ConfigDict, frames: list[kitti.Frame], first_step: int) -> BatchStream:
+    """This process's share of the batches from `first_step` on."""
+    return make_train_dataset(
+        frames,
+        batch_size=config.batch_size,
+        crop=tuple(config.crop),
+        seed=config.seed,
+        augmentation=Augmentation(**config.augmentation.to_dict()),
+        first_step=first_step,
+        near_reach=NEAR_REACH if "photo" in config.mode else 0,
+        process=(jax.process_index(), jax.process_count()),
+        threads=config.threads or None,
+    )
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+    """Makes the workdir this config's, or checks that it is.
+
+    Raises:
+      ValueError: a run of another config stands there.
+    """
+    settings = json.loads(json.dumps(config.to_dict()))
+    path = workdir / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        free = FREE | ({"steps", "epochs"} if config.schedule != "cosine" else set())
+        changed = [
+            f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
+            for name in sorted(before.keys() | settings.keys())
+            if name not in free and before.get(name) != settings.get(name)
+        ]
+        if changed:
+            raise ValueError(
+                f"{workdir} holds a run of another config: {'; '.join(changed)}; "
+                "choose another --workdir"
+            )
+    elif jax.process_index() == 0:
+        write_json(path, settings)
