@@ -43,7 +43,7 @@ def save_model(
     check_free(directory, overwrite)
     record = {"format": FORMAT, "model": spec_to_json(spec), "provenance": provenance}
     with atomic_path(directory) as temporary:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(temporary / "variables", jax.tree.map(np.asarray, variables))
         write_json(temporary / "model.json", record)
         old = directory.with_name(f"{temporary.name}.old")
@@ -97,13 +97,22 @@ def load_model(directory: str | Path) -> tuple[Spec, dict[str, Any]]:
     path = Path(directory).absolute() / "variables"
     wanted = variable_shapes(spec)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             found = checkpointer.metadata(path).item_metadata
             _check_same(_shapes(found.tree if hasattr(found, "tree") else found), _shapes(wanted))
             target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
             return spec, checkpointer.restore(path, target)
     except Exception as error:  # orbax raises many kinds for a damaged folder
         raise ValueError(f"{path}: cannot read the variables: {_first_line(error)}") from error
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    # Each process on its own: orbax would otherwise wait for all processes of a job.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def spec_to_json(spec: Spec) -> dict[str, Any]:

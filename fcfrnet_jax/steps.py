@@ -155,9 +155,14 @@ def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
       devices: the local devices for evaluation, which each process does alone; None, for training,
         is those of all processes.
     """
+    if not jax.tree.leaves(tree):
+        # pmap over several processes stumbles over having nothing to return.
+        return tree
     # in_axes=None lets pmap itself do the copying, in every version of jax.
     counted = jnp.arange(jax.local_device_count())
-    return jax.pmap(lambda _, leaf: leaf, in_axes=(0, None), devices=devices)(counted, tree)
+    # The steps' own axis name: arrays of another would be another type, and compiled for again.
+    copy = jax.pmap(lambda _, leaf: leaf, AXIS, in_axes=(0, None), devices=devices)
+    return copy(counted, tree)
 
 
 def shard(batch: dict[str, np.ndarray]) -> Batch:

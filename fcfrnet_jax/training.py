@@ -167,8 +167,8 @@ def make_update(
         micro_batches = _split(batch, accumulate)
         fractions = _fractions(objective, micro_batches, axis_name)
         start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
-        (gradients, batch_stats), metrics = jax.lax.scan(
-            add_micro_batch, start, (micro_batches, fractions)
+        (gradients, batch_stats), metrics = _scan(
+            add_micro_batch, start, (micro_batches, fractions), accumulate
         )
         gradients, metrics = jax.lax.psum(
             (gradients, {name: jnp.sum(values) for name, values in metrics.items()}), axis_name
@@ -188,6 +188,18 @@ def make_update(
         return state, {name: value.astype(jnp.float32) for name, value in metrics.items()}
 
     return update
+
+
+def _scan(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, Any]:
+    """`jax.lax.scan`, but without a loop where a loop is slow."""
+    if length > 1 and jax.default_backend() != "cpu":
+        return jax.lax.scan(body, carry, inputs)
+    # On CPUs XLA brings convolutions into its fast layout only outside of loops: 14 times faster.
+    outputs = []
+    for i in range(length):
+        carry, output = body(carry, jax.tree.map(lambda leaf, i=i: leaf[i], inputs))
+        outputs.append(output)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
 def _train_outputs(

@@ -208,6 +208,15 @@ def test_the_state_is_donated():
     jax.tree.map(np.testing.assert_array_equal, host.params, variables["params"])
 
 
+def test_the_second_step_is_not_compiled_again():
+    """A step takes what it returns; arrays of another sharding would cost another compilation."""
+    step = steps.make_train_step(COARSE, None, SGD, SCHEDULE, Objective())
+    before = steps.replicate(initial_state(variables_of(COARSE), SGD))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, before)
+    after, _ = step(before, {}, steps.shard(batch_of(8)))
+    assert jax.tree.map(lambda leaf: leaf.sharding, after) == shardings
+
+
 def test_training_resumes_exactly_from_the_host():
     adam, batch = make_optimizer("adam", SCHEDULE), steps.shard(batch_of(8))
     step = steps.make_train_step(COARSE, None, adam, SCHEDULE, Objective(), ema_decay=0.9)
