@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+import fcfrnet_jax
 from configs import eval as eval_config
+from configs import train as train_config
 from fcfrnet_jax import checkpoint
+from fcfrnet_jax.journal import read_journal
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests.conftest import ROOT
 from tests.weights import random_variables
@@ -25,39 +28,50 @@ def block(mark):
 
 def test_every_block_is_marked():
     assert len(BLOCKS) == README.count("```") // 2
-    assert {name for name, _, _ in BLOCKS} == {"main-command", "test-command", "needs", "tested"}
+    marks = {"main-command", "test-command", "tested-command", "needs", "tested"}
+    assert {name for name, _, _ in BLOCKS} == marks
 
 
 def test_settings_exist():
     settings = set(re.findall(r"--config\.(\w+)", README))
-    assert settings <= set(eval_config.get_config())
-    # All but the one that tells what to run.
-    assert settings | {"task"} == set(eval_config.get_config())
+    assert settings <= set(eval_config.get_config()) | set(train_config.get_config())
+    # All of the evaluation's but the one that tells what to run.
+    assert set(eval_config.get_config()) <= settings | {"task"}
+
+
+def run(command, folder):
+    """Runs a command of the README in `folder`, on a machine that is fresh but for the install."""
+    program, *arguments = command.split()
+    assert program in ("python", ".venv/bin/python")
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    (folder / "configs").symlink_to(ROOT / "configs")
+    line = [sys.executable, *arguments]
+    done = subprocess.run(
+        line, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_main_command_works_on_a_fresh_machine(tmp_path):
     set_up, install, command = block("main-command").splitlines()
     assert set_up.endswith("venv .venv")
     assert install.endswith("install -e .")
-    program, *arguments = command.split()
-    assert program == ".venv/bin/python"
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "RMSE (mm)" in done.stdout
+    assert "RMSE (mm)" in run(command, tmp_path)
     result = json.loads((tmp_path / "output" / "metrics.json").read_text())
     # True depth is at hand, so a fill that were broken would be far off.
     assert 0 < result["metrics"]["fill"]["mae_mm"] < 1000
     assert len(list((tmp_path / "output" / "panels").iterdir())) == result["frames"] == 6
+
+
+@pytest.mark.slow
+def test_training_command_learns(tmp_path):
+    run(block("tested-command").strip(), tmp_path)
+    losses = [line["loss"] for line in read_journal(tmp_path / "output/train") if "loss" in line]
+    assert losses[-1] < losses[0] / 2
+    predictor = fcfrnet_jax.load(tmp_path / "output" / "train" / "best")
+    assert predictor.spec.width == 8
 
 
 def test_program_example_works(tmp_path, monkeypatch):

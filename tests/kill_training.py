@@ -1,0 +1,53 @@
+"""Kills a training run again and again, and compares its end with that of an uninterrupted one.
+
+  python -m tests.kill_training --kills 10 --steps 60
+
+The long form of the test in test_train.py: every kill is a SIGKILL at a random moment, saving
+included.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fcfrnet_jax.data import sample
+from fcfrnet_jax.journal import read_journal
+from tests.test_train import finished, newest, run_command, wait_for_line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    moments = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scenes, whole, killed = (Path(folder) / name for name in ("scenes", "whole", "killed"))
+        sample.write_sample(scenes, frames=3, height=48, width=160)
+        settings = {"steps": arguments.steps, "save_every": 4, "validate_every": 12}
+        finished(run_command(whole, scenes, **settings))
+        for kill in range(arguments.kills):
+            process = run_command(killed, scenes, **settings)
+            done = [line["step"] for line in read_journal(killed)] or [0]
+            wait_for_line(killed, process, done[-1] + moments.randint(1, 8))
+            time.sleep(moments.random())
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            lines = read_journal(killed)
+            print(f"kill {kill + 1}: after step {lines[-1]['step'] if lines else 0}", flush=True)
+        finished(run_command(killed, scenes, **settings))
+        same = newest(whole) == newest(killed)
+        journals = (path / "metrics.jsonl" for path in (whole, killed))
+        same_journal = len({path.read_bytes() for path in journals}) == 1
+    print(f"parameters, statistics, optimizer: {'identical' if same else 'DIFFERENT'}")
+    print(f"metrics.jsonl: {'identical' if same_journal else 'DIFFERENT'}")
+    sys.exit(not (same and same_journal))
+
+
+if __name__ == "__main__":
+    main()
