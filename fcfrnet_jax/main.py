@@ -1,10 +1,12 @@
 """The command line: `python -m fcfrnet_jax.main --config=configs/eval.py`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -56,7 +58,12 @@ def guarded_main(arguments: Sequence[str]) -> None:
 
 def fail(error: Exception) -> NoReturn:
     logging.debug("The error's origin:", exc_info=error)
-    sys.exit(f"Error: {' '.join(describe(error).split())}")
+    message = f"Error: {' '.join(describe(error).split())}"
+    if jax.distributed.is_initialized():
+        # An orderly exit would wait for the other processes, which wait for this one.
+        print(message, file=sys.stderr, flush=True)
+        os._exit(1)
+    sys.exit(message)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,8 @@ def floored(depth: np.ndarray) -> np.ndarray:
     return np.maximum(depth, 0.9)
 
 
+# Float64 on a CPU takes a minute.
+RUNS = [pytest.param(*run, marks=pytest.mark.slow) if run[1] == "float64" else run for run in RUNS]
 every_run = pytest.mark.parametrize(("name", "dtype"), RUNS)
 every_clear_run = pytest.mark.parametrize(("name", "dtype"), [r for r in RUNS if r != TIE])
 
