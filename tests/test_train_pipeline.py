@@ -168,6 +168,14 @@ def test_types_and_shapes(frames: list[Frame]) -> None:
     }
 
 
+def test_a_file_damaged_since_the_start_is_named(frames: list[Frame], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(frames[1].sparse.read_bytes()[:200])
+    damaged = [frames[0], dataclasses.replace(frames[1], sparse=broken), *frames[2:]]
+    with pytest.raises(ValueError, match=f"{broken}.*--config.skip_bad_frames leaves"):
+        take(len(frames), damaged)
+
+
 def test_without_augmentation_the_files_are_cropped(frames: list[Frame]) -> None:
     (batch,) = take(1, frames)
     for row, index in enumerate(batch["index"]):

@@ -4,12 +4,14 @@ What the stream holds at a position depends on the seed and the position alone, 
 can go on after any step without the pipeline having a state to keep.
 """
 
+import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fcfrnet_jax.data import frame_check
 from fcfrnet_jax.data.augment import Augmentation, augment, crop_anywhere
 from fcfrnet_jax.data.kitti import Frame, neighbours, shorten
 from fcfrnet_jax.data.pipeline import (
@@ -27,6 +29,36 @@ from fcfrnet_jax.geometry import Size
 
 # NumPy's generators are seeded by (seed, one of these, epoch or position).
 _EPOCH, _EXAMPLE = range(2)
+
+
+class TrainBatches(BatchStream):
+    """A `BatchStream` that tells which file it could not read; see `make_train_dataset`."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        first_step: int,
+        crop: Size,
+        frames_of_step: Callable[[int], list[Frame]],
+    ) -> None:
+        super().__init__(dataset)
+        self._first_step, self._crop = first_step, crop
+        self._frames_of_step = frames_of_step
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        import tensorflow as tf
+
+        batches = super().__iter__()
+        for step in itertools.count(self._first_step):
+            try:
+                batch = next(batches)
+            except tf.errors.OpError as error:
+                # TensorFlow's message does not name the file.
+                frame_check.raise_bad_frames(
+                    frame_check.check_frames(self._frames_of_step(step), self._crop)
+                )
+                raise OSError(f"the batch of step {step} cannot be read: {error}") from error
+            yield batch
 
 
 def make_train_dataset(
@@ -61,7 +93,7 @@ def make_train_dataset(
       threads: see `pipeline.make_eval_dataset`.
 
     Returns:
-      Endless batches, with b = B / count, of
+      Endless batches, which raise ValueError where a file turns out to be damaged or gone. With b = B / count, of
         image: uint8 [b, H, W, 3] RGB, if the frames have images;
         sparse_depth: float32 [b, H, W, 1] metres, 0 = missing;
         ground_truth, coarse_depth: the same, if the frames have them;
@@ -101,7 +133,13 @@ def make_train_dataset(
         .prefetch(parallel)
         .with_options(reading_options(threads))
     )
-    return BatchStream(dataset)
+
+    def frames_of_step(step: int) -> list[Frame]:
+        index = shuffled(step * batch_size + np.arange(*share), len(frames), seed)
+        nearby = [j for i in index for j in near[i]] if near else []
+        return [frames[i] for i in dict.fromkeys([*index.tolist(), *nearby])]
+
+    return TrainBatches(dataset, first_step, crop, frames_of_step)
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
