@@ -16,8 +16,14 @@ def get_config() -> ConfigDict:
 
     # Folder with KITTI's archives unpacked; empty: a few sample scenes, made once and cached.
     config.data_dir = ""
+    # files: the frames of the split. synthetic: streets that the devices render, without end; the
+    # split is not read then, validation is on files all the same.
+    config.source = "files"
     config.split = "train"
     config.val_split = "val"
+    # Rows and columns of the rendered picture of which the crop is a part; other sizes than KITTI's
+    # show the same view.
+    config.camera = (375, 1242)
     # Tree of stored coarse maps, for the fine stage.
     config.coarse_dir = ""
     # Rows and columns of the crop.
@@ -40,7 +46,7 @@ def get_config() -> ConfigDict:
     )
 
     # The networks: ResNet depth, inputs, channels at full resolution.
-    config.coarse = ConfigDict({"layers": 18, "modality": "rgbd", "width": 8})
+    config.coarse = ConfigDict({"layers": 18, "modality": "rgbd", "width": 8, "base": "none"})
     config.fine = ConfigDict(
         {"layers": 18, "modality": "rgbd", "width": 8, "variant": "released", "window": 5}
     )

@@ -120,10 +120,9 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
         stages = {"coarse": spec_to_json(spec.coarse), "fine": spec_to_json(spec.fine)}
         return {"network": "two_stage", **stages}
     record = dataclasses.asdict(spec)
-    if spec.network == SPARSE_TO_COARSE:
-        # These say how FCFR-Net is wired.
-        del record["variant"], record["window"]
-    return record
+    # Settings of the other network only.
+    foreign = ("variant", "window") if spec.network == SPARSE_TO_COARSE else ("base",)
+    return {name: value for name, value in record.items() if name not in foreign}
 
 
 def spec_from_json(record: dict[str, Any]) -> Spec:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcfrnet_jax import layers
+from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.layers import ConvNormAct, Module, ResNetLayer, UpConvNormAct
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
@@ -111,8 +112,13 @@ class SparseToCoarse(Network):
         conv, up, norm = self.parts(train)
         width, modality = self.spec.width, self.spec.modality
         stems = []
+        base = jnp.zeros(())
         if self.spec.uses_depth:
-            depth = checked_depth(depth).astype(self.dtype)
+            depth = checked_depth(depth)
+            if self.spec.base == "fill":
+                base = classical_fill(depth, self.spec.max_depth)
+                depth = jnp.concatenate([depth, base], axis=-1)
+            depth = depth.astype(self.dtype)
             stems.append(ConvNormAct(width // len(modality), conv, norm, name="conv1_d")(depth))
         if self.spec.uses_image:
             image = select_channels(image, modality).astype(self.dtype)
@@ -122,7 +128,7 @@ class SparseToCoarse(Network):
         skips = [jnp.concatenate(stems, axis=-1)]
         for level in self.encoder(conv, norm):
             skips.append(level(skips[-1]))
-        return self.spec.max_depth * self.decode(skips.pop(), skips, conv, up, norm)
+        return base + self.spec.max_depth * self.decode(skips.pop(), skips, conv, up, norm)
 
 
 class CoarseToFine(Network):

@@ -10,6 +10,8 @@ MODALITIES = {
     COARSE_TO_FINE: ("rgbd", "gd"),
 }
 VARIANTS = ("released", "paper")
+# What sparse-to-coarse starts from.
+BASES = ("none", "fill")
 RESNET_LAYERS = (18, 34, 50)
 MAX_DEPTH = {SPARSE_TO_COARSE: 100.0, COARSE_TO_FINE: 85.0}
 
@@ -25,6 +27,9 @@ class ModelSpec:
       width: channels at full resolution, which scales all others; 64 is the published one.
       variant: wiring of FCFR-Net: `released` as the published weights need it, or `paper`.
       window: side in pixels of FCFR-Net's energy box, odd.
+      base: of sparse-to-coarse: `none`, as published, or `fill`: it reads the classical fill of
+        the sparse depth beside it, and predicts the difference from the fill. A narrow network
+        comes further this way with little training.
 
     Raises:
       ValueError: a value that no network has.
@@ -36,12 +41,19 @@ class ModelSpec:
     width: int = 64
     variant: str = "released"
     window: int = 5
+    base: str = "none"
 
     def __post_init__(self) -> None:
         _check("network", self.network, tuple(MODALITIES))
         _check("layers", self.layers, RESNET_LAYERS)
         _check("modality", self.modality, MODALITIES[self.network])
         _check("variant", self.variant, VARIANTS)
+        _check("base", self.base, BASES)
+        if self.base == "fill" and (self.network != SPARSE_TO_COARSE or not self.uses_depth):
+            raise ValueError(
+                f"only {SPARSE_TO_COARSE} with a depth input can start from the fill, "
+                f"got {self.network} of modality {self.modality}"
+            )
         if self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
         if self.window < 1 or self.window % 2 == 0:

@@ -37,6 +37,7 @@ def test_description_is_readable(saved):
         "layers": 18,
         "modality": "gd",
         "width": 4,
+        "base": "none",
     }
     assert record["provenance"] == {"source": "a test"}
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax import layers, models, specs
+from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data
 from tests.weights import random_variables
@@ -190,6 +191,17 @@ def test_bfloat16_follows_float32():
     assert 0 < np.abs(rounded - exact).mean() < 0.02 * np.abs(exact).mean()
 
 
+def test_network_on_the_fill_adds_to_the_fill():
+    network = models.build(ModelSpec(SPARSE_TO_COARSE, 18, width=4, base="fill"))
+    image, depth = inputs()
+    variables = network.init(jax.random.key(0), image, depth)
+    assert variables["params"]["conv1_d"]["conv"]["kernel"].shape[2] == 2
+    last = variables["params"]["convtf"]
+    last["kernel"], last["bias"] = jnp.zeros_like(last["kernel"]), jnp.full((1,), 0.02)
+    expected = np.asarray(classical_fill(depth)) + 2.0
+    np.testing.assert_allclose(network.apply(variables, image, depth), expected, rtol=1e-6)
+
+
 def test_intermediate_features_can_be_read():
     spec = ModelSpec(COARSE_TO_FINE, 18, width=4)
     network = models.build(spec)
@@ -215,6 +227,8 @@ def test_luma_equals_the_definition():
         ((COARSE_TO_FINE, 34, "gd", 6), "width must be a positive multiple of 4, got 6"),
         ((COARSE_TO_FINE, 34, "gd", 64, "mine"), "variant must be one of released, paper"),
         ((COARSE_TO_FINE, 34, "gd", 64, "paper", 2), "window must be odd and positive, got 2"),
+        ((COARSE_TO_FINE, 34, "gd", 64, "paper", 5, "fill"), "only sparse_to_coarse with a depth"),
+        ((SPARSE_TO_COARSE, 34, "rgb", 64, "released", 5, "fill"), "of modality rgb"),
     ],
 )
 def test_impossible_models_are_refused(arguments, message):

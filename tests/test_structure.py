@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
-    ("files", "geometry", "layers", "optimizers", "pickle_nodes", "snapshots", "specs"),
-    ("models", "metrics", "fill", "losses", "pickle_reader", "paddle_checkpoint", "data.street"),
+    ("files", "fill", "geometry", "layers", "optimizers", "pickle_nodes", "snapshots", "specs"),
+    ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.street"),
     ("hosts", "journal", "data.raycast"),
     ("torch_checkpoint", "checkpoint", "training", "data.shading", "data.kitti_layout"),
     ("foreign_checkpoint", "report", "steps", "visualize", "data.synthetic", "data.kitti"),
