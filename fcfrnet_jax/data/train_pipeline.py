@@ -93,7 +93,8 @@ def make_train_dataset(
       threads: see `pipeline.make_eval_dataset`.
 
     Returns:
-      Endless batches, which raise ValueError where a file turns out to be damaged or gone. With b = B / count, of
+      Endless batches; a file that turns out to be damaged or gone is a ValueError that names it.
+      With b = B / count, they are of
         image: uint8 [b, H, W, 3] RGB, if the frames have images;
         sparse_depth: float32 [b, H, W, 1] metres, 0 = missing;
         ground_truth, coarse_depth: the same, if the frames have them;
