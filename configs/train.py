@@ -58,7 +58,7 @@ def get_config() -> ConfigDict:
 
     # dense, sparse, photo, sparse+photo or dense+photo.
     config.mode = "dense"
-    # mse or l1.
+    # mse, l1 or l1+mse.
     config.depth_loss = "mse"
     config.photometric_weight = 0.1
     config.smoothness_weight = 0.1

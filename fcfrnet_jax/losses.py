@@ -62,6 +62,11 @@ def masked_l1(depth: jax.Array, target: jax.Array, axis_name: str | None = None)
     return masked_sums(_absolute, depth, target).mean(axis_name)
 
 
+def masked_l1_mse(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """The sum of both, metres and square metres, as NLSPN trains (Park et al., ECCV 2020)."""
+    return masked_l1(depth, target, axis_name) + masked_mse(depth, target, axis_name)
+
+
 def masked_sums(
     penalty: Callable[[jax.Array], jax.Array], depth: jax.Array, target: jax.Array
 ) -> MaskedSum:
@@ -175,7 +180,7 @@ def training_loss(
       sparse_depth: `[B, H, W, 1]` metres, 0 = missing, for `sparse`.
       ground_truth: `[B, H, W, 1]` metres, 0 = missing, for `dense`.
       near: the nearby view, for `photo`.
-      depth_loss: `masked_mse` or `masked_l1`.
+      depth_loss: `masked_mse`, `masked_l1` or `masked_l1_mse`.
       photometric_weight: of the photometric loss.
       smoothness_weight: of the smoothness loss.
       axis_name: see the module.

@@ -8,14 +8,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fcfrnet_jax.losses import MODES, NearView, masked_l1, masked_mse, masked_sums, training_loss
+from fcfrnet_jax.losses import (
+    MODES,
+    NearView,
+    masked_l1,
+    masked_l1_mse,
+    masked_mse,
+    masked_sums,
+    training_loss,
+)
 from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth
 
 Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
 # The arrays of a batch that the photometric loss reads, beside those of every step.
 NEAR_INPUTS = ("near_image", "rotation", "translation", "intrinsics")
-DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1}
+DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse}
 
 
 class TrainState(NamedTuple):
@@ -43,7 +51,7 @@ class Objective:
 
     Attributes:
       mode: one of `losses.MODES`.
-      depth_loss: `mse` or `l1`.
+      depth_loss: `mse`, `l1` or `l1+mse`.
       photometric_weight, smoothness_weight: beside the depth loss of weight 1.
       coarse_weight, fine_weight: of the two depth maps when both networks train together.
 

@@ -107,6 +107,8 @@ def test_depth_and_smoothness_match_the_reference(golden: Arrays) -> None:
     depth, gt = golden["depth"], golden["gt"]
     assert losses.masked_mse(depth, gt) == pytest.approx(golden["masked_mse"], rel=1e-6)
     assert losses.masked_l1(depth, gt) == pytest.approx(golden["masked_l1"], rel=1e-6)
+    both = golden["masked_l1"] + golden["masked_mse"]
+    assert losses.masked_l1_mse(depth, gt) == pytest.approx(both, rel=1e-6)
     assert losses.smoothness(depth) == pytest.approx(golden["smoothness"], rel=1e-6)
 
 
