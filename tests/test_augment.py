@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax.data.augment import Augmentation, augment, crop_anywhere, flip, lidar_beam
-from fcfrnet_jax.data.synthetic import KITTI_INTRINSICS, render_scene
+from fcfrnet_jax.data.lidar import Lidar
+from fcfrnet_jax.data.pinhole import KITTI
+from fcfrnet_jax.data.synthetic import render_scene
 from fcfrnet_jax.geometry import inverse_warp
 
 NOTHING = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -225,8 +227,12 @@ def test_whole_beams_stay_or_go(count: int) -> None:
 
 @pytest.mark.slow
 def test_beams_of_a_rendered_street_go_in_rows() -> None:
-    frame = render_scene(jax.random.key(0))
-    fx, _, cx, _, fy, cy, *_ = np.ravel(KITTI_INTRINSICS)
+    # A scanner whose beams are where they are looked for.
+    elevations = (*(2.0 - np.arange(32) / 3.0), *(-8.83 - np.arange(32) / 2.0))
+    place = {"position": (0.0, -0.08, -0.27), "tilt": (0.0, 0.0, 0.0), "elevation_error": 0.0}
+    lidar = Lidar(tuple(map(float, elevations)), (0.0,) * 64, **place)
+    frame = render_scene(jax.random.key(0), KITTI, lidar)
+    fx, fy, cx, cy = KITTI.intrinsics
     example = {
         "sparse_depth": np.asarray(frame.sparse_depth)[..., None],
         "intrinsics": np.array([fx, fy, cx, cy], np.float32),

@@ -1,7 +1,7 @@
-"""Frames of procedural streets, with the exact depth of every pixel and a simulated scanner.
+"""Frames of procedural streets: pictures, exact depth, laser scans and ground truth.
 
-They are for trying the program, not for judging a network. The camera frame is KITTI's rectified
-one, x right, y down, z along the optical axis; `street.py` tells the world frame.
+The camera frame is KITTI's rectified one, x right, y down, z along the optical axis; `street.py`
+tells the world frame. All functions are pure; they can be mapped over keys, distances and corners.
 """
 
 from functools import partial
@@ -9,27 +9,27 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from fcfrnet_jax.data.raycast import camera_rays, trace, turn
+from fcfrnet_jax.data.camera_model import develop
+from fcfrnet_jax.data.echoes import scan, sparse_map, surfaces
+from fcfrnet_jax.data.ground_truth import keep_ground_truth
+from fcfrnet_jax.data.lidar import HDL64, Lidar
+from fcfrnet_jax.data.pinhole import KITTI, Camera, Corner, check_window, window_matrix
+from fcfrnet_jax.data.raycast import camera_rays, trace
 from fcfrnet_jax.data.shading import shade
 from fcfrnet_jax.data.street import Street, make_street
+from fcfrnet_jax.geometry import Size
 
-HEIGHT, WIDTH = 375, 1242
-KITTI_INTRINSICS = ((721.5377, 0.0, 609.5593), (0.0, 721.5377, 172.854), (0.0, 0.0, 1.0))
-
-SCANNER = (0.0, -0.08, -0.27)  # in the camera frame
-SCANNER_RANGE = 80.0
-SCANNER_BEAMS = 64
-# Scans taken along the street, in metres: the first gives sparse depth, all of them ground truth.
-SCANS = (0.0, -5.0, -4.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+# Metres and radians that the car moves and turns between the frames of a pair, at most.
+STRIDE = (0.3, 1.5)
+VEER = 0.02
 
 
 class Frame(NamedTuple):
-    """One frame: `image` uint8 `[H, W, 3]`; else float32 `[H, W]` metres along the optical axis.
+    """One frame: `image` uint8 `[h, w, 3]`; else float32 `[h, w]` metres along the optical axis.
 
-    `depth` is the true depth, 0 = sky; `sparse_depth` one scan with noise, `ground_truth` the true
-    depth where any of eleven scans hit, both 0 = missing.
+    `depth` is the true depth, 0 = sky; `sparse_depth` what a laser scanner measures, with its
+    errors; `ground_truth` the true depth where a benchmark would know it; both 0 = missing.
     """
 
     image: jax.Array
@@ -38,126 +38,128 @@ class Frame(NamedTuple):
     ground_truth: jax.Array
 
 
-@partial(jax.jit, static_argnames=("height", "width"))
+class Pair(NamedTuple):
+    """A frame, the picture uint8 `[h, w, 3]` of a nearby camera, and the way from one to the other.
+
+    A point p in the frame of the first camera is `rotation` p + `translation` in that of the nearby
+    one: `[3, 3]`, and `[3]` in metres. The nearby picture is the same window of its camera's.
+    """
+
+    frame: Frame
+    near_image: jax.Array
+    rotation: jax.Array
+    translation: jax.Array
+
+
+class _Seen(NamedTuple):
+    """The image `[h, w, 3]`, the depth in metres and the index of the solid `[h, w]`."""
+
+    image: jax.Array
+    depth: jax.Array
+    solid: jax.Array
+
+
+@partial(jax.jit, static_argnames=("camera", "lidar", "window"))
 def render_scene(
     key: jax.Array,
+    camera: Camera = KITTI,
+    lidar: Lidar = HDL64,
     travelled: float | jax.Array = 0.0,
-    height: int = HEIGHT,
-    width: int = WIDTH,
-    intrinsics: jax.Array | tuple = KITTI_INTRINSICS,
+    window: Size | None = None,
+    corner: Corner = (0, 0),
 ) -> Frame:
     """Renders one frame of the street that `key` makes, from a car `travelled` metres along it.
 
-    The scanner has 64 beams at KITTI's size (32 from +2 to -8.3 degrees, 32 from -8.8 to -24.3) in
-    steps of about 0.17 degrees, and proportionally fewer in smaller pictures, so that sparse depth
-    covers about the same share of the pixels. It sits where KITTI's does, so that it sees behind
-    the edges of objects. Ranges have 2 cm of noise, end at 80 m, and some are lost.
-
     Args:
-      key: the JAX random key; the same key and distance give the same frame.
-      travelled: metres along the street, within about 5 of 0.
-      height, width: of the picture in pixels.
-      intrinsics: `[3, 3]` in pixels, the centre of the first pixel at (0, 0).
+      key: the JAX random key; the same key, distance and window give the same frame.
+      camera: the picture's size and calibration.
+      lidar: the scanner; `thinned` makes one that suits a smaller picture.
+      travelled: metres along the street.
+      window: (height, width) of the part of the picture to render, None for all of it. It has the
+        depth of the whole picture; noise and what is lost are drawn for each window.
+      corner: (top, left) of the window in the picture; whole numbers from (0, 0) to where the
+        window still fits, which is not checked.
+
+    Raises:
+      ValueError: the window is empty or larger than the picture.
     """
-    intrinsics = jnp.asarray(intrinsics, jnp.float32)
+    window = check_window(camera, window)
     street = make_street(key, travelled)
-    noise_key = jax.random.fold_in(key, jnp.rint(1000.0 * jnp.asarray(travelled)).astype(jnp.int32))
-    keys = jax.random.split(noise_key)
-
-    directions = camera_rays(height, width, intrinsics, street.heading)
-    distance, index = trace(street, street.camera[:, None], directions)
-    colour = shade(street, directions, distance, index, intrinsics[0, 0])
-    # Rays have unit length along the optical axis, so their parameter is the depth.
-    depth = jnp.where(jnp.isfinite(distance), distance, 0.0).reshape(height, width)
-    image = _develop(keys[0], colour.reshape(3, height, width))
-    return Frame(image, depth, *_measure(keys[1], street, depth, intrinsics))
+    keys = jax.random.split(_frame_key(key, travelled), 3)
+    seen = _see(keys[0], street, camera, window, corner)
+    return _measure(keys[1], keys[2], street, lidar, camera, corner, seen)
 
 
-def _develop(key: jax.Array, colour: jax.Array) -> jax.Array:
-    """Turns linear light `[3, H, W]` into a uint8 picture `[H, W, 3]`: lens blur, gamma, noise."""
-    padded = jnp.pad(jnp.minimum(colour, 1.2), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
-    blurred = 0.25 * rows[..., :-2] + 0.5 * rows[..., 1:-1] + 0.25 * rows[..., 2:]
-    picture = 255.0 * jnp.maximum(blurred, 0.0) ** (1.0 / 2.2)
-    picture += 3.0 * jax.random.normal(key, picture.shape)
-    return jnp.moveaxis(jnp.rint(jnp.clip(picture, 0.0, 255.0)).astype(jnp.uint8), 0, -1)
+@partial(jax.jit, static_argnames=("camera", "lidar", "window"))
+def render_pair(
+    key: jax.Array,
+    camera: Camera = KITTI,
+    lidar: Lidar = HDL64,
+    travelled: float | jax.Array = 0.0,
+    window: Size | None = None,
+    corner: Corner = (0, 0),
+) -> Pair:
+    """Renders a frame, and a picture from where the car is 0.3 to 1.5 m before or after it.
 
-
-def _scan(
-    street: Street,
-    height: int,
-    width: int,
-    intrinsics: jax.Array,
-    advance: jax.Array,
-    pitch: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Scans the street `advance` metres `[S]` ahead of the camera, tilted up by `pitch` `[S]`.
-
-    Returns the origins `[3, S, R]` and unit directions `[3, S, R]` of all rays, and their ranges
-    `[S, R]` in metres, infinite without an echo.
+    The arguments and the error are those of `render_scene`, as is the frame.
     """
-    # The HDL-64E's beams: two blocks, the upper one denser.
-    elevations = np.concatenate([2.0 - np.arange(32) / 3.0, -8.83 - np.arange(32) / 2.0])
-    beams = max(2, round(SCANNER_BEAMS * height / HEIGHT))
-    elevations = np.interp(
-        np.linspace(0, SCANNER_BEAMS - 1, beams), range(SCANNER_BEAMS), elevations
+    window = check_window(camera, window)
+    frame_key = _frame_key(key, travelled)
+    motion_key, near_key = jax.random.split(jax.random.fold_in(frame_key, 3))
+    stride, way, veer = jax.random.uniform(motion_key, (3,))
+    stride = (STRIDE[0] + (STRIDE[1] - STRIDE[0]) * stride) * jnp.where(way < 0.5, -1.0, 1.0)
+    moved = jnp.array([0.0, 1.0])
+    stops = (travelled + moved * stride, moved * VEER * (2.0 * veer - 1.0))
+    keys = jax.random.split(frame_key, 3)
+
+    def visit(stop: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Street, _Seen]:
+        picture_key, place, turned = stop
+        street = make_street(key, place, turned)
+        return street, _see(picture_key, street, camera, window, corner)
+
+    # One after the other, so that the long program of a picture is compiled once.
+    streets, pictures = jax.lax.map(visit, (jnp.stack([keys[0], near_key]), *stops))
+    here, there = (jax.tree.map(lambda leaf, i=i: leaf[i], streets) for i in range(2))
+    seen = jax.tree.map(lambda leaf: leaf[0], pictures)
+    turn_back = partial(jnp.matmul, there.rotation.T, precision="highest")
+    return Pair(
+        _measure(keys[1], keys[2], here, lidar, camera, corner, seen),
+        pictures.image[1],
+        turn_back(here.rotation),
+        turn_back(here.camera - there.camera),
     )
-    left = jnp.arctan(intrinsics[0, 2] / intrinsics[0, 0]) + 0.03
-    right = jnp.arctan((width - intrinsics[0, 2]) / intrinsics[0, 0]) + 0.03
-    azimuth = jnp.linspace(-left, right, round(486 * width / WIDTH))
-    tilt = pitch[:, None] + jnp.radians(jnp.asarray(elevations, jnp.float32))
-    advance, tilt, azimuth = (
-        grid.ravel()
-        for grid in jnp.broadcast_arrays(advance[:, None, None], tilt[..., None], azimuth)
-    )
-    level = jnp.cos(tilt)
-    directions = jnp.stack([level * jnp.sin(azimuth), -jnp.sin(tilt), level * jnp.cos(azimuth)])
-    directions = turn(directions, street.heading)
-    mount = turn(jnp.array(SCANNER)[:, None], street.heading)
-    origins = street.camera[:, None] + mount + jnp.array([[0.0], [0.0], [1.0]]) * advance
-    ranges, _ = trace(street, origins, directions)
-    ranges = jnp.where(ranges <= SCANNER_RANGE, ranges, jnp.inf)
-    by_scan = (pitch.shape[0], -1)
-    return origins.reshape(3, *by_scan), directions.reshape(3, *by_scan), ranges.reshape(by_scan)
+
+
+def _frame_key(key: jax.Array, travelled: float | jax.Array) -> jax.Array:
+    """The key of a frame's noise, which is another every millimetre of the way."""
+    return jax.random.fold_in(key, jnp.rint(1000.0 * jnp.asarray(travelled)).astype(jnp.int32))
+
+
+def _see(key: jax.Array, street: Street, camera: Camera, window: Size, corner: Corner) -> _Seen:
+    directions = camera_rays(*window, window_matrix(camera, corner), street.rotation)
+    distance, index = trace(street, street.camera[:, None], directions, window[1])
+    light = shade(street, directions, distance, index, jnp.float32(camera.fx), window[1])
+    image = develop(key, light.reshape(3, *window))
+    # Rays have unit length along the optical axis, so their parameter is the depth.
+    depth = jnp.where(jnp.isfinite(distance), distance, 0.0)
+    return _Seen(image, depth.reshape(window), index.reshape(window))
 
 
 def _measure(
-    key: jax.Array, street: Street, depth: jax.Array, intrinsics: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns sparse depth, from the first scan, and ground truth, from all of them."""
-    height, width = depth.shape
-    noise_key, chance_key, pitch_key = jax.random.split(key, 3)
-    advance = jnp.array(SCANS)
-    # A driving car nods a little; without it the level beams of all scans would fall together.
-    pitch = 0.006 * jax.random.uniform(pitch_key, advance.shape, minval=-1.0) * (advance != 0.0)
-    origins, directions, ranges = _scan(street, height, width, intrinsics, advance, pitch)
-    chance = jax.random.uniform(chance_key, ranges.shape)
-
-    lost = 0.03 + 0.4 * (ranges[0] / SCANNER_RANGE) ** 2
-    noisy = ranges[0] + 0.02 * jax.random.normal(noise_key, ranges[0].shape)
-    noisy = jnp.where(chance[0] > lost, noisy, jnp.inf)
-    points = origins[:, 0] + noisy * directions[:, 0]
-    pixel, z = _project(points, street, height, width, intrinsics)
-    nearest = jnp.full(height * width, jnp.inf).at[pixel].min(z, mode="drop")
-    sparse_depth = jnp.where(jnp.isfinite(nearest), nearest, 0.0).reshape(height, width)
-
-    points = (origins + ranges * directions).reshape(3, -1)
-    pixel, z = _project(points, street, height, width, intrinsics)
-    true = depth.ravel()[jnp.minimum(pixel, height * width - 1)]
-    # The benchmark's check against stereo loses good points too: here one in three.
-    kept = (chance.ravel() > 1.0 / 3.0) & (jnp.abs(z - true) < 0.03 * true)
-    pixel = jnp.where(kept, pixel, height * width)
-    hit = jnp.zeros(height * width, bool).at[pixel].set(True, mode="drop").reshape(height, width)
-    return sparse_depth, jnp.where(hit, depth, 0.0)
-
-
-def _project(
-    points: jax.Array, street: Street, height: int, width: int, intrinsics: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns each world point's pixel, `v * width + u` or past the end if not seen, and depth."""
-    x, y, z = turn(points - street.camera[:, None], -street.heading)
-    u = jnp.rint(intrinsics[0, 0] * x / z + intrinsics[0, 2])
-    v = jnp.rint(intrinsics[1, 1] * y / z + intrinsics[1, 2])
-    # Points at infinity have coordinates that are not numbers and fail these comparisons.
-    seen = (z > 0.1) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    return jnp.where(seen, v * width + u, height * width).astype(jnp.int32), z
+    scan_key: jax.Array,
+    truth_key: jax.Array,
+    street: Street,
+    lidar: Lidar,
+    camera: Camera,
+    corner: Corner,
+    seen: _Seen,
+) -> Frame:
+    """Adds what the scanner measures and what a benchmark would know to what the camera sees."""
+    window = (seen.depth.shape[0], seen.depth.shape[1])
+    points = scan(scan_key, street, lidar, camera, window, corner)
+    sparse_depth = sparse_map(points, camera, window, corner)
+    echo = surfaces(street)[0][seen.solid]
+    ground_truth = keep_ground_truth(
+        truth_key, seen.depth, echo, sparse_depth, lidar, camera, corner
+    )
+    return Frame(seen.image, seen.depth, sparse_depth, ground_truth)

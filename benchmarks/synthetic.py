@@ -1,0 +1,133 @@
+"""Times the rendering of streets on the first device, whole and in its parts.
+
+    python benchmarks/synthetic.py --batch 1 --json times.json
+
+A frame is KITTI's, of 352x1216 pixels or windows of 96x320, `batch` of them at once by `jax.vmap`.
+Prints a line for each size, and the same as JSON where asked. Needs jax and numpy only.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+if not __package__:
+    # Run as a command, perhaps in a checkout that is not installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fcfrnet_jax.data.echoes import scan, sparse_map
+from fcfrnet_jax.data.ground_truth import keep_ground_truth
+from fcfrnet_jax.data.lidar import HDL64
+from fcfrnet_jax.data.pinhole import KITTI, window_matrix
+from fcfrnet_jax.data.raycast import camera_rays, trace
+from fcfrnet_jax.data.shading import shade
+from fcfrnet_jax.data.street import Street, make_street
+from fcfrnet_jax.data.synthetic import render_scene
+from fcfrnet_jax.geometry import Size, crop_box
+
+SIZES = ((352, 1216), (96, 320))
+
+
+def corner_of(window: Size) -> Size:
+    return crop_box((KITTI.height, KITTI.width), window)
+
+
+def frame(window: Size, key: jax.Array) -> tuple:
+    return render_scene(key, window=window, corner=corner_of(window))
+
+
+def street_part(window: Size, key: jax.Array) -> Street:
+    return make_street(key)
+
+
+def rays(window: Size, street: Street) -> jax.Array:
+    return camera_rays(*window, window_matrix(KITTI, corner_of(window)), street.rotation)
+
+
+def trace_part(window: Size, street: Street) -> tuple[jax.Array, jax.Array]:
+    return trace(street, street.camera[:, None], rays(window, street), window[1])
+
+
+def shade_part(window: Size, street: Street, hits: tuple[jax.Array, jax.Array]) -> jax.Array:
+    return shade(street, rays(window, street), *hits, jnp.float32(KITTI.fx), window[1])
+
+
+def lidar_part(window: Size, key: jax.Array, street: Street) -> jax.Array:
+    corner = corner_of(window)
+    return sparse_map(scan(key, street, HDL64, KITTI, window, corner), KITTI, window, corner)
+
+
+def truth_part(
+    window: Size, key: jax.Array, hits: tuple[jax.Array, jax.Array], sparse_depth: jax.Array
+) -> jax.Array:
+    depth = jnp.where(jnp.isfinite(hits[0]), hits[0], 0.0).reshape(window)
+    echo = jnp.full(window, 0.95)
+    return keep_ground_truth(key, depth, echo, sparse_depth, HDL64, KITTI, corner_of(window))
+
+
+def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[float, object]:
+    """The median of the seconds of a call after two to warm up, and the result."""
+    for _ in range(2):
+        result = jax.block_until_ready(function(*arguments))
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), result
+
+
+def measure(window: Size, batch: int, repeats: int) -> dict[str, object]:
+    """Frames a second, and the milliseconds that each part takes of a frame when run alone."""
+    keys = jax.random.split(jax.random.key(0), batch)
+
+    def timed(part: Callable, *arguments: object) -> tuple[float, object]:
+        function = jax.jit(jax.vmap(partial(part, window)))
+        return seconds_of(function, arguments, repeats)
+
+    whole, _ = timed(frame, keys)
+    parts = {}
+    parts["street"], streets = timed(street_part, keys)
+    parts["trace"], hits = timed(trace_part, streets)
+    parts["shade"], _ = timed(shade_part, streets, hits)
+    parts["lidar"], sparse_depth = timed(lidar_part, keys, streets)
+    parts["ground_truth"], _ = timed(truth_part, keys, hits, sparse_depth)
+    return {
+        "device": jax.devices()[0].device_kind,
+        "platform": jax.devices()[0].platform,
+        "height": window[0],
+        "width": window[1],
+        "batch": batch,
+        "frames_per_second": round(batch / whole, 2),
+        "parts_ms": {name: round(1e3 * value / batch, 3) for name, value in parts.items()},
+        "parts_share": {name: round(value / whole, 3) for name, value in parts.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--json", type=Path, help="where to write the figures, if anywhere")
+    options = parser.parse_args()
+
+    figures = [measure(window, options.batch, options.repeats) for window in SIZES]
+    for found in figures:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found["parts_share"].items())
+        print(
+            f"{found['device']} ({found['platform']}), {found['height']}x{found['width']}, "
+            f"batch {options.batch}: {found['frames_per_second']} frames/s; {shares}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Compares rendered frames with real ones: what is measured where, and how hard it is to fill.
+
+    python benchmarks/synthetic_statistics.py ../shared/kitti_real --frames 16 --picture figure.png
+
+The folder has the layout of KITTI's depth benchmark (`train` and `val` with `proj_depth`); all
+frames are cropped to 352x1216 at the bottom centre. Needs matplotlib for the picture.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+if not __package__:
+    # Run as a command, perhaps in a checkout that is not installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fcfrnet_jax.data.synthetic import render_scene
+from fcfrnet_jax.files import read_depth
+from fcfrnet_jax.fill import classical_fill
+from fcfrnet_jax.geometry import crop_box
+from fcfrnet_jax.metrics import depth_metrics
+
+CROP = (352, 1216)
+ROWS = 16  # to a band
+DEPTHS = (0.0, 5.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 90.0)
+GAPS = (0.0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 100.0)  # pixels
+REACH = 7  # pixels, within which a neighbouring point is looked for
+
+Maps = tuple[np.ndarray, np.ndarray]
+
+
+def real_frames(folder: Path, every: int) -> Iterator[Maps]:
+    """Sparse depth and ground truth, float32 `[352, 1216]` metres, of each `every`th real frame."""
+    paths = sorted(folder.glob("*/*/proj_depth/velodyne_raw/image_0?/*.png"))
+    for path in paths[::every]:
+        truth = path.parents[2] / "groundtruth" / path.parent.name / path.name
+        yield crop(read_depth(path)), crop(read_depth(truth))
+
+
+def rendered_frames(count: int, seed: int) -> Iterator[Maps]:
+    """The same of `count` rendered streets."""
+    for key in jax.random.split(jax.random.key(seed), count):
+        frame = render_scene(key)
+        yield crop(np.asarray(frame.sparse_depth)), crop(np.asarray(frame.ground_truth))
+
+
+def crop(depth: np.ndarray) -> np.ndarray:
+    top, left = crop_box(depth.shape, CROP)
+    return depth[top : top + CROP[0], left : left + CROP[1]]
+
+
+def shifted(depth: np.ndarray, down: int, right: int) -> np.ndarray:
+    """`depth` moved by whole pixels, 0 where nothing comes in."""
+    result = np.zeros_like(depth)
+    height, width = depth.shape
+    result[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = depth[
+        max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
+    ]
+    return result
+
+
+def gaps(sparse: np.ndarray) -> np.ndarray:
+    """The distance in pixels from each point to the nearest other, `REACH` + 1 if none is near."""
+    nearest = np.full(sparse.shape, REACH + 1.0)
+    for down, right in np.ndindex(2 * REACH + 1, 2 * REACH + 1):
+        distance = np.hypot(down - REACH, right - REACH)
+        if distance > 0:
+            there = shifted(sparse, down - REACH, right - REACH) > 0
+            nearest = np.where(there, np.minimum(nearest, distance), nearest)
+    return nearest[sparse > 0]
+
+
+def seen_through(sparse: np.ndarray) -> float:
+    """The share of points over 1 m and 5% behind the nearest one in the 7x7 pixels around them."""
+    closest = np.where(sparse > 0, sparse, np.inf)
+    for down, right in np.ndindex(7, 7):
+        other = shifted(sparse, down - 3, right - 3)
+        closest = np.where(other > 0, np.minimum(closest, other), closest)
+    behind = (sparse - closest > 1.0) & (sparse > 1.05 * closest)
+    return float(behind.sum() / (sparse > 0).sum())
+
+
+def measure(sparse: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray | float]:
+    """The statistics of one frame."""
+    both = (sparse > 0) & (truth > 0)
+    behind = both & (sparse - truth > 1.0) & (sparse > 1.05 * truth)
+    filled = classical_fill(sparse[None, ..., None])
+    errors = depth_metrics(filled, truth[None, ..., None])
+    return {
+        "sparse_share": float((sparse > 0).mean()),
+        "truth_share": float((truth > 0).mean()),
+        "points_in_truth": float(both.sum() / (sparse > 0).sum()),
+        "behind_truth": float(behind.sum() / both.sum()),
+        "behind_neighbours": seen_through(sparse),
+        "fill_rmse_mm": float(errors["rmse_mm"][0]),
+        "fill_mae_mm": float(errors["mae_mm"][0]),
+        "sparse_by_row": (sparse > 0).reshape(-1, ROWS * CROP[1]).mean(axis=1),
+        "truth_by_row": (truth > 0).reshape(-1, ROWS * CROP[1]).mean(axis=1),
+        "sparse_by_depth": np.histogram(sparse[sparse > 0], DEPTHS)[0] / (sparse > 0).sum(),
+        "truth_by_depth": np.histogram(truth[truth > 0], DEPTHS)[0] / (truth > 0).sum(),
+        "gap_to_next_point": np.histogram(gaps(sparse), GAPS)[0] / (sparse > 0).sum(),
+    }
+
+
+def summary(frames: Iterator[Maps]) -> tuple[dict[str, np.ndarray], Maps]:
+    """The mean of every statistic over the frames, and the last frame."""
+    measured, last = [], None
+    for last in frames:
+        measured.append(measure(*last))
+    if last is None:
+        raise ValueError("no frames to compare")
+    return {name: np.mean([m[name] for m in measured], axis=0) for name in measured[0]}, last
+
+
+def draw(path: Path, found: dict[str, tuple], frames: dict[str, Maps]) -> None:
+    """Writes a picture of the statistics by row and by depth, and of a frame of each kind."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(4, 2, figsize=(14, 13))
+    curves = [name for name in found["real"] if np.ndim(found["real"][name])]
+    for axis, name in zip(axes.flat, curves[:4], strict=False):
+        for kind, values in found.items():
+            axis.plot(values[name], marker=".", label=kind)
+        axis.set_title(name.replace("_", " "))
+        axis.legend()
+    for column, kind in enumerate(frames):
+        for axis, depth in zip(axes[2:, column], frames[kind], strict=True):
+            axis.imshow(np.log(np.where(depth > 0, depth, np.nan)), interpolation="nearest")
+            axis.set_title(kind)
+            axis.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="in the layout of KITTI's depth benchmark")
+    parser.add_argument("--frames", type=int, default=16, help="to render")
+    parser.add_argument("--every", type=int, default=3, help="take one in so many real frames")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, help="where to write the picture, if anywhere")
+    options = parser.parse_args()
+
+    found, frames = {}, {}
+    for kind, source in (
+        ("real", real_frames(options.folder, options.every)),
+        ("rendered", rendered_frames(options.frames, options.seed)),
+    ):
+        found[kind], frames[kind] = summary(source)
+    for name in found["real"]:
+        for kind, values in found.items():
+            numbers = " ".join(
+                f"{value:7.4g}" for value in np.round(np.atleast_1d(values[name]), 4)
+            )
+            print(f"{name:18} {kind:9} {numbers}")
+    if options.picture:
+        draw(options.picture, found, frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Semi-dense ground truth with the habits of KITTI's, which accumulates eleven laser scans.
+
+The true depth stays where such scans, checked against stereo, would leave some: within the
+scanner's field, away from edges and glass, in lines that lie apart where things are far, and with
+holes.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from fcfrnet_jax.data.echoes import share_returned
+from fcfrnet_jax.data.lidar import Lidar
+from fcfrnet_jax.data.pinhole import Camera, Corner, window_matrix
+
+# Metres: the scans reach no further, and those taken further back see more of the height of what is
+# near.
+REACH = 82.0
+SCANNED_FROM_BEHIND = 2.0
+# Of the surfaces that the scans lose at a distance.
+REFLECTANCE = 0.25
+# Pixels on either side of an edge that are mostly left out, and by what share of itself inverse
+# depth bends where there is one.
+TRIM = 2
+BEND = 0.05
+# Pixels between the lattice points of the noise that makes holes, at KITTI's focal length.
+HOLE_SPACING = 14.0
+
+
+def keep_ground_truth(
+    key: jax.Array,
+    depth: jax.Array,
+    echo: jax.Array,
+    sparse_depth: jax.Array,
+    lidar: Lidar,
+    camera: Camera,
+    corner: Corner,
+) -> jax.Array:
+    """Returns the ground truth `[h, w]`: `depth` where some is known, else 0.
+
+    Args:
+      key: the JAX random key.
+      depth: `[h, w]` metres, the true depth of the window at `corner`; 0 = sky.
+      echo: `[h, w]`, the chance that a laser shot at the pixel comes back.
+      sparse_depth: `[h, w]` metres, the scan of this frame; 0 = missing. Mostly part of the ground
+        truth where it measured what the camera sees.
+      lidar, camera: what the frame is seen by.
+    """
+    hole_key, chance_key, line_key = jax.random.split(key, 3)
+    inverse = jnp.where(depth > 0, 1.0 / jnp.where(depth > 0, depth, 1.0), 0.0)
+    density = _density(line_key, depth, lidar, camera, corner) * jnp.clip(1.4 * echo - 0.35, 0, 1)
+    density *= share_returned(REFLECTANCE, _facing(inverse, camera), depth + 1e-3, lidar)
+    scanned = (sparse_depth > 0) & (jnp.abs(sparse_depth - depth) < 0.03 * depth)
+    density = jnp.where(scanned, 0.95, density) * jnp.where(_edges(inverse), 0.2, 1.0)
+    density *= ~_holes(hole_key, depth.shape, camera)
+    return jnp.where(jax.random.uniform(chance_key, depth.shape) < density, depth, 0.0)
+
+
+def _density(
+    key: jax.Array, depth: jax.Array, lidar: Lidar, camera: Camera, corner: Corner
+) -> jax.Array:
+    """The share of pixels `[h, w]` that eleven scans would hit."""
+    matrix = window_matrix(camera, corner)
+    height, width = depth.shape
+    v, u = jnp.mgrid[:height, :width]
+    x = depth * (u - matrix[0, 2]) / matrix[0, 0] - lidar.position[0]
+    y = depth * (v - matrix[1, 2]) / matrix[1, 1] - lidar.position[1]
+    z = depth - lidar.position[2]
+    turn = lidar.rotation().T
+    down, forward = (row[0] * x + row[1] * y + row[2] * z for row in turn[1:])
+    level = jnp.hypot(x, forward)
+    top, bottom = (jnp.tan(jnp.radians(lidar.elevations[end])) for end in (0, -1))
+    up = -down - lidar.heights[0]
+    above = (up - top * level) / jnp.maximum(top, 0.02)
+    reached = 1.0 - jnp.clip(above / SCANNED_FROM_BEHIND, 0.0, 1.0)
+    reached *= up > bottom * level - 0.5
+    lines = _lines(key, up / level, lidar, depth.shape)
+    # Near by, the scans' lines interleave; further away they fall on one another.
+    gaps = jnp.clip((depth - 10.0) / 40.0, 0.0, 0.6)
+    near = jnp.clip(0.055 * depth - 0.05, 0.1, 0.65)
+    fading = jnp.clip((REACH - level) / 25.0, 0.0, 1.0)
+    return near * reached * (1.0 - gaps * (1.0 - lines)) * fading * (depth > 0)
+
+
+def _lines(key: jax.Array, slope: jax.Array, lidar: Lidar, shape: tuple[int, ...]) -> jax.Array:
+    """1 on the lines of the beams and 0 between them `[h, w]`, in waves as the car nods."""
+    elevation = jnp.degrees(slope - slope**3 / 3.0)
+    wave = jax.image.resize(jax.random.normal(key, (2, 4)), (1, shape[1]), "linear")
+    elevations = jnp.array(lidar.elevations[::-1])
+    beam = jnp.interp(elevation + 0.05 * wave, elevations, jnp.arange(len(lidar.elevations)))
+    offset = jnp.abs(beam - jnp.rint(beam))
+    return jnp.clip(2.0 - 6.0 * offset, 0.0, 1.0)
+
+
+def _facing(inverse: jax.Array, camera: Camera) -> jax.Array:
+    """The cosine `[h, w]` of the angle at which surfaces are seen, from inverse depth."""
+    down = camera.fy * jnp.diff(inverse, axis=0, append=inverse[-1:])
+    across = camera.fx * jnp.diff(inverse, axis=1, append=inverse[:, -1:])
+    return inverse * jax.lax.rsqrt(inverse**2 + down**2 + across**2 + 1e-12)
+
+
+def _edges(inverse: jax.Array) -> jax.Array:
+    """Whether a pixel `[h, w]` is within `TRIM` of a jump in depth.
+
+    Inverse depth is linear over a plane however it lies, so that a bend in it tells of an edge.
+    """
+    padded = jnp.pad(inverse, TRIM, mode="edge")
+    rows, columns = padded[:, TRIM:-TRIM], padded[TRIM:-TRIM]
+    limit = BEND * inverse
+    end = 2 * TRIM
+    upright = jnp.abs(rows[:-end] + rows[end:] - 2.0 * inverse)
+    level = jnp.abs(columns[:, :-end] + columns[:, end:] - 2.0 * inverse)
+    return (upright > limit) | (level > limit)
+
+
+def _holes(key: jax.Array, shape: tuple[int, ...], camera: Camera) -> jax.Array:
+    """Whether a pixel `[h, w]` lies in a hole."""
+    spacing = HOLE_SPACING * camera.fx / 721.5
+    coarse = (int(shape[0] / spacing) + 2, int(shape[1] / spacing) + 2)
+    smooth = jax.image.resize(jax.random.uniform(key, coarse), shape, "linear")
+    return smooth < 0.14
