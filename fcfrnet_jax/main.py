@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> None:
         # The libraries' notes would bury what a user has to see.
         logging.set_verbosity(logging.WARNING)
     # A flag that is wrong is told within a second; jax takes longer to start.
-    from fcfrnet_jax import evaluate, train
+    from fcfrnet_jax import evaluate, render, train
 
-    tasks = {"evaluate": evaluate.run, "train": train.run}
+    tasks = {"evaluate": evaluate.run, "render": render.run, "train": train.run}
     if CONFIG.value.task not in tasks:
         raise ValueError(f"config.task must be {' or '.join(tasks)}, got {CONFIG.value.task!r}")
     tasks[CONFIG.value.task](CONFIG.value, WORKDIR.value)

@@ -27,10 +27,18 @@ LABELS = {
 
 
 @contextmanager
-def frames_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar with frames/s; yields the function that advances it."""
+def frames_progress(
+    total: int, done: int = 0, *, label: str = "Evaluating"
+) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar with frames/s; yields the function that advances it.
+
+    Args:
+      total: the number of frames.
+      done: how many of them were there before, which does not count for the speed.
+      label: what is going on.
+    """
     columns = (
-        bars.TextColumn("Evaluating"),
+        bars.TextColumn(label),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"),
@@ -38,11 +46,11 @@ def frames_progress(total: int) -> Iterator[Callable[[int], None]]:
     )
     start = time.monotonic()
     with bars.Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total, rate="")
+        task = progress.add_task("", total=total, completed=done, rate="")
 
         def advance(count: int) -> None:
-            done = progress.tasks[0].completed + count
-            rate = f"{done / (time.monotonic() - start):.2f} frames/s"
+            since = progress.tasks[0].completed + count - done
+            rate = f"{since / (time.monotonic() - start):.2f} frames/s"
             progress.update(task, advance=count, rate=rate)
 
         yield advance

@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import sample
+from fcfrnet_jax.data import rendered, sample
+from fcfrnet_jax.data.rendered import Plan, scaled_rig, write_data_set
 from fcfrnet_jax.data.sample import sample_dir, write_sample
-from fcfrnet_jax.data.synthetic import HEIGHT, KITTI_INTRINSICS, WIDTH, Frame, render_scene
+from fcfrnet_jax.data.synthetic import render_scene
 from fcfrnet_jax.files import read_depth, read_image
+from tests import numbered_scenes
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +40,23 @@ def test_layout_is_the_benchmarks(data_set):
         crop.format("intrinsics", "image", "txt"),
     }
     second_drive = {name.replace("drive_0002", "drive_0003") for name in expected}
-    assert files == expected | second_drive | {"sample.json"}
+    assert files == expected | second_drive | {"rendered.json"}
 
 
-def test_crop_of_a_full_frame_has_the_benchmarks_camera(tmp_path, kitti_real):
-    pixels = np.zeros((HEIGHT, WIDTH))
-    frame = Frame(np.zeros((*pixels.shape, 3), np.uint8), pixels, pixels, pixels)
-    sample._write_selection(tmp_path, 9, 30, frame, np.array(KITTI_INTRINSICS))
+@pytest.fixture
+def quick(monkeypatch):
+    numbered_scenes.put_in_place(monkeypatch)
+
+
+def test_crop_of_a_full_frame_has_the_benchmarks_camera(quick, tmp_path, kitti_real):
+    write_data_set(tmp_path / "set", Plan(0, 1, 1))
     inside = "depth_selection/val_selection_cropped"
-    own = next((tmp_path / inside / "intrinsics").iterdir())
-    real = kitti_real / inside / "intrinsics" / own.name.replace("2000_01_01", "2011_09_26")
+    own = next((tmp_path / "set" / inside / "intrinsics").iterdir())
+    name = "2011_09_26_drive_0009_sync_image_0000000030_image_02.txt"
+    real = kitti_real / inside / "intrinsics" / name
     np.testing.assert_allclose(np.loadtxt(own), np.loadtxt(real), atol=1e-4)
-    assert read_image(next((tmp_path / inside / "image").iterdir())).shape == (352, 1216, 3)
+    cropped = next((tmp_path / "set" / inside / "image").iterdir())
+    assert read_image(cropped).shape == (352, 1216, 3)
 
 
 def test_calibration_and_crop_hold_the_same_camera(data_set):
@@ -65,51 +72,56 @@ def test_calibration_and_crop_hold_the_same_camera(data_set):
 
 def test_stored_frames_are_the_rendered_ones(data_set):
     drive = "2000_01_01_drive_0002_sync"
-    lines = (data_set / "raw/2000_01_01/calib_cam_to_cam.txt").read_text().splitlines()
-    matrix = np.array(lines[1].split()[1:], float).reshape(3, 4)[:, :3]
-    frame = render_scene(jax.random.split(jax.random.key(7), 3)[0], 0.0, 48, 160, matrix)
+    key = jax.random.fold_in(jax.random.key(7), 2)
+    frame = render_scene(key, *scaled_rig((48, 160)), 0.0)
     image = read_image(data_set / f"raw/2000_01_01/{drive}/image_02/data/0000000005.png")
-    depth = read_depth(data_set / f"val/{drive}/proj_depth/groundtruth/image_02/0000000005.png")
-    assert np.mean(image == frame.image) > 0.99
-    assert np.mean(np.abs(depth - frame.ground_truth) < 1 / 256) > 0.99
+    depths = data_set / f"val/{drive}/proj_depth"
+    np.testing.assert_array_equal(image, frame.image)
+    for kind, wanted in (("velodyne_raw", 2), ("groundtruth", 3)):
+        depth = read_depth(depths / kind / "image_02/0000000005.png")
+        np.testing.assert_allclose(depth, frame[wanted], atol=0.5 / 256 + 1e-5)
 
 
 def test_a_finished_data_set_is_kept(data_set, monkeypatch):
-    monkeypatch.setattr(sample, "_write_frames", None)  # fails when called
+    monkeypatch.setattr(rendered, "render_scene", None)  # fails when called
     write_sample(data_set, frames=2, seed=7, height=48, width=160)
 
 
 def test_another_data_set_in_the_place_is_refused(data_set):
-    with pytest.raises(ValueError, match="is not the sample data set"):
+    with pytest.raises(ValueError, match="holds another data set of rendered frames: drive_length"):
         write_sample(data_set, frames=3, seed=7, height=48, width=160)
-    assert json.loads((data_set / "sample.json").read_text())["frames"] == 2
+    assert json.loads((data_set / "rendered.json").read_text())["val"] == 2
 
 
-def test_no_frames_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least 1 frame, got 0"):
-        write_sample(tmp_path / "set", frames=0)
+@pytest.mark.parametrize("frames", [0, 21])
+def test_too_few_or_too_many_frames_are_refused(tmp_path, frames):
+    with pytest.raises(ValueError, match=r"at least 1 frame, got 0|a drive length of 11"):
+        write_sample(tmp_path / "set", frames=frames)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_interrupted_writing_leaves_nothing_behind(tmp_path, monkeypatch, error):
+def test_interrupted_writing_is_gone_on_with(quick, tmp_path, monkeypatch, error):
     def interrupt(*_):
         raise error
 
-    monkeypatch.setattr(sample, "_write_selection", interrupt)
-    with pytest.raises(error):
-        write_sample(tmp_path / "set", frames=1, height=48, width=160)
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as broken:
+        broken.setattr(rendered, "write_image", interrupt)
+        with pytest.raises(error):
+            write_sample(tmp_path / "set", frames=1, height=48, width=160)
+    assert not (tmp_path / "set").exists()
+    write_sample(tmp_path / "set", frames=1, height=48, width=160)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_two_writers_at_once_leave_one_whole_data_set(tmp_path, monkeypatch):
+def test_two_writers_at_once_leave_one_whole_data_set(quick, tmp_path, monkeypatch):
     together = threading.Barrier(2)
-    write_frames = sample._write_frames
+    write_missing = rendered._write_missing
 
     def write_late(*arguments):
-        write_frames(*arguments)
+        write_missing(*arguments)
         together.wait(timeout=60)
 
-    monkeypatch.setattr(sample, "_write_frames", write_late)
+    monkeypatch.setattr(rendered, "_write_missing", write_late)
     failures = []
 
     def write():
@@ -128,12 +140,8 @@ def test_two_writers_at_once_leave_one_whole_data_set(tmp_path, monkeypatch):
     assert len(list((tmp_path / "set").rglob("*.png"))) == 9
 
 
-def write_nothing(root, *_):
-    root.mkdir()
-
-
 def test_sample_dir_lies_in_the_users_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "_write_frames", write_nothing)
+    monkeypatch.setattr(rendered, "_write_missing", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert sample_dir() == tmp_path / "xdg" / "fcfrnet_jax" / sample.SAMPLE_NAME
     monkeypatch.delenv("XDG_CACHE_HOME")
