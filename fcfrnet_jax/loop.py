@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +32,29 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where the examples come from.
+
+    Attributes:
+      batches: opens the endless batches at a step, counted from 0: for each the `index` of its
+        examples, int64 or int32 `[b]`, and its sharded inputs, of this process's share.
+      name: tells which example an index means.
+      epoch: the number of examples after which they come again; 0 = they never do.
+    """
+
+    batches: Callable[[int], Iterator[tuple[np.ndarray, steps.Batch]]]
+    name: Callable[[int], str]
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Run:
     """What the loop works with.
 
     Attributes:
       train_step: of `steps.make_train_step`.
       frozen: its replicated frozen variables.
-      batches: the batches of the steps to come, in order.
-      frame_names: by the `index` of a batch.
+      source: of the batches.
       validate: measures a state on the host; returns figures to record, and the one that is the
         smaller the better.
       keep_best: called with step and state when that one is the smallest so far.
@@ -48,8 +63,7 @@ class Run:
 
     train_step: Callable
     frozen: Any
-    batches: Iterator[dict[str, np.ndarray]]
-    frame_names: Sequence[str]
+    source: Source
     validate: Callable[[int, TrainState], tuple[dict[str, float], float]]
     keep_best: Callable[[int, TrainState], None]
     snapshots: Snapshots
@@ -75,15 +89,15 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
     schedule = run.schedule
     start = step = int(state.step)
     replicated = steps.replicate(state)
-    batches = _timed(run.batches)
+    batches = _timed(run.source.batches(start))
     unchecked: tuple | None = None
     with Progress(start, schedule.total) as progress, _termination() as asked_to_stop:
         for step in range(start + 1, schedule.total + 1):
-            batch, waited = next(batches)
-            replicated, metrics = run.train_step(replicated, run.frozen, _inputs(batch))
+            (index, inputs), waited = next(batches)
+            replicated, metrics = run.train_step(replicated, run.frozen, inputs)
             # One step behind, so that the devices never wait for the host.
             _check_finite(run, unchecked)
-            unchecked = (step, metrics, batch["index"])
+            unchecked = (step, metrics, index)
             stop = asked_to_stop(step)
             if schedule.due(schedule.log_every, step) or stop:
                 _check_finite(run, unchecked)
@@ -96,7 +110,7 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
                 _check_finite(run, unchecked)
                 kept = {"state": steps.unreplicate(replicated), "best": np.array(best)}
                 run.snapshots.save(step, kept)
-            speed = progress.advance(len(batch["index"]) * jax.process_count(), waited)
+            speed = progress.advance(len(index) * jax.process_count(), waited)
             if run.journal and schedule.due(schedule.log_every, step):
                 run.journal.show(step, speed)
             if stop:
@@ -112,9 +126,14 @@ def restore(snapshots: Snapshots, state: TrainState) -> tuple[TrainState, float]
     return found["state"], float(found["best"])
 
 
-def _inputs(batch: dict[str, np.ndarray]) -> dict[str, Any]:
+def sharded(
+    batches: Iterable[dict[str, np.ndarray]],
+) -> Iterator[tuple[np.ndarray, steps.Batch]]:
+    """The batches of a data pipeline as those of a `Source`, without what no step reads."""
     wanted = {*steps.INPUTS, *NEAR_INPUTS}
-    return steps.shard({name: leaf for name, leaf in batch.items() if name in wanted})
+    for batch in batches:
+        inputs = {name: leaf for name, leaf in batch.items() if name in wanted}
+        yield batch["index"], steps.shard(inputs)
 
 
 def _first(leaf: jax.Array) -> np.ndarray:
@@ -128,7 +147,7 @@ def _check_finite(run: Run, unchecked: tuple | None) -> None:
     for name in ("loss", "gradient_norm"):
         value = _first(metrics[name])
         if not np.isfinite(value):
-            frames = ", ".join(run.frame_names[i] for i in index)
+            frames = ", ".join(run.source.name(i) for i in index)
             kept = run.snapshots.steps()
             intact = f"the snapshot of step {kept[-1]} is intact" if kept else "no snapshot yet"
             what = f"the {name.replace('_', ' ')} is {value} at step {step}"

@@ -179,6 +179,21 @@ def shard(batch: dict[str, np.ndarray]) -> Batch:
     return {name: leaf.reshape(devices, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
 
 
+def make_source(example: Callable[[jax.Array], Batch]) -> Callable[[np.ndarray], Batch]:
+    """Batches that the devices of the training step make themselves.
+
+    Args:
+      example: makes the arrays of one example of its position in the stream, uint32.
+
+    Returns:
+      A function of the positions `[B]` of this process's share of a batch to what `shard` would
+      give of it, but on the devices already. It returns before they have made it. Every process
+      calls it as often.
+    """
+    source = jax.pmap(jax.vmap(example), axis_name=AXIS)
+    return lambda positions: source(shard({"position": positions.astype(np.uint32)})["position"])
+
+
 def unshard(tree: Any) -> Any:
     """Brings arrays to the host and joins the axis of devices: `[D, b, ...]` to `[D * b, ...]`."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), tree)

@@ -36,12 +36,10 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     train_setup.check_config(config)
     objective = train_setup.make_objective(config)
     model = train_setup.make_model(config)
-    frames, val_frames = (
-        train_setup.find_frames(config, split, model, objective)
-        for split in (config.split, config.val_split)
-    )
-    schedule = train_setup.make_schedule(config, len(frames))
-    learning_rate = train_setup.make_learning_rate(config, len(frames), schedule.total)
+    source = train_setup.make_source(config, model, objective)
+    val_frames = train_setup.find_frames(config, config.val_split, model, objective)
+    schedule = train_setup.make_schedule(config, source.epoch)
+    learning_rate = train_setup.make_learning_rate(config, source.epoch, schedule.total)
     optimizer = optimizers.make_optimizer(
         config.optimizer,
         learning_rate,
@@ -69,8 +67,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
             sync_batchnorm=config.sync_batchnorm,
         ),
         frozen=steps.replicate(model.frozen),
-        batches=iter(train_setup.make_batches(config, frames, int(state.step))),
-        frame_names=[frame.name for frame in frames],
+        source=source,
         validate=make_validation(config, model, val_frames, journal),
         keep_best=lambda step, state: save(workdir / "best", model, state, step),
         snapshots=snapshots,
@@ -92,7 +89,16 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
 def make_validation(
     config: ConfigDict, model: Model, frames: list[Frame], journal: Journal | None
 ) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
-    """The evaluation command's metrics on the validation split, each process taking its share."""
+    """The evaluation command's metrics on the validation split, each process taking its share.
+
+    Raises:
+      ValueError: fewer frames than processes.
+    """
+    if len(frames) < jax.process_count():
+        raise ValueError(
+            f"the {len(frames)} frames of config.val_split={config.val_split} are too few for "
+            f"{jax.process_count()} processes: each needs one"
+        )
     eval_step = steps.make_eval_step(*model.networks)
     share = frames[jax.process_index() :: jax.process_count()]
     decisive = "coarse" if config.stage == "coarse" else "fine"

@@ -1,28 +1,33 @@
 """Reads a training config: the models, frames, optimizer and batches that it asks for."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import checkpoint, models, optimizers
 from fcfrnet_jax.data import frame_check, kitti, sample
 from fcfrnet_jax.data.augment import Augmentation
-from fcfrnet_jax.data.pipeline import BatchStream
+from fcfrnet_jax.data.rendered import scaled_rig
+from fcfrnet_jax.data.synthetic_batches import Streets, scene_batches
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.initialise import initial_variables
-from fcfrnet_jax.loop import Schedule
+from fcfrnet_jax.loop import Schedule, Source, sharded
 from fcfrnet_jax.predict import DTYPES
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.steps import Batch
 from fcfrnet_jax.training import Objective
 
 STAGES = ("coarse", "fine", "joint")
+SOURCES = ("files", "synthetic")
 # How far away the nearby frame of the photometric loss may be, in frames, as in the reference.
 NEAR_REACH = 3
 # A run may go on with other values of these.
@@ -60,6 +65,7 @@ def check_config(config: ConfigDict) -> None:
     """Raises ValueError for a setting that cannot be, before anything is loaded."""
     for name, allowed in (
         ("stage", STAGES),
+        ("source", SOURCES),
         ("split", ("train", "val")),
         ("val_split", ("train", "val", "val_selection")),
         ("dtype", DTYPES),
@@ -85,6 +91,30 @@ def check_config(config: ConfigDict) -> None:
         )
     if config.stage == "coarse" and config.coarse_checkpoint:
         raise ValueError("config.stage=coarse starts from --config.checkpoint")
+    if config.source == "synthetic":
+        _check_endless(config)
+
+
+def _check_endless(config: ConfigDict) -> None:
+    """Checks the settings that mean something else, or nothing, without files."""
+    if config.coarse_dir:
+        raise ValueError(
+            "config.source=synthetic has no stored maps: give --config.coarse_checkpoint instead "
+            f"of --config.coarse_dir={config.coarse_dir}"
+        )
+    if config.steps < 1:
+        raise ValueError("config.source=synthetic has no epochs: say how long with --config.steps")
+    camera, crop = tuple(config.camera), tuple(config.crop)
+    if len(camera) != 2 or camera[0] < crop[0] or camera[1] < crop[1]:
+        raise ValueError(
+            f"config.camera={camera} should be the rows and columns of a picture that config.crop="
+            f"{crop} is a part of"
+        )
+    if config.schedule == "step":
+        raise ValueError(
+            "config.schedule=step counts epochs, which config.source=synthetic does not have: "
+            "take constant or cosine"
+        )
 
 
 def make_objective(config: ConfigDict) -> Objective:
@@ -164,9 +194,13 @@ def find_frames(
     return frames
 
 
-def make_schedule(config: ConfigDict, frames: int) -> Schedule:
-    """When things happen; the length is `config.steps`, or else `config.epochs`."""
-    total = config.steps or -(-config.epochs * frames // config.batch_size)
+def make_schedule(config: ConfigDict, epoch: int) -> Schedule:
+    """When things happen; the length is `config.steps`, or else `config.epochs` of `epoch` frames.
+
+    Raises:
+      ValueError: a run without a length or snapshots.
+    """
+    total = config.steps or -(-config.epochs * epoch // config.batch_size)
     if total < 1:
         raise ValueError("config.steps or config.epochs must say how long to train")
     if config.save_every < 1 or config.keep < 1:
@@ -174,8 +208,8 @@ def make_schedule(config: ConfigDict, frames: int) -> Schedule:
     return Schedule(total, config.log_every, config.validate_every, config.save_every)
 
 
-def make_learning_rate(config: ConfigDict, frames: int, total: int) -> optax.Schedule:
-    decay_every = config.decay_epochs * frames // config.batch_size
+def make_learning_rate(config: ConfigDict, epoch: int, total: int) -> optax.Schedule:
+    decay_every = config.decay_epochs * epoch // config.batch_size
     return optimizers.make_schedule(
         config.schedule,
         config.learning_rate,
@@ -185,19 +219,50 @@ def make_learning_rate(config: ConfigDict, frames: int, total: int) -> optax.Sch
     )
 
 
-def make_batches(config: ConfigDict, frames: list[kitti.Frame], first_step: int) -> BatchStream:
-    """This process's share of the batches from `first_step` on."""
-    return make_train_dataset(
-        frames,
-        batch_size=config.batch_size,
-        crop=tuple(config.crop),
-        seed=config.seed,
-        augmentation=Augmentation(**config.augmentation.to_dict()),
-        first_step=first_step,
-        near_reach=NEAR_REACH if "photo" in config.mode else 0,
-        process=(jax.process_index(), jax.process_count()),
-        threads=config.threads or None,
-    )
+def make_source(config: ConfigDict, model: Model, objective: Objective) -> Source:
+    """Where the training's examples come from: the frames of the split, or rendered streets.
+
+    Raises:
+      ValueError: a setting or a data file that cannot be used.
+    """
+    augmentation = Augmentation(**config.augmentation.to_dict())
+    near = "photo" in config.mode
+    if config.source == "files":
+        frames = find_frames(config, config.split, model, objective)
+        return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
+    camera, lidar = scaled_rig(tuple(config.camera))
+    streets = Streets(config.seed, tuple(config.crop), augmentation, near, camera, lidar)
+
+    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        return scene_batches(
+            streets, batch_size=config.batch_size, first_step=first_step, process=_process()
+        )
+
+    return Source(batches, lambda i: f"synthetic frame {i} of seed {config.seed}", epoch=0)
+
+
+def _stored(
+    config: ConfigDict, frames: list[kitti.Frame], augmentation: Augmentation, near_reach: int
+) -> Source:
+    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        stream = make_train_dataset(
+            frames,
+            batch_size=config.batch_size,
+            crop=tuple(config.crop),
+            seed=config.seed,
+            augmentation=augmentation,
+            first_step=first_step,
+            near_reach=near_reach,
+            process=_process(),
+            threads=config.threads or None,
+        )
+        return sharded(stream)
+
+    return Source(batches, lambda i: frames[i].name, epoch=len(frames))
+
+
+def _process() -> tuple[int, int]:
+    return jax.process_index(), jax.process_count()
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:

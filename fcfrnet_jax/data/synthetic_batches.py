@@ -1,0 +1,226 @@
+"""Training batches of rendered streets, made by the devices that train on them.
+
+The stream has no end and no state: what it holds at a position, a frame of a street of its own,
+depends on the seed and the position alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcfrnet_jax import steps
+from fcfrnet_jax.data.augment import Augmentation
+from fcfrnet_jax.data.lidar import HDL64, Lidar
+from fcfrnet_jax.data.pinhole import KITTI, Camera
+from fcfrnet_jax.data.synthetic import render_pair, render_scene
+from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
+
+Example = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Streets:
+    """What the examples are.
+
+    Attributes:
+      seed: of the streets and of all that is drawn about them.
+      crop: (height, width) of the window that is rendered.
+      augmentation: how the windows are varied; `beams` counts of the scanner's.
+      near: give each example a nearby frame for the photometric loss.
+      camera, lidar: the uncropped picture and the scanner.
+
+    Raises:
+      ValueError: a crop larger than the picture.
+    """
+
+    seed: int
+    crop: Size
+    augmentation: Augmentation
+    near: bool = False
+    camera: Camera = KITTI
+    lidar: Lidar = HDL64
+
+    def __post_init__(self) -> None:
+        crop_box((self.camera.height, self.camera.width), self.crop)
+
+
+def scene_batches(
+    streets: Streets, *, batch_size: int, first_step: int = 0, process: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[np.ndarray, steps.Batch]]:
+    """Opens the stream: step s, counted from 0, gets the positions from s B to s B + B - 1.
+
+    A batch is the same, but for rounding, whatever the number of devices and processes, and is
+    still being made when it is returned.
+
+    Args:
+      streets: what the examples are.
+      batch_size: frames a step of all processes together, B.
+      first_step: of the first batch.
+      process: (index, count): the contiguous part of each batch that this process gets.
+
+    Returns:
+      Endless batches: the positions, int64 `[b]` with b = B / count, and the arrays of
+      `street_example`, sharded over the devices: `[D, b / D, ...]`.
+    """
+    source = steps.make_source(lambda position: street_example(streets, position))
+    index, count = process
+    share = batch_size // count
+    start = first_step * batch_size + index * share
+    while True:
+        positions = start + np.arange(share)
+        yield positions, source(positions)
+        start += batch_size
+
+
+def street_example(streets: Streets, position: jax.Array) -> Example:
+    """Renders the frame at a position of the stream, uint32.
+
+    Returns:
+      image: uint8 [H, W, 3] RGB;
+      sparse_depth, ground_truth: float32 [H, W, 1] metres, 0 = missing;
+      intrinsics: float32 [4] (fx, fy, cx, cy) pixels of the crop;
+      and with `near`
+      near_image: uint8 [H, W, 3] RGB, the nearby camera's picture in the same window;
+      rotation, translation: float32 [3, 3] and [3] metres: a point p of the frame's camera is
+        rotation p + translation in the nearby one's.
+    """
+    key = jax.random.fold_in(jax.random.key(streets.seed), position)
+    street_key, corner_key, variation_key = jax.random.split(key, 3)
+    example = _render(street_key, streets, _corner(corner_key, streets))
+    return vary(variation_key, example, streets)
+
+
+def vary(key: jax.Array, example: Example, streets: Streets) -> Example:
+    """Changes an example of `street_example`: fewer beams and points, other colours, mirrored."""
+    settings = streets.augmentation
+    beam_key, points_key, colour_key, flip_key = jax.random.split(key, 4)
+    if settings.beams:
+        kept = _kept_beams(beam_key, example, streets)
+        example = example | {"sparse_depth": jnp.where(kept, example["sparse_depth"], 0.0)}
+    if settings.point_dropout:
+        depth = example["sparse_depth"]
+        draws = jax.random.uniform(points_key, (1 + depth.size,))
+        kept = draws[1:].reshape(depth.shape) >= settings.point_dropout * draws[0]
+        example = example | {"sparse_depth": jnp.where(kept, depth, 0.0)}
+    limits = (settings.brightness, settings.contrast, settings.saturation)
+    if any(limits):
+        factors = 1.0 + jnp.array(limits) * jax.random.uniform(colour_key, (3,), minval=-1.0)
+        names = [name for name in ("image", "near_image") if name in example]
+        images = recolour(jnp.stack([example[name] for name in names]), factors)
+        example = example | dict(zip(names, images, strict=True))
+    if settings.flip:
+        chosen = jax.random.uniform(flip_key) < settings.flip
+        mirrored = mirror(example)
+        example = {name: jnp.where(chosen, mirrored[name], example[name]) for name in example}
+    return example
+
+
+def lidar_beam(depth: jax.Array, intrinsics: jax.Array, lidar: Lidar) -> jax.Array:
+    """Tells which beam, 0 the highest, measured each pixel of sparse depth, by its elevation.
+
+    Args:
+      depth: `[H, W, 1]` metres; where it is 0 the result means nothing.
+      intrinsics: `[4]` (fx, fy, cx, cy) in pixels.
+      lidar: what measured it.
+
+    Returns:
+      int32 `[H, W, 1]`.
+    """
+    row, column = jnp.indices(depth.shape[:2])
+    fx, fy, cx, cy = intrinsics
+    point = jnp.stack([(column - cx) / fx, (row - cy) / fy, jnp.ones_like(row)])
+    offset = np.array(lidar.position, np.float32)[:, None, None]
+    # In the scanner's frame; written out, as a matrix product might be rounded to bfloat16.
+    x, y, z = (
+        sum(row[i] * leg for i, leg in enumerate(point * depth[..., 0] - offset))
+        for row in lidar.rotation().T.astype(np.float32)
+    )
+    away, beam = jnp.hypot(x, z), jnp.zeros(depth.shape[:2], jnp.int32)
+    steepness = np.tan(np.radians(np.convolve(lidar.elevations, (0.5, 0.5), "valid")))
+    heights = np.convolve(lidar.heights, (0.5, 0.5), "valid")
+    # A point belongs to the beams beneath every border between two beams that it lies beneath.
+    for tangent, height in zip(steepness.tolist(), heights.tolist(), strict=True):
+        beam += -y - height < tangent * away
+    return beam[..., None]
+
+
+def _kept_beams(key: jax.Array, example: Example, streets: Streets) -> jax.Array:
+    """Which pixels stay where some beams, evenly spaced, are left out; perhaps all of them."""
+    settings, count = streets.augmentation, len(streets.lidar.elevations)
+    chance, choice, phase = jax.random.uniform(key, (3,))
+    fewer = jnp.array(settings.beams)[(choice * len(settings.beams)).astype(jnp.int32)]
+    beam = lidar_beam(example["sparse_depth"], example["intrinsics"], streets.lidar)
+    beam += (phase * count).astype(jnp.int32)
+    return (beam * fewer % count < fewer) | (chance >= settings.beam_probability)
+
+
+def recolour(images: jax.Array, factors: jax.Array) -> jax.Array:
+    """Changes brightness, contrast and saturation as Pillow's ImageEnhance does, one by one.
+
+    `augment.jitter_colour` does the same to stored frames.
+
+    Args:
+      images: uint8 `[N, H, W, 3]` RGB, of which the first gives the mean gray of the contrast.
+      factors: `[3]`, 1 = no change.
+    """
+
+    def blend(factor: jax.Array, images: jax.Array, other: jax.Array | float) -> jax.Array:
+        return jnp.clip(jnp.round(factor * images + (1.0 - factor) * other), 0.0, 255.0)
+
+    def gray(images: jax.Array) -> jax.Array:
+        # ITU-R BT.601 in integers, as in Pillow.
+        red, green, blue = jnp.moveaxis(images.astype(jnp.int32), -1, 0)
+        return ((19595 * red + 38470 * green + 7471 * blue + 2**15) // 2**16)[..., None]
+
+    changed = blend(factors[0], images.astype(jnp.float32), 0.0)
+    mean = jnp.round(jnp.mean(gray(changed[0]), dtype=jnp.float32))
+    changed = blend(factors[1], changed, mean)
+    return blend(factors[2], changed, gray(changed).astype(jnp.float32)).astype(jnp.uint8)
+
+
+def mirror(example: Example) -> Example:
+    """Mirrors an example left to right, the calibration and the pose with it.
+
+    The scene is mirrored, x to -x in either camera's frame, by S = diag(-1, 1, 1): the rotation
+    becomes S R S, the translation S t, and cx becomes W - 1 - cx.
+    """
+    width = example["image"].shape[1]
+    side = jnp.array([-1.0, 1.0, 1.0])
+    changed = {name: leaf[:, ::-1] for name, leaf in example.items() if leaf.ndim == 3}
+    changed["intrinsics"] = example["intrinsics"].at[2].set(width - 1.0 - example["intrinsics"][2])
+    if "rotation" in example:
+        changed["rotation"] = side[:, None] * example["rotation"] * side
+        changed["translation"] = side * example["translation"]
+    return changed
+
+
+def _render(key: jax.Array, streets: Streets, corner: tuple[Any, Any]) -> Example:
+    camera = streets.camera
+    view = (key, camera, streets.lidar, 0.0, streets.crop, corner)
+    near = {}
+    if streets.near:
+        frame, near_image, rotation, translation = render_pair(*view)
+        near = {"near_image": near_image, "rotation": rotation, "translation": translation}
+    else:
+        frame = render_scene(*view)
+    intrinsics = crop_intrinsics((camera.fx, camera.fy, camera.cx, camera.cy), *corner)
+    return near | {
+        "image": frame.image,
+        "sparse_depth": frame.sparse_depth[..., None],
+        "ground_truth": frame.ground_truth[..., None],
+        "intrinsics": jnp.stack([jnp.float32(value) for value in intrinsics]),
+    }
+
+
+def _corner(key: jax.Array, streets: Streets) -> tuple[Any, Any]:
+    """Where the window lies in the picture: anywhere, or at the bottom centre."""
+    size = (streets.camera.height, streets.camera.width)
+    if not streets.augmentation.random_crop:
+        return crop_box(size, streets.crop)
+    margins = jnp.array(size) - jnp.array(streets.crop)
+    top, left = jax.random.randint(key, (2,), 0, margins + 1)
+    return top, left
