@@ -10,8 +10,10 @@ import pytest
 
 import fcfrnet_jax
 from configs import eval as eval_config
+from configs import render as render_config
 from configs import train as train_config
 from fcfrnet_jax import checkpoint
+from fcfrnet_jax.data import frame_check, kitti
 from fcfrnet_jax.journal import read_journal
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests.conftest import ROOT
@@ -29,12 +31,14 @@ def block(mark):
 def test_every_block_is_marked():
     assert len(BLOCKS) == README.count("```") // 2
     marks = {"main-command", "test-command", "tested-command", "needs", "tested"}
+    marks |= {"synthetic-command", "render-command"}
     assert {name for name, _, _ in BLOCKS} == marks
 
 
 def test_settings_exist():
     settings = set(re.findall(r"--config\.(\w+)", README))
-    assert settings <= set(eval_config.get_config()) | set(train_config.get_config())
+    configs = (eval_config, train_config, render_config)
+    assert settings <= {name for config in configs for name in config.get_config()}
     # All of the evaluation's but the one that tells what to run.
     assert set(eval_config.get_config()) <= settings | {"task"}
 
@@ -72,6 +76,25 @@ def test_training_command_learns(tmp_path):
     assert losses[-1] < losses[0] / 2
     predictor = fcfrnet_jax.load(tmp_path / "output" / "train" / "best")
     assert predictor.spec.width == 8
+
+
+@pytest.mark.slow
+def test_training_on_rendered_streets_works(tmp_path):
+    run(block("synthetic-command").strip(), tmp_path)
+    losses = [
+        line["loss"] for line in read_journal(tmp_path / "output/synthetic") if "loss" in line
+    ]
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.slow
+def test_rendered_data_set_can_be_evaluated(tmp_path):
+    run(block("render-command").strip(), tmp_path)
+    streets = tmp_path / "output" / "streets"
+    assert len(list(streets.glob("*/*/proj_depth/groundtruth/image_02/*.png"))) == 20
+    frames = kitti.find_frames(streets, "val_selection", require={"image", "ground_truth"})
+    assert frames
+    assert frame_check.check_frames(frames, (352, 1216)) == []
 
 
 def test_program_example_works(tmp_path, monkeypatch):

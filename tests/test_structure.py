@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs import eval as eval_config
+from configs import render as render_config
 from configs import train as train_config
 from tests.conftest import ROOT
 
@@ -14,20 +15,27 @@ PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
     ("files", "fill", "geometry", "layers", "optimizers", "pickle_nodes", "snapshots", "specs"),
-    ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.street"),
-    ("hosts", "journal", "data.raycast"),
-    ("torch_checkpoint", "checkpoint", "training", "data.shading", "data.kitti_layout"),
-    ("foreign_checkpoint", "report", "steps", "visualize", "data.synthetic", "data.kitti"),
+    ("data.camera_model", "data.intersect", "data.solids", "data.strips", "data.value_noise"),
+    ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
+    ("hosts", "journal", "data.pinhole", "data.traffic", "data.buildings"),
+    ("torch_checkpoint", "checkpoint", "training", "data.roadside", "data.kitti_layout"),
+    ("foreign_checkpoint", "report", "steps", "visualize", "data.street", "data.kitti"),
+    ("data.looks", "data.raycast", "data.surfaces", "data.lidar"),
+    ("data.textures", "data.echoes"),
+    ("data.facades", "data.vehicles", "data.ground_truth"),
+    ("data.shading",),
+    ("data.synthetic",),
+    ("data.rendered",),
     ("convert", "initialise", "predict", "data.sample", "data.frame_check", "data.pipeline"),
     ("measure",),
     ("data.augment", "data.poses"),
-    ("loop", "data.train_pipeline"),
+    ("loop", "data.train_pipeline", "data.synthetic_batches"),
     ("train_setup",),
-    ("evaluate", "train"),
+    ("evaluate", "train", "render"),
     ("main",),
 )
 # The runners alone know the config; they may use all that is below.
-RUNNERS = {"evaluate", "train", "train_setup", "main"}
+RUNNERS = {"evaluate", "render", "train", "train_setup", "main"}
 
 
 def module_name(path: Path) -> str:
@@ -85,6 +93,7 @@ def test_pmap_is_the_steps_alone():
     [
         (eval_config.get_config(), ("evaluate", "main")),
         (train_config.get_config(), ("train", "train_setup", "main")),
+        (render_config.get_config(), ("render", "main")),
     ],
 )
 def test_every_setting_is_read(config, readers):

@@ -1,0 +1,31 @@
+"""Trains the compact two-stage model that ships with the project, on rendered streets alone.
+
+python -m fcfrnet_jax.main --config=configs/pretrain_compact.py --workdir=output/pretrain
+"""
+
+from ml_collections import ConfigDict
+
+from configs import train
+
+
+def get_config() -> ConfigDict:
+    config = train.get_config()
+    config.stage = "joint"
+    config.source = "synthetic"
+    config.crop = (128, 416)
+
+    config.coarse.update(layers=18, modality="rgbd", width=8, base="fill")
+    config.fine.update(layers=18, modality="rgbd", width=8)
+
+    config.depth_loss = "l1+mse"
+    config.learning_rate = 3e-3
+    config.warmup_steps = 100
+    config.clip_norm = 10.0
+    config.ema_decay = 0.998
+
+    config.batch_size = 4
+    config.steps = 1200
+    config.log_every = 50
+    config.validate_every = 200
+    config.save_every = 100
+    return config
