@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -247,30 +246,3 @@ def test_sigterm_saves_and_ends_cleanly(scenes, tmp_path):
     assert "stopped; the same command goes on" in errors
     step, _ = newest(tmp_path / "run")
     assert int(step) == read_journal(tmp_path / "run")[-1]["step"]
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(scenes, tmp_path):
-    """Two processes of two devices each, and one of four."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    settings = {"batch_size": 4, "steps": 3, "save_every": 3, "validate_every": 3}
-    both = [
-        run_command(
-            tmp_path / "two",
-            scenes,
-            devices=2,
-            **settings | {"coordinator": address, "processes": 2, "process": process},
-        )
-        for process in range(2)
-    ]
-    for process in both:
-        finished(process)
-    finished(run_command(tmp_path / "one", scenes, devices=4, **settings))
-    for two, one in zip(
-        read_journal(tmp_path / "two"), read_journal(tmp_path / "one"), strict=True
-    ):
-        assert two == pytest.approx(one, rel=1e-3)
-    two, one = (checkpoint.load_model(tmp_path / run / "last")[1] for run in ("two", "one"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), two, one)
