@@ -446,7 +446,7 @@ def test_settings_that_make_no_step(settings, message):
     ("settings", "message"),
     [
         ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
-        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, got 'huber'"),
+        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
         ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
     ],
 )
