@@ -1,4 +1,4 @@
-"""Trains the compact two-stage model that ships with the project, on rendered streets alone.
+"""Trains a compact two-stage model on rendered streets alone.
 
 python -m fcfrnet_jax.main --config=configs/pretrain_compact.py --workdir=output/pretrain
 """

@@ -34,8 +34,10 @@ def main() -> None:
         for kill in range(arguments.kills):
             process = run_command(killed, scenes, **settings)
             done = [line["step"] for line in read_journal(killed)] or [0]
-            wait_for_line(killed, process, done[-1] + moments.randint(1, 8))
-            time.sleep(moments.random())
+            # Few steps at a time, so that no kill comes after the end.
+            ahead = max(1, (arguments.steps - done[-1]) // (arguments.kills - kill))
+            wait_for_line(killed, process, done[-1] + moments.randint(1, ahead))
+            time.sleep(0.3 * moments.random())
             process.send_signal(signal.SIGKILL)
             process.wait()
             lines = read_journal(killed)

@@ -69,11 +69,18 @@ def test_main_command_works_on_a_fresh_machine(tmp_path):
     assert len(list((tmp_path / "output" / "panels").iterdir())) == result["frames"] == 6
 
 
+def assert_learned(workdir):
+    """The loss of a batch varies with the streets that are in it; the validation frames stay."""
+    rows = [line for line in read_journal(workdir) if "val/coarse/rmse_mm" in line]
+    rmse = [line["val/coarse/rmse_mm"] for line in rows]
+    # The crops show the road in front: a map of zeros would be off by some 8 m.
+    assert rmse[-1] < min(rmse[0], 6000.0)
+
+
 @pytest.mark.slow
 def test_training_command_learns(tmp_path):
     run(block("tested-command").strip(), tmp_path)
-    losses = [line["loss"] for line in read_journal(tmp_path / "output/train") if "loss" in line]
-    assert losses[-1] < losses[0] / 2
+    assert_learned(tmp_path / "output" / "train")
     predictor = fcfrnet_jax.load(tmp_path / "output" / "train" / "best")
     assert predictor.spec.width == 8
 
@@ -81,10 +88,7 @@ def test_training_command_learns(tmp_path):
 @pytest.mark.slow
 def test_training_on_rendered_streets_works(tmp_path):
     run(block("synthetic-command").strip(), tmp_path)
-    losses = [
-        line["loss"] for line in read_journal(tmp_path / "output/synthetic") if "loss" in line
-    ]
-    assert losses[-1] < losses[0] / 2
+    assert_learned(tmp_path / "output" / "synthetic")
 
 
 @pytest.mark.slow
