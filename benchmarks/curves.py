@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("workdirs", type=Path, nargs="+")
     parser.add_argument("--picture", type=Path, default=Path("curves.png"))
     options = parser.parse_args()
+    for workdir in options.workdirs:
+        if not (workdir / "metrics.jsonl").is_file():
+            parser.error(f"{workdir} is no workdir of a training run: it has no metrics.jsonl")
     draw(options.workdirs, options.picture)
     print(f"The curves are in {options.picture}")
 
