@@ -184,7 +184,7 @@ def find_frames(
     frames = kitti.find_frames(
         data_dir, split, coarse_dir=config.coarse_dir or None, require=require
     )
-    if not config.check_files:
+    if not (config.check_files or config.skip_bad_frames):
         return frames
     bad = frame_check.check_frames(frames, tuple(config.crop))
     if not config.skip_bad_frames:
