@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen import dtypes
 from jax import lax
 
 Module = Callable[..., Any]
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
+CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 class ConvNormAct(nn.Module):
@@ -43,11 +45,76 @@ class UpConvNormAct(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        # PyTorch's padding 1 and output_padding 1, told as padding of the dilated input.
-        x = self.conv_transpose(
-            self.features, (3, 3), strides=(2, 2), padding=((1, 2), (1, 2)), name="conv"
-        )(x)
+        x = self.conv_transpose(self.features, name="conv")(x)
         return leaky_relu(_normalise(x, self.norm, "norm"))
+
+
+class DoublingConv(nn.Module):
+    """Transposed 3x3 convolution of stride 2: `[B, H, W, C]` to `[B, 2H, 2W, features]`.
+
+    The variables and the result are those of `nn.ConvTranspose`; only the gradient is computed in
+    another way.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = double_convolve(x, kernel)
+        return x if bias is None else x + bias
+
+
+@jax.custom_vjp
+def double_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed convolution of stride 2 with PyTorch's padding 1 and output_padding 1.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[3, 3, C, D]`, turned around by 180 degrees against PyTorch's.
+
+    Returns:
+      `[B, 2H, 2W, D]`.
+    """
+    padding = ((1, 2), (1, 2))
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, lhs_dilation=(2, 2), dimension_numbers=CHANNELS_LAST
+    )
+
+
+def _double_convolve(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
+    return double_convolve(x, kernel), (x, kernel)
+
+
+def _double_convolve_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gradients by `x` and `kernel`.
+
+    That by `x` is a convolution of stride 2 of the gradient that comes in, linear in the kernel, so
+    that its transpose applied to `x` is the one by the kernel. The derivative of the dilated form
+    is a convolution with a dilated kernel of the picture's size, for which XLA's CPU backend has no
+    fast code.
+    """
+    x, kernel = saved
+
+    def halve(kernel: jax.Array) -> jax.Array:
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        padding = ((1, 0), (1, 0))
+        return lax.conv_general_dilated(
+            gradient, turned, (2, 2), padding, dimension_numbers=CHANNELS_LAST
+        )
+
+    by_x, transpose = jax.vjp(halve, kernel)
+    return by_x, *transpose(x)
+
+
+double_convolve.defvjp(_double_convolve, _double_convolve_gradient)
 
 
 class BasicBlock(nn.Module):

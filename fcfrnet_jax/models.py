@@ -36,7 +36,7 @@ class Network(nn.Module):
     spec: ModelSpec
     dtype: Any = jnp.float32
     conv: Module = nn.Conv
-    conv_transpose: Module = nn.ConvTranspose
+    conv_transpose: Module = layers.DoublingConv
     norm: Module | None = nn.BatchNorm
     axis_name: str | None = None
     remat: bool = False
