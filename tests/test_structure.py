@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
-    ("files", "fill", "geometry", "layers", "optimizers", "pickle_nodes", "snapshots", "specs"),
+    ("files", "fill", "geometry", "layers", "memory", "optimizers", "pickle_nodes", "snapshots", "specs"),
     ("data.camera_model", "data.intersect", "data.solids", "data.strips", "data.value_noise"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
     ("hosts", "journal", "data.pinhole", "data.traffic", "data.buildings"),
