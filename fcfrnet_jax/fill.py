@@ -20,6 +20,9 @@ _THRESHOLD = 0.1
 # The last dilation, 31 pixels wide, is the one that is repeated until a frame is dense.
 _LARGE = 31
 
+# By what share of the fill a measurement may lie behind it and yet be of the same surface.
+_SEEN_THROUGH = 0.1
+
 # Nine compare-exchanges sort five values (Knuth, TAOCP volume 3, section 5.3.4).
 _SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1, 2))
 
@@ -59,6 +62,24 @@ def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.
     if not 2 * _THRESHOLD < max_depth < math.inf:
         raise ValueError(f"max_depth must be finite and above {2 * _THRESHOLD} m, got {max_depth}")
     return _fill(sparse_depth, float(max_depth))
+
+
+def keep_measured(sparse_depth: jax.Array, filled: jax.Array) -> jax.Array:
+    """Puts the measured depths back into their fill, but for points seen through what is in front.
+
+    The LiDAR stands above the camera and measures surfaces that the camera does not see. They lie
+    behind what is measured around them, of which the fill takes the nearest.
+
+    Args:
+      sparse_depth: float32 `[B, H, W, 1]` metres, 0 = missing.
+      filled: of `classical_fill`.
+
+    Returns:
+      `[B, H, W, 1]` metres: the sparse depth where it is at most a tenth behind the fill, else the
+      fill.
+    """
+    seen = (sparse_depth > 0) & (sparse_depth < (1 + _SEEN_THROUGH) * filled)
+    return jnp.where(seen, sparse_depth, filled)
 
 
 @functools.partial(jax.jit, static_argnames="max_depth")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcfrnet_jax import layers
-from fcfrnet_jax.fill import classical_fill
+from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.layers import ConvNormAct, Module, ResNetLayer, UpConvNormAct
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
@@ -116,7 +116,7 @@ class SparseToCoarse(Network):
         if self.spec.uses_depth:
             depth = checked_depth(depth)
             if self.spec.base == "fill":
-                base = classical_fill(depth, self.spec.max_depth)
+                base = keep_measured(depth, classical_fill(depth, self.spec.max_depth))
                 depth = jnp.concatenate([depth, base], axis=-1)
             depth = depth.astype(self.dtype)
             stems.append(ConvNormAct(width // len(modality), conv, norm, name="conv1_d")(depth))

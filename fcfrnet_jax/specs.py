@@ -28,8 +28,8 @@ class ModelSpec:
       variant: wiring of FCFR-Net: `released` as the published weights need it, or `paper`.
       window: side in pixels of FCFR-Net's energy box, odd.
       base: of sparse-to-coarse: `none`, as published, or `fill`: it reads the classical fill of
-        the sparse depth beside it, and predicts the difference from the fill. A narrow network
-        comes further this way with little training.
+        the sparse depth, with the measured depths put back, beside it, and predicts the difference
+        from that. A narrow network comes further this way with little training.
 
     Raises:
       ValueError: a value that no network has.

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from benchmarks.fill import opencv_fill, road_scan
 from fcfrnet_jax.files import read_depth
-from fcfrnet_jax.fill import _extend_to_top, _gaussian, _median, classical_fill
+from fcfrnet_jax.fill import (
+    _extend_to_top,
+    _gaussian,
+    _median,
+    classical_fill,
+    keep_measured,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -171,6 +177,12 @@ def test_nearer_surface_wins():
     sparse = np.zeros((11, 11), np.float32)
     sparse[5, 5], sparse[5, 6] = 10, 30
     assert fill_one(sparse)[5, 6] == 10
+
+
+def test_measured_depths_are_put_back_where_nothing_is_in_front():
+    sparse = np.float32([0.0, 9.0, 10.9, 11.1, 30.0]).reshape(1, 1, 5, 1)
+    kept = keep_measured(sparse, np.full_like(sparse, 10.0))
+    np.testing.assert_array_equal(kept.ravel(), np.float32([10.0, 9.0, 10.9, 10.0, 10.0]))
 
 
 def test_depths_beyond_the_limit_count_as_the_limit():
