@@ -199,11 +199,23 @@ def channel_shuffle(x: jax.Array) -> jax.Array:
     return x.reshape(*lead, 2, channels // 2).swapaxes(-1, -2).reshape(*lead, channels)
 
 
-def shuffle_branches(first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mixes two branches `[B, H, W, C]`: each gets half of the interleaved channels of both."""
-    mixed = channel_shuffle(jnp.concatenate([first, second], axis=-1))
+def shuffle_branches(
+    first: jax.Array, second: jax.Array, interleave: bool = True
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes two branches `[B, H, W, C]`: each gets half of the interleaved channels of both.
+
+    With `interleave=False` each gets the same channels in another order: half of the first branch,
+    then half of the second.
+    """
     channels = first.shape[-1]
-    return mixed[..., :channels], mixed[..., channels:]
+    if interleave:
+        mixed = channel_shuffle(jnp.concatenate([first, second], axis=-1))
+        return mixed[..., :channels], mixed[..., channels:]
+    half = channels // 2
+    return (
+        jnp.concatenate([first[..., :half], second[..., :half]], axis=-1),
+        jnp.concatenate([first[..., half:], second[..., half:]], axis=-1),
+    )
 
 
 def energy_fusion(first: jax.Array, second: jax.Array, window: int = 5) -> jax.Array:

@@ -26,18 +26,27 @@ RESNETS: dict[int, tuple[tuple[int, ...], Any]] = {
 }
 # Nearer than this, metres, the LiDAR sees nothing.
 MIN_DEPTH = 0.9
+# Of the released code's BatchNorm.
+NORM_EPSILON = 1e-5
 # Four halvings in the encoder.
 SIZE_MULTIPLE = 16
 
 
 class Network(nn.Module):
-    """What both networks share: the encoder's ResNet layers and the decoder."""
+    """What both networks share: the encoder's ResNet layers and the decoder.
+
+    `conv`, `conv_transpose` and `norm` are the modules to build of; without a `norm` the
+    convolutions have a bias. With `interleave=False` the branches exchange halves of their channels
+    instead of shuffling them, which is the same where the next kernels' inputs are reordered as
+    well. `fold.py` makes the variables for both.
+    """
 
     spec: ModelSpec
     dtype: Any = jnp.float32
     conv: Module = nn.Conv
     conv_transpose: Module = layers.DoublingConv
     norm: Module | None = nn.BatchNorm
+    interleave: bool = True
     axis_name: str | None = None
     remat: bool = False
 
@@ -48,7 +57,7 @@ class Network(nn.Module):
             self.norm,
             use_running_average=not train,
             momentum=0.9,
-            epsilon=1e-5,
+            epsilon=NORM_EPSILON,
             dtype=self.dtype,
             axis_name=self.axis_name,
             # E[x^2] - E[x]^2 loses half of float32's digits.
@@ -160,9 +169,9 @@ class CoarseToFine(Network):
         for i, (colour, distance) in enumerate(zip(colour_levels, depth_levels, strict=True)):
             a, b = colour(a), distance(b if paper or i < 2 else a)
             if paper:
-                b, a = layers.shuffle_branches(b, a)
+                b, a = layers.shuffle_branches(b, a, self.interleave)
             else:
-                a, b = layers.shuffle_branches(a, b)
+                a, b = layers.shuffle_branches(a, b, self.interleave)
             levels.append((a, b))
 
         fused = layers.energy_fusion(a, b, spec.window)
@@ -197,6 +206,7 @@ def build(
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
     remat: bool = False,
+    folded: bool = False,
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The network that `spec` describes.
 
@@ -206,8 +216,11 @@ def build(
       axis_name: pmap axis over which train mode averages the BatchNorm statistics.
       remat: in training, keep only the input and output of each ResNet layer and compute the rest
         again for the gradients: less memory for more time, the same variables and gradients.
+      folded: for the variables that `fold.fold` makes, which have no normalisation of their own.
     """
-    settings = {"dtype": dtype, "axis_name": axis_name, "remat": remat}
+    settings: dict[str, Any] = {"dtype": dtype, "axis_name": axis_name, "remat": remat}
+    if folded:
+        settings |= {"norm": None, "interleave": False}
     if isinstance(spec, TwoStageSpec):
         networks = (SparseToCoarse(spec.coarse, **settings), CoarseToFine(spec.fine, **settings))
         return TwoStage(*networks)

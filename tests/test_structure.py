@@ -14,10 +14,20 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
-    ("files", "fill", "geometry", "layers", "memory", "optimizers", "pickle_nodes", "snapshots", "specs"),
+    (
+        "files",
+        "fill",
+        "geometry",
+        "layers",
+        "memory",
+        "optimizers",
+        "pickle_nodes",
+        "snapshots",
+        "specs",
+    ),
     ("data.camera_model", "data.intersect", "data.solids", "data.strips", "data.value_noise"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
-    ("hosts", "journal", "data.pinhole", "data.traffic", "data.buildings"),
+    ("fold", "hosts", "journal", "data.pinhole", "data.traffic", "data.buildings"),
     ("torch_checkpoint", "checkpoint", "training", "data.roadside", "data.kitti_layout"),
     ("foreign_checkpoint", "report", "steps", "visualize", "data.street", "data.kitti"),
     ("data.looks", "data.raycast", "data.surfaces", "data.lidar"),

@@ -1,0 +1,68 @@
+"""Folded variables: the same depth without normalisation and shuffles."""
+
+import jax
+import numpy as np
+import pytest
+
+from fcfrnet_jax import models
+from fcfrnet_jax.fold import fold
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from tests import golden_data
+from tests.weights import random_variables
+
+COARSE = ModelSpec(SPARSE_TO_COARSE, 18, width=8)
+SPECS = (
+    COARSE,
+    ModelSpec(SPARSE_TO_COARSE, 50, "gd", width=4, base="fill"),
+    ModelSpec(COARSE_TO_FINE, 18, width=8),
+    ModelSpec(COARSE_TO_FINE, 50, "gd", width=4),
+    ModelSpec(COARSE_TO_FINE, 18, width=4, variant="paper"),
+    TwoStageSpec(COARSE, ModelSpec(COARSE_TO_FINE, 18, width=4)),
+)
+
+
+def inputs():
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
+    return image, random.uniform(1, 80, (2, 32, 48, 1)).astype(np.float32)
+
+
+def shapes(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_same_depth_in_float64(spec):
+    """In float64 nothing but the formulas can make a difference."""
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, random_variables(spec))
+        network = models.build(spec, dtype=np.float64)
+        folded = models.build(spec, dtype=np.float64, folded=True)
+        expected = jax.jit(network.apply)(variables, *inputs())
+        found = jax.jit(folded.apply)(fold(spec, variables), *inputs())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4), found, expected)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_variables_are_those_of_the_folded_network(spec):
+    folded = models.build(spec, folded=True)
+    wanted = jax.eval_shape(folded.init, jax.random.key(0), *inputs())
+    assert shapes(fold(spec, random_variables(spec))) == shapes(wanted)
+
+
+def test_variables_are_left_as_they_are():
+    variables = random_variables(COARSE)
+    fold(COARSE, variables)
+    jax.tree.map(np.testing.assert_array_equal, variables, random_variables(COARSE))
+
+
+@pytest.mark.parametrize("name", golden_data.MODELS)
+def test_golden_depth(name):
+    golden = golden_data.load(name)
+    spec, variables = golden_data.model(name, int(golden["seed"]))
+    image = golden["rgb" if spec.modality.startswith("rgb") else "gray"]
+    network = models.build(spec, folded=True)
+    depth = jax.jit(network.apply)(fold(spec, variables), image, golden["depth"])
+    difference = np.maximum(depth, 0.9) - golden["pred_eval"]
+    assert 1e3 * np.sqrt(np.mean(np.square(difference, dtype=np.float64))) < 0.05
+    assert 1e3 * np.abs(difference).max() < 0.5
