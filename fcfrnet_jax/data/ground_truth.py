@@ -2,7 +2,8 @@
 
 The true depth stays where such scans, checked against stereo, would leave some: within the
 scanner's field, away from edges and glass, in lines that lie apart where things are far, and with
-holes.
+holes. One of the scans is the frame's own, so that ground truth equals sparse depth at most of the
+pixels that have it.
 """
 
 import jax
@@ -35,14 +36,15 @@ def keep_ground_truth(
     camera: Camera,
     corner: Corner,
 ) -> jax.Array:
-    """Returns the ground truth `[h, w]`: `depth` where some is known, else 0.
+    """Returns the ground truth `[h, w]`: what the frame's own scan measured rightly, else `depth`
+    where some is known, else 0.
 
     Args:
       key: the JAX random key.
       depth: `[h, w]` metres, the true depth of the window at `corner`; 0 = sky.
       echo: `[h, w]`, the chance that a laser shot at the pixel comes back.
       sparse_depth: `[h, w]` metres, the scan of this frame; 0 = missing. Mostly part of the ground
-        truth where it measured what the camera sees.
+        truth where it measured what the camera sees, its noise included.
       lidar, camera: what the frame is seen by.
     """
     hole_key, chance_key, line_key = jax.random.split(key, 3)
@@ -52,7 +54,8 @@ def keep_ground_truth(
     scanned = (sparse_depth > 0) & (jnp.abs(sparse_depth - depth) < 0.03 * depth)
     density = jnp.where(scanned, 0.95, density) * jnp.where(_edges(inverse), 0.2, 1.0)
     density *= ~_holes(hole_key, depth.shape, camera)
-    return jnp.where(jax.random.uniform(chance_key, depth.shape) < density, depth, 0.0)
+    known = jnp.where(scanned, sparse_depth, depth)
+    return jnp.where(jax.random.uniform(chance_key, depth.shape) < density, known, 0.0)
 
 
 def _density(

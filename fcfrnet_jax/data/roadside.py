@@ -26,13 +26,13 @@ GREENS = ((0.13, 0.2, 0.05), (0.08, 0.14, 0.04), (0.2, 0.22, 0.06), (0.1, 0.16, 
 BARKS = ((0.1, 0.075, 0.05), (0.16, 0.14, 0.11), (0.06, 0.05, 0.04))
 SIGNS = ((0.6, 0.04, 0.04), (0.03, 0.1, 0.45), (0.7, 0.7, 0.68), (0.7, 0.5, 0.03))
 
-TREES, TUFTS, BUSHES, WOOD = 12, 4, 8, 8
+TREES, TUFTS, BUSHES, THICKET, WOOD = 12, 4, 8, 16, 8
 LAMPS, PLATES, LIGHTS, UTILITY, BOLLARDS, POSTS = 6, 6, 2, 4, 4, 20
 PEOPLE = 6
 
 
 def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds trees of a trunk and four ellipsoids, bushes, and woods or hills far away."""
+    """Builds trees of a trunk and four ellipsoids, bushes, thickets, and woods far away."""
     side = sides(TREES)
     x = side * (style.half_width + 0.7 + draw(1, 0.0, 5.0) + draw(TREES, 0.0, 4.0) ** 1.5)
     z = 5.0 + 11.0 * (jnp.arange(TREES) // 2) + draw(TREES, 0.0, 9.0)
@@ -62,7 +62,8 @@ def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
         FOLIAGE,
         present=each(present),
     )
-    return Parts(ellipsoids=(crowns, *_bushes(draw, style, ground)), cylinders=(trunks,))
+    leaves = (crowns, *_bushes(draw, style, ground), _thicket(draw, style, ground))
+    return Parts(ellipsoids=leaves, cylinders=(trunks,))
 
 
 def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple:
@@ -77,17 +78,38 @@ def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple:
     )
     # Half of the wood is across the end of the street, half on both sides.
     ahead = jnp.arange(WOOD) % 4 < 2
-    far = jnp.where(ahead, draw(WOOD, 90.0, 220.0), draw(WOOD, 25.0, 120.0))
-    aside = sides(WOOD) * (style.half_width + style.front + draw(WOOD, 24.0, 45.0))
-    wide = jnp.where(ahead, draw(WOOD, 8.0, 40.0), draw(WOOD, 3.0, 8.0))
+    far = jnp.where(ahead, draw(WOOD, 38.0, 150.0), draw(WOOD, 25.0, 110.0))
+    aside = sides(WOOD) * (style.half_width + style.front + draw(WOOD, 10.0, 40.0))
+    wide = draw(WOOD, 3.0, 9.0) * jnp.where(ahead, 1.5, 1.0)
     wood = solids(
         (jnp.where(ahead, draw(WOOD, -40.0, 40.0), aside), ground.level(far) - 2.0, far),
-        (wide, draw(WOOD, 4.0, 11.0), draw(WOOD, 5.0, 25.0)),
+        (wide, draw(WOOD, 3.0, 8.0), draw(WOOD, 4.0, 15.0)),
         choose(GREENS, draw(WOOD, 0.0, 1.0)) * draw(WOOD, 0.7, 1.2)[:, None],
         FOLIAGE,
         present=draw(WOOD, 0.0, 1.0) < style.wood,
     )
     return bushes, wood
+
+
+def _thicket(draw: Draw, style: Style, ground: Ground) -> Primitives:
+    """Shrubs and low trees so close to each other that they stand like a wall along a side."""
+    count = THICKET // 2
+
+    def each(low: float, high: float) -> jax.Array:
+        """One number for each side, for all that stands there."""
+        return jnp.tile(draw(2, low, high), count)
+
+    z = 2.0 + 8.0 * (jnp.arange(THICKET) // 2) + draw(THICKET, 0.0, 8.0)
+    deep, tall = each(1.0, 3.0) * draw(THICKET, 0.7, 1.3), each(0.8, 3.5) * draw(THICKET, 0.6, 1.4)
+    away = each(0.5, 7.0) + 0.8 * deep + draw(THICKET, 0.0, 1.5)
+    some = (each(0.0, 1.0) < style.thicket) & (draw(THICKET, 0.0, 1.0) < 0.9)
+    return solids(
+        (sides(THICKET) * (style.half_width + style.walk + away), ground.level(z) - 0.6 * tall, z),
+        (deep, tall, draw(THICKET, 2.5, 6.5)),
+        choose(GREENS, each(0.0, 1.0)) * draw(THICKET, 0.7, 1.2)[:, None],
+        FOLIAGE,
+        present=some,
+    )
 
 
 def poles(draw: Draw, style: Style, ground: Ground) -> Parts:

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from fcfrnet_jax.data.solids import Draw
 
 STYLES = ("city", "residential", "narrow", "country", "motorway")
-SHARES = (0.25, 0.35, 0.1, 0.18, 0.12)
+SHARES = (0.22, 0.31, 0.07, 0.25, 0.15)
 
 # Ranges for each style. Those up to `wood` are chances of a single thing being there; lengths are
 # metres. `front` is from the outer edge of the pavement to the walls.
 RANGES = {
     #            city         residential   narrow        country      motorway
-    "parked": ((0.2, 0.95), (0.1, 0.9), (0.0, 0.3), (0.0, 0.08), (0.0, 0.0)),
+    "parked": ((0.1, 0.9), (0.0, 0.8), (0.0, 0.3), (0.0, 0.08), (0.0, 0.0)),
     "traffic": ((0.3, 0.9), (0.1, 0.5), (0.05, 0.4), (0.1, 0.6), (0.4, 1.0)),
     "heavy": ((0.1, 0.4), (0.05, 0.25), (0.05, 0.3), (0.1, 0.4), (0.2, 0.6)),
     "houses": ((0.8, 1.0), (0.6, 1.0), (0.85, 1.0), (0.0, 0.25), (0.0, 0.1)),
@@ -22,6 +22,7 @@ RANGES = {
     "annexes": ((0.2, 0.8), (0.2, 0.8), (0.1, 0.6), (0.2, 0.5), (0.0, 0.2)),
     "trees": ((0.1, 0.8), (0.2, 0.9), (0.0, 0.2), (0.3, 1.0), (0.2, 0.9)),
     "bushes": ((0.0, 0.4), (0.2, 0.9), (0.0, 0.3), (0.2, 1.0), (0.2, 1.0)),
+    "thicket": ((0.0, 0.3), (0.0, 0.6), (0.0, 0.1), (0.2, 1.0), (0.1, 0.8)),
     "hedges": ((0.0, 0.4), (0.3, 1.0), (0.0, 0.4), (0.0, 0.4), (0.0, 0.2)),
     "poles": ((0.4, 1.0), (0.2, 0.8), (0.1, 0.6), (0.1, 0.6), (0.1, 0.5)),
     "signs": ((0.3, 0.9), (0.1, 0.6), (0.1, 0.5), (0.1, 0.5), (0.2, 0.7)),
@@ -51,6 +52,7 @@ class Style(NamedTuple):
     annexes: jax.Array
     trees: jax.Array
     bushes: jax.Array
+    thicket: jax.Array
     hedges: jax.Array
     poles: jax.Array
     signs: jax.Array
