@@ -16,6 +16,8 @@ from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
 Spec = ModelSpec | TwoStageSpec
 FORMAT = 1
+# The two-stage model that comes with the package, trained on rendered streets.
+COMPACT = Path(__file__).parent / "pretrained" / "compact"
 
 
 def save_model(
@@ -72,16 +74,29 @@ def load_spec(directory: str | Path) -> Spec:
     Raises:
       ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
     """
-    path = Path(directory) / "model.json"
+    return _description(Path(directory))[0]
+
+
+def load_provenance(directory: str | Path) -> dict[str, Any]:
+    """Reads where the weights of a checkpoint folder come from, as `save_model` was told.
+
+    Raises:
+      ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
+    """
+    return _description(Path(directory))[1]
+
+
+def _description(directory: Path) -> tuple[Spec, dict[str, Any]]:
+    path = directory / "model.json"
     if not path.is_file():
-        found = "no such folder" if not Path(directory).exists() else "no model.json in it"
+        found = "no such folder" if not directory.exists() else "no model.json in it"
         hint = "a folder that convert_paddle_weights.py or training wrote"
         raise ValueError(f"{directory}: {found}; expected {hint}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
-        return spec_from_json(record["model"])
+        return spec_from_json(record["model"]), dict(record["provenance"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a readable model description ({error})") from error
 

@@ -203,6 +203,11 @@ def summarise(
         "frames": len(per_frame),
         "checkpoint": config.checkpoint or None,
         "coarse_checkpoint": config.coarse_checkpoint or None,
+        "provenance": {
+            setting: checkpoint.load_provenance(config[setting])
+            for setting in ("checkpoint", "coarse_checkpoint")
+            if config[setting]
+        },
         "data": config.data_dir or "sample scenes",
         "metrics": {
             name: average([frame["metrics"][name] for frame in per_frame]) for name in maps

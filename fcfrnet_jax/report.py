@@ -100,7 +100,15 @@ class Progress:
 
 
 def print_table(result: dict[str, Any], workdir: Path) -> None:
+    """Prints what `metrics.json` says in short: where the models come from, means, what to look at.
+
+    Args:
+      result: of `evaluate.run`.
+      workdir: where everything was written.
+    """
     console = Console()
+    for setting, provenance in result["provenance"].items():
+        console.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
     if result["metrics"]:
         title = f"Mean over the {result['frames']} frames of {result['split']}, {result['data']}:"
         console.print(title, soft_wrap=True)
@@ -113,6 +121,21 @@ def print_table(result: dict[str, Any], workdir: Path) -> None:
         count = len({item["name"] for item in result["skipped"]})
         console.print(f"Left out {count} frames with files that cannot be used; see metrics.json")
     console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
+
+
+def origin(provenance: dict[str, Any]) -> str:
+    """Says in words where weights come from, by the `provenance` of their checkpoint."""
+    if {"coarse", "fine"} <= provenance.keys():
+        return "; ".join(f"{stage} {origin(provenance[stage])}" for stage in ("coarse", "fine"))
+    if "source" in provenance:
+        return f"converted from {provenance['source']}"
+    if "trained_steps" not in provenance:
+        return "of unknown origin"
+    settings = provenance.get("settings", {})
+    data = settings.get("data_dir") or "sample scenes"
+    if settings.get("source") == "synthetic":
+        data = "rendered streets alone"
+    return f"trained for {provenance['trained_steps']} steps on {data}"
 
 
 def _rounded(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+import fcfrnet_jax
 from fcfrnet_jax import checkpoint, hosts, loop, optimizers, steps, train_setup, visualize
 from fcfrnet_jax.data.kitti import Frame
 from fcfrnet_jax.journal import Journal
@@ -69,7 +70,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         frozen=steps.replicate(model.frozen),
         source=source,
         validate=make_validation(config, model, val_frames, journal),
-        keep_best=lambda step, state: save(workdir / "best", model, state, step),
+        keep_best=lambda step, state: save(workdir / "best", config, model, state, step),
         snapshots=snapshots,
         journal=journal,
         schedule=schedule,
@@ -79,7 +80,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     state, finished = loop.train(running, state, best)
     snapshots.close()
     if finished:
-        save(workdir / "last", model, state, int(state.step))
+        save(workdir / "last", config, model, state, int(state.step))
     if journal:
         journal.close()
         done = "models best and last are" if finished else "stopped; the same command goes on"
@@ -142,13 +143,17 @@ def trained_variables(state: TrainState) -> dict[str, Any]:
     return {"params": params, "batch_stats": state.batch_stats}
 
 
-def save(folder: Path, model: Model, state: TrainState, step: int) -> None:
+def save(folder: Path, config: ConfigDict, model: Model, state: TrainState, step: int) -> None:
     """Writes the model that is evaluated, to be loaded by `--config.checkpoint`."""
     if jax.process_index() == 0:
         trained: tuple[checkpoint.Spec, Any] = (model.spec, trained_variables(state))
         if model.frozen_network is not None:
             trained = checkpoint.combine((model.frozen_network.spec, model.frozen), trained)
-        provenance = {"trained_steps": step}
+        provenance = {
+            "program": f"fcfrnet_jax {fcfrnet_jax.__version__}",
+            "trained_steps": step,
+            "settings": config.to_dict(),
+        }
         checkpoint.save_model(folder, *trained, provenance=provenance, overwrite=True)
 
 
