@@ -25,6 +25,15 @@ def describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def cache_dir() -> Path:
+    """The folder for what can be made again: `fcfrnet_jax` in `$XDG_CACHE_HOME`, or `~/.cache`.
+
+    Raises:
+      RuntimeError: this user has no home folder.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcfrnet_jax"
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a name beside `path` for a file or folder that takes its place when all went well.

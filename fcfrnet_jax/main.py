@@ -11,7 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from fcfrnet_jax.files import describe
-from fcfrnet_jax.memory import keep_freed_memory
+from fcfrnet_jax.process import keep_compiled, keep_freed_memory
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to run, such as configs/eval.py.", lock_config=True
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         # The libraries' notes would bury what a user has to see.
         logging.set_verbosity(logging.WARNING)
     keep_freed_memory()
+    keep_compiled()
     # A flag that is wrong is told within a second; jax takes longer to start.
     from fcfrnet_jax import evaluate, render, train
 

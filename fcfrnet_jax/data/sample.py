@@ -5,25 +5,23 @@ from pathlib import Path
 
 from fcfrnet_jax.data.pinhole import KITTI
 from fcfrnet_jax.data.rendered import VERSION, Plan, scaled_rig, write_data_set
+from fcfrnet_jax.files import cache_dir
 
 SAMPLE_NAME = f"sample-v{VERSION}"
 
 
-def sample_dir(cache_dir: str | os.PathLike | None = None) -> Path:
+def sample_dir(cache: str | os.PathLike | None = None) -> Path:
     """Returns the folder of the sample data set, which is made on the first call.
 
     Args:
-      cache_dir: where programs keep what they can make again; by default `$XDG_CACHE_HOME`, or
-        `~/.cache`. The data set goes to `fcfrnet_jax/<SAMPLE_NAME>` in it.
+      cache: where to keep it; by default `files.cache_dir()`.
 
     Raises:
       OSError: the cache folder cannot be written.
       ValueError: something else stands in the data set's place.
     """
     try:
-        if cache_dir is None:
-            cache_dir = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        root = Path(cache_dir) / "fcfrnet_jax" / SAMPLE_NAME
+        root = (cache_dir() if cache is None else Path(cache)) / SAMPLE_NAME
         write_sample(root)
     except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
         raise OSError(

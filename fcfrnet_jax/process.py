@@ -1,9 +1,13 @@
-"""What a command tells the C library about the process's memory."""
+"""What a command sets for its whole process; nothing here is done by an import."""
 
 import ctypes
 import os
 import sys
 from importlib import metadata, util
+
+import jax
+
+from fcfrnet_jax.files import cache_dir
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -28,6 +32,25 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
     return all(mallopt(name, value) == 1 for name, value in settings)
+
+
+def keep_compiled() -> None:
+    """Makes jax keep what it compiles on disk, so that the next command finds it.
+
+    In the folder `compiled` of `files.cache_dir()`, at most 2 GiB, where no folder is set for jax
+    already (JAX_COMPILATION_CACHE_DIR).
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
+        folder = cache_dir() / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        # It only saves time.
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", 2 * 2**30)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def _accelerator_may_be_used() -> bool:
