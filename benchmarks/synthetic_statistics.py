@@ -106,37 +106,44 @@ def measure(sparse: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray | flo
     }
 
 
-def summary(frames: Iterator[Maps]) -> tuple[dict[str, np.ndarray], Maps]:
-    """The mean of every statistic over the frames, and the last frame."""
-    measured, last = [], None
-    for last in frames:
-        measured.append(measure(*last))
-    if last is None:
+def summary(frames: Iterator[Maps]) -> dict[str, np.ndarray]:
+    """The mean of every statistic over the frames."""
+    measured = [measure(*maps) for maps in frames]
+    if not measured:
         raise ValueError("no frames to compare")
-    return {name: np.mean([m[name] for m in measured], axis=0) for name in measured[0]}, last
+    return {name: np.mean([m[name] for m in measured], axis=0) for name in measured[0]}
 
 
-def draw(path: Path, found: dict[str, tuple], frames: dict[str, Maps]) -> None:
-    """Writes a picture of the statistics by row and by depth, and of a frame of each kind."""
+def draw(path: Path, found: dict[str, dict[str, np.ndarray]]) -> None:
+    """Writes a picture of the statistics, those of both kinds of frames in each part of it."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(4, 2, figsize=(14, 13))
-    curves = [name for name in found["real"] if np.ndim(found["real"][name])]
-    for axis, name in zip(axes.flat, curves[:4], strict=False):
+    rows = ROWS * np.arange(CROP[0] // ROWS)
+    curves = (
+        ("sparse_by_row", rows, "share of pixels with sparse depth, by image row"),
+        ("truth_by_row", rows, "share of pixels with ground truth, by image row"),
+        ("sparse_by_depth", DEPTHS[:-1], "sparse depth in metres, share of points"),
+        ("truth_by_depth", DEPTHS[:-1], "ground truth in metres, share of pixels"),
+        ("gap_to_next_point", GAPS[:-1], "pixels to the next point, share of points"),
+    )
+    figure, axes = plt.subplots(2, 3, figsize=(15, 7))
+    for axis, (name, start, title) in zip(axes.flat, curves, strict=False):
         for kind, values in found.items():
-            axis.plot(values[name], marker=".", label=kind)
-        axis.set_title(name.replace("_", " "))
+            axis.step(start, values[name], where="post", label=kind)
+        axis.set_title(title)
         axis.legend()
-    for column, kind in enumerate(frames):
-        for axis, depth in zip(axes[2:, column], frames[kind], strict=True):
-            axis.imshow(np.log(np.where(depth > 0, depth, np.nan)), interpolation="nearest")
-            axis.set_title(kind)
-            axis.set_axis_off()
+    shares = ("behind_truth", "behind_neighbours")
+    for i, (kind, values) in enumerate(found.items()):
+        heights = [float(values[name]) for name in shares]
+        axes.flat[-1].bar(np.arange(2) + 0.35 * i, heights, 0.35, label=kind)
+    axes.flat[-1].set_xticks(np.arange(2) + 0.175, ["against ground truth", "against neighbours"])
+    axes.flat[-1].set_title("share of see-through points")
+    axes.flat[-1].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
 
 
 def main() -> None:
@@ -148,12 +155,10 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where to write the picture, if anywhere")
     options = parser.parse_args()
 
-    found, frames = {}, {}
-    for kind, source in (
-        ("real", real_frames(options.folder, options.every)),
-        ("rendered", rendered_frames(options.frames, options.seed)),
-    ):
-        found[kind], frames[kind] = summary(source)
+    found = {
+        "real": summary(real_frames(options.folder, options.every)),
+        "rendered": summary(rendered_frames(options.frames, options.seed)),
+    }
     for name in found["real"]:
         for kind, values in found.items():
             numbers = " ".join(
@@ -161,7 +166,7 @@ def main() -> None:
             )
             print(f"{name:18} {kind:9} {numbers}")
     if options.picture:
-        draw(options.picture, found, frames)
+        draw(options.picture, found)
 
 
 if __name__ == "__main__":
