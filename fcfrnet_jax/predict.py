@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcfrnet_jax import checkpoint, models
+from fcfrnet_jax.fold import fold
 
 DTYPES = ("float32", "bfloat16")
 
@@ -24,9 +25,10 @@ class Predictor:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.spec = spec
-        self._variables = jax.device_put(variables)
+        self._variables = jax.device_put(fold(spec, variables))
+        network = models.build(spec, dtype=jnp.dtype(dtype), folded=True)
         # One compilation for every size of batch and image.
-        self._apply = jax.jit(partial(_predict, models.build(spec, dtype=jnp.dtype(dtype))))
+        self._apply = jax.jit(partial(_predict, network))
 
     def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
         """Predicts dense depth.
