@@ -9,6 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcfrnet_jax.data import synthetic_batches
 from fcfrnet_jax.data.augment import Augmentation, augment, crop_anywhere, flip, lidar_beam
 from fcfrnet_jax.data.lidar import Lidar
 from fcfrnet_jax.data.pinhole import KITTI
@@ -81,6 +82,13 @@ def test_a_flip_mirrors_every_map() -> None:
     found = changed(example, flip=1.0)
     for key in ("image", "near_image", "sparse_depth", "ground_truth"):
         np.testing.assert_array_equal(found[key], example[key][:, ::-1])
+
+
+def test_the_devices_mirror_alike() -> None:
+    example = make_example()
+    arrays = {key: jax.numpy.asarray(value) for key, value in example.items() if key != "seed"}
+    found = synthetic_batches.mirror(arrays)
+    assert_equal(found | {"seed": example["seed"]}, changed(example, flip=1.0))
 
 
 @settings(max_examples=20, deadline=None)
