@@ -19,10 +19,12 @@ REACH = 82.0
 SCANNED_FROM_BEHIND = 2.0
 # Of the surfaces that the scans lose at a distance.
 REFLECTANCE = 0.25
-# Pixels on either side of an edge that are mostly left out, and by what share of itself inverse
-# depth bends where there is one.
-TRIM = 2
+# Within so many pixels of an edge, at KITTI's focal length, what is behind it is mostly left out,
+# since scans from elsewhere see something else there; inverse depth bends by a share of itself.
+TRIM = (2, 4, 7)
 BEND = 0.05
+# What is left there, and of the surface in front.
+BEHIND, IN_FRONT = 0.04, 0.5
 # Pixels between the lattice points of the noise that makes holes, at KITTI's focal length.
 HOLE_SPACING = 14.0
 
@@ -52,7 +54,7 @@ def keep_ground_truth(
     density = _density(line_key, depth, lidar, camera, corner) * jnp.clip(1.4 * echo - 0.35, 0, 1)
     density *= share_returned(REFLECTANCE, _facing(inverse, camera), depth + 1e-3, lidar)
     scanned = (sparse_depth > 0) & (jnp.abs(sparse_depth - depth) < 0.03 * depth)
-    density = jnp.where(scanned, 0.95, density) * jnp.where(_edges(inverse), 0.2, 1.0)
+    density = jnp.where(scanned, 0.95, density) * _beside_edges(inverse, camera)
     density *= ~_holes(hole_key, depth.shape, camera)
     known = jnp.where(scanned, sparse_depth, depth)
     return jnp.where(jax.random.uniform(chance_key, depth.shape) < density, known, 0.0)
@@ -101,18 +103,28 @@ def _facing(inverse: jax.Array, camera: Camera) -> jax.Array:
     return inverse * jax.lax.rsqrt(inverse**2 + down**2 + across**2 + 1e-12)
 
 
-def _edges(inverse: jax.Array) -> jax.Array:
-    """Whether a pixel `[h, w]` is within `TRIM` of a jump in depth.
+def _beside_edges(inverse: jax.Array, camera: Camera) -> jax.Array:
+    """The share of pixels `[h, w]` that is left near jumps in depth, on either side of them.
 
-    Inverse depth is linear over a plane however it lies, so that a bend in it tells of an edge.
+    Inverse depth is linear over a plane however it lies, so that a bend in it tells of an edge:
+    upwards behind it, where a neighbour is nearer, downwards in front.
     """
-    padded = jnp.pad(inverse, TRIM, mode="edge")
-    rows, columns = padded[:, TRIM:-TRIM], padded[TRIM:-TRIM]
-    limit = BEND * inverse
-    end = 2 * TRIM
-    upright = jnp.abs(rows[:-end] + rows[end:] - 2.0 * inverse)
-    level = jnp.abs(columns[:, :-end] + columns[:, end:] - 2.0 * inverse)
-    return (upright > limit) | (level > limit)
+    behind = jnp.zeros(inverse.shape, bool)
+    in_front = jnp.zeros(inverse.shape, bool)
+    for trim in TRIM:
+        reach = max(1, round(trim * camera.fx / 721.5))
+        padded = jnp.pad(inverse, reach, mode="edge")
+        rows, columns = padded[:, reach:-reach], padded[reach:-reach]
+        end = 2 * reach
+        for one, other in (
+            (rows[:-end], rows[end:]),
+            (columns[:, :-end], columns[:, end:]),
+        ):
+            bend = one + other - 2.0 * inverse
+            behind |= bend > BEND * inverse
+            if trim == TRIM[0]:
+                in_front |= bend < -BEND * inverse
+    return jnp.where(behind, BEHIND, jnp.where(in_front, IN_FRONT, 1.0))
 
 
 def _holes(key: jax.Array, shape: tuple[int, ...], camera: Camera) -> jax.Array:
