@@ -24,6 +24,8 @@ def get_config() -> ConfigDict:
     # Rows and columns of the rendered picture of which the crop is a part; other sizes than KITTI's
     # show the same view.
     config.camera = (375, 1242)
+    # Strength, 0 to 1, of patterns over rendered pictures that have nothing to do with depth.
+    config.clutter = 0.0
     # Tree of stored coarse maps, for the fine stage.
     config.coarse_dir = ""
     # Rows and columns of the crop.

@@ -93,6 +93,8 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError("config.stage=coarse starts from --config.checkpoint")
     if config.source == "synthetic":
         _check_endless(config)
+    elif config.clutter:
+        raise ValueError("config.clutter is for rendered streets: --config.source=synthetic")
 
 
 def _check_endless(config: ConfigDict) -> None:
@@ -231,7 +233,9 @@ def make_source(config: ConfigDict, model: Model, objective: Objective) -> Sourc
         frames = find_frames(config, config.split, model, objective)
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     camera, lidar = scaled_rig(tuple(config.camera))
-    streets = Streets(config.seed, tuple(config.crop), augmentation, near, camera, lidar)
+    streets = Streets(
+        config.seed, tuple(config.crop), augmentation, near, config.clutter, camera, lidar
+    )
 
     def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
         return scene_batches(

@@ -167,6 +167,26 @@ def test_the_nearby_image_is_recoloured_alike():
     np.testing.assert_array_equal(batches.recolour(jnp.array(images), factors)[0], pair[0])
 
 
+def test_clutter_changes_the_images_alone_and_alike():
+    rng = np.random.default_rng(0)
+    image = jnp.asarray(rng.integers(0, 60, (32, 64, 3), np.uint8))
+    example = {"image": image, "near_image": image, "sparse_depth": jnp.ones((32, 64, 1))}
+    cluttered = replace(STREETS, augmentation=PLAIN, clutter=0.5)
+    found = batches.vary(jax.random.key(1), example, cluttered)
+    np.testing.assert_array_equal(found["image"], found["near_image"])
+    np.testing.assert_array_equal(found["sparse_depth"], example["sparse_depth"])
+    assert np.mean(found["image"] != image) > 0.5
+
+
+def test_clutter_has_edges_and_keeps_the_mean():
+    gains = [batches.clutter_gain(jax.random.key(i), (40, 60), 0.7) for i in range(20)]
+    assert np.mean(gains) == pytest.approx(1, abs=1e-5)
+    assert np.min(gains) >= 0
+    steepest = [np.abs(np.diff(gain[..., 0], axis=1)).max() for gain in gains]
+    assert np.median(steepest) > 0.1
+    assert batches.clutter_gain(jax.random.key(0), (40, 60), 0.0) == pytest.approx(1)
+
+
 def test_points_drop_out(numbered):
     streets = replace(STREETS, augmentation=replace(PLAIN, point_dropout=0.5))
     _, batch = unsharded(scene_batches(streets, batch_size=64))

@@ -31,21 +31,26 @@ class Streets:
       crop: (height, width) of the window that is rendered.
       augmentation: how the windows are varied; `beams` counts of the scanner's.
       near: give each example a nearby frame for the photometric loss.
+      clutter: strength, in [0, 1], of patterns laid over the images that have nothing to do with
+        depth; see `add_clutter`.
       camera, lidar: the uncropped picture and the scanner.
 
     Raises:
-      ValueError: a crop larger than the picture.
+      ValueError: a crop larger than the picture, or a strength outside its range.
     """
 
     seed: int
     crop: Size
     augmentation: Augmentation
     near: bool = False
+    clutter: float = 0.0
     camera: Camera = KITTI
     lidar: Lidar = HDL64
 
     def __post_init__(self) -> None:
         crop_box((self.camera.height, self.camera.width), self.crop)
+        if not 0.0 <= self.clutter <= 1.0:
+            raise ValueError(f"clutter should be between 0 and 1, got {self.clutter}")
 
 
 def scene_batches(
@@ -97,7 +102,7 @@ def street_example(streets: Streets, position: jax.Array) -> Example:
 def vary(key: jax.Array, example: Example, streets: Streets) -> Example:
     """Changes an example of `street_example`: fewer beams and points, other colours, mirrored."""
     settings = streets.augmentation
-    beam_key, points_key, colour_key, flip_key = jax.random.split(key, 4)
+    beam_key, points_key, colour_key, flip_key, clutter_key = jax.random.split(key, 5)
     if settings.beams:
         kept = _kept_beams(beam_key, example, streets)
         example = example | {"sparse_depth": jnp.where(kept, example["sparse_depth"], 0.0)}
@@ -112,11 +117,46 @@ def vary(key: jax.Array, example: Example, streets: Streets) -> Example:
         names = [name for name in ("image", "near_image") if name in example]
         images = recolour(jnp.stack([example[name] for name in names]), factors)
         example = example | dict(zip(names, images, strict=True))
+    if streets.clutter:
+        gain = clutter_gain(clutter_key, streets.crop, streets.clutter)
+        for name in ("image", "near_image"):
+            if name in example:
+                lit = jnp.clip(jnp.round(gain * example[name]), 0.0, 255.0)
+                example = example | {name: lit.astype(jnp.uint8)}
     if settings.flip:
         chosen = jax.random.uniform(flip_key) < settings.flip
         mirrored = mirror(example)
         example = {name: jnp.where(chosen, mirrored[name], example[name]) for name in example}
     return example
+
+
+def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
+    """Draws what an image is multiplied by so that it has edges where depth has none.
+
+    Rendered surfaces are plainer than real ones, and a network takes every edge in them for one in
+    depth. Speckle at three scales, from leaves to stains, and straight borders of shadows, in
+    amounts that differ from frame to frame.
+
+    Args:
+      size: (height, width) of the image.
+      strength: in [0, 1].
+
+    Returns:
+      `[height, width, 1]`, 1 on average.
+    """
+    noise_key, scale_key, border_key = jax.random.split(key, 3)
+    gain = jnp.ones(size)
+    amounts = strength * jax.random.uniform(scale_key, (3,))
+    for i, spacing in enumerate((1.5, 4.0, 12.0)):
+        shape = tuple(int(length / spacing) + 2 for length in size)
+        grid = jax.random.uniform(jax.random.fold_in(noise_key, i), shape, minval=-1.0)
+        gain *= 1.0 + amounts[i] * jax.image.resize(grid, size, "linear")
+    row, column = jnp.mgrid[: size[0], : size[1]]
+    for angle, place, darkness in jax.random.uniform(border_key, (6, 3)):
+        across = jnp.cos(2 * jnp.pi * angle) * (column / size[1] - 0.5)
+        across += jnp.sin(2 * jnp.pi * angle) * (row / size[0] - 0.5)
+        gain *= jnp.where(across > place - 0.2, 1.0 - 0.6 * strength * darkness, 1.0)
+    return (gain / jnp.mean(gain))[..., None]
 
 
 def lidar_beam(depth: jax.Array, intrinsics: jax.Array, lidar: Lidar) -> jax.Array:
