@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from fcfrnet_jax import checkpoint, models, report, specs, steps, visualize
 from fcfrnet_jax.data import frame_check, kitti, kitti_layout, sample
 from fcfrnet_jax.files import write_depth, write_image, write_json
+from fcfrnet_jax.fold import fold
 from fcfrnet_jax.measure import Arrays, measure_frames
 from fcfrnet_jax.metrics import average
 from fcfrnet_jax.predict import DTYPES
@@ -115,8 +116,8 @@ def _add_stage(
             f"config.coarse_source={config.coarse_source} leaves the coarse network of "
             f"--config.{setting}={config[setting]} unused; give one of them"
         )
-    setattr(stages, stage, models.build(spec, dtype=jnp.dtype(config.dtype)))
-    stages.variables[stage] = variables
+    setattr(stages, stage, models.build(spec, dtype=jnp.dtype(config.dtype), folded=True))
+    stages.variables[stage] = fold(spec, variables)
 
 
 def find_frames(
@@ -138,6 +139,11 @@ def find_frames(
     if config.coarse_dir and config.coarse_source not in ("auto", "files"):
         raise ValueError(
             f"config.coarse_source={config.coarse_source} leaves --config.coarse_dir unused"
+        )
+    if config.coarse_dir and stages.coarse is not None:
+        raise ValueError(
+            f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused: give the "
+            "maps, or a --config.checkpoint with a coarse network"
         )
     stored = config.coarse_source == "auto" and stages.coarse is None
     if config.coarse_source == "files" or (

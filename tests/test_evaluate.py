@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from configs import eval as eval_config
-from fcfrnet_jax import checkpoint, evaluate, fill, metrics, models
+from fcfrnet_jax import checkpoint, evaluate, fill, metrics, models, report
 from fcfrnet_jax.data import kitti, sample
 from fcfrnet_jax.files import read_depth, read_image, write_depth
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from tests import golden_data
+from tests import golden_data, numbered_scenes
 from tests.conftest import ROOT
 from tests.weights import random_variables
 
@@ -25,9 +25,11 @@ COARSE, FINE = (ModelSpec(kind, 18, width=4) for kind in (SPARSE_TO_COARSE, COAR
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Three sample scenes, small."""
+    """Three sample scenes, small, and of noise."""
     root = tmp_path_factory.mktemp("data") / "scenes"
-    sample.write_sample(root, frames=3, height=96, width=320)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        numbered_scenes.put_in_place(monkeypatch)
+        sample.write_sample(root, frames=3, height=96, width=320)
     return root
 
 
@@ -42,7 +44,7 @@ def models_folder(tmp_path_factory):
 
 def config_of(**settings):
     config = eval_config.get_config()
-    config.update(crop=CROP, panels=1, split="val")
+    config.update(checkpoint="", crop=CROP, panels=1, split="val")
     config.update(settings)
     return config.lock()
 
@@ -84,6 +86,39 @@ def test_without_weights_the_fill_is_evaluated(scenes, tmp_path):
     assert list(result["metrics"]) == ["fill"]
     assert result["frames"] == 3
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
+
+
+@pytest.mark.parametrize(
+    ("provenance", "words"),
+    [
+        ({}, "of unknown origin"),
+        ({"source": "std.pdparams"}, "converted from std.pdparams"),
+        ({"trained_steps": 7}, "trained for 7 steps on sample scenes"),
+        (
+            {"trained_steps": 7, "settings": {"source": "files", "data_dir": "kitti"}},
+            "trained for 7 steps on kitti",
+        ),
+        (
+            {"trained_steps": 7, "settings": {"source": "synthetic", "data_dir": "kitti"}},
+            "trained for 7 steps on rendered streets alone",
+        ),
+        (
+            {"coarse": {"source": "a"}, "fine": {"source": "b"}},
+            "coarse converted from a; fine converted from b",
+        ),
+    ],
+)
+def test_origin_of_the_weights_in_words(provenance, words):
+    assert report.origin(provenance) == words
+
+
+def test_origin_of_the_weights_is_told(scenes, tmp_path, capsys):
+    folder = tmp_path / "model"
+    told = {"source": "std.pdparams"}
+    checkpoint.save_model(folder, COARSE, random_variables(COARSE), provenance=told)
+    result = evaluated(tmp_path / "out", data_dir=str(scenes), checkpoint=str(folder))
+    assert result["provenance"] == {"checkpoint": told}
+    assert f"Model {folder}: converted from std.pdparams" in capsys.readouterr().out
 
 
 def test_files_are_named_as_the_images(scenes, tmp_path):
@@ -235,6 +270,7 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
             "a coarse network, and so does",
         ),
         ({"checkpoint": "both", "coarse_source": "fill"}, "leaves the coarse network of"),
+        ({"checkpoint": "both", "coarse_dir": "maps"}, "leaves --config.coarse_dir=maps unused"),
         ({"checkpoint": "nowhere"}, "no such folder"),
         ({"coarse_source": "files"}, "data_depth_dense_new"),
         ({"crop": (352, 1216)}, "3 frames cannot be used: .* is 96x320"),

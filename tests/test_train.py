@@ -66,6 +66,9 @@ def test_leaves_models_that_load(coarse_run):
         assert predictor.spec == specs.ModelSpec(specs.SPARSE_TO_COARSE, 18, width=4)
         image = np.zeros((1, 32, 64, 3), np.uint8)
         assert np.isfinite(predictor(image, np.ones((1, 32, 64), np.float32))).all()
+        provenance = checkpoint.load_provenance(coarse_run / name)
+        assert provenance["trained_steps"] == 4
+        assert provenance["settings"]["crop"] == [32, 64]
 
 
 def test_records_every_step_and_the_validation(coarse_run):
