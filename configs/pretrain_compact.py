@@ -12,20 +12,22 @@ def get_config() -> ConfigDict:
     config = train.get_config()
     config.stage = "joint"
     config.source = "synthetic"
-    config.crop = (128, 416)
+    config.crop = (192, 288)
+    config.clutter = 0.7
+    config.augmentation.update(brightness=0.3, contrast=0.3, saturation=0.5)
 
     config.coarse.update(layers=18, modality="rgbd", width=8, base="fill")
     config.fine.update(layers=18, modality="rgbd", width=8)
 
     config.depth_loss = "l1+mse"
-    config.learning_rate = 3e-3
+    config.learning_rate = 2e-3
     config.warmup_steps = 100
     config.clip_norm = 10.0
     config.ema_decay = 0.998
 
     config.batch_size = 4
-    config.steps = 1200
-    config.log_every = 50
-    config.validate_every = 200
+    config.steps = 2400
+    config.log_every = 25
+    config.validate_every = 400
     config.save_every = 100
     return config
