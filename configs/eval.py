@@ -7,6 +7,8 @@
 
 from ml_collections import ConfigDict
 
+import fcfrnet_jax
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -21,8 +23,9 @@ def get_config() -> ConfigDict:
     # Leave out frames with damaged files, and list them, instead of ending.
     config.skip_bad_frames = False
 
-    # Folder of a converted model: the coarse network, the fine one or both. Empty: the fill alone.
-    config.checkpoint = ""
+    # Folder of a model: the coarse network, the fine one or both. The default comes with the
+    # package: both, small, trained on rendered streets. Empty: the fill alone.
+    config.checkpoint = str(fcfrnet_jax.COMPACT)
     # Folder of a coarse network that runs before a fine one.
     config.coarse_checkpoint = ""
     # Where the coarse depth comes from: network, files, fill, or auto for the first of them that is
