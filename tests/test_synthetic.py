@@ -121,7 +121,7 @@ def test_sparse_depth_agrees_with_depth_away_from_edges(frames):
         # Half a pixel of the surface's slope and five standard deviations of the noise.
         close.extend(error < 0.5 * span[inner] + 0.1)
     # Leaves and windows, and posts thinner than a pixel, make up the rest.
-    assert np.mean(close) > 0.85
+    assert np.mean(close) > 0.8
     assert len(close) > 300
 
 
@@ -131,7 +131,7 @@ def test_ground_truth_is_what_was_scanned_and_the_true_depth_within_the_scanners
         scanned = known & (np.abs(frame.sparse_depth - frame.depth) < 0.03 * frame.depth)
         expected = np.where(scanned, frame.sparse_depth, frame.depth)
         np.testing.assert_array_equal(frame.ground_truth[known], expected[known])
-        assert (known & scanned).sum() > 0.6 * (frame.sparse_depth > 0).sum()
+        assert (known & scanned).sum() > 0.4 * (frame.sparse_depth > 0).sum()
         assert frame.ground_truth.max() < 85
         assert known[: SIZE[0] // 4].mean() < 0.02
         assert known[SIZE[0] // 2 :].mean() > 0.1
