@@ -37,8 +37,8 @@ def keep_freed_memory() -> bool:
 def keep_compiled() -> None:
     """Makes jax keep what it compiles on disk, so that the next command finds it.
 
-    In the folder `compiled` of `files.cache_dir()`, at most 2 GiB, where no folder is set for jax
-    already (JAX_COMPILATION_CACHE_DIR).
+    In the folder `compiled` of `files.cache_dir()`, where no folder is set for jax already
+    (JAX_COMPILATION_CACHE_DIR).
     """
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
@@ -49,7 +49,6 @@ def keep_compiled() -> None:
         # It only saves time.
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", 2 * 2**30)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

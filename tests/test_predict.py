@@ -14,6 +14,8 @@ from tests.weights import random_variables
 
 FINE = ModelSpec(COARSE_TO_FINE, 18, width=4)
 COARSE = ModelSpec(SPARSE_TO_COARSE, 18, width=4)
+# Metres. The folded network rounds otherwise, and random weights give depths of +-1000 m.
+TOLERANCE = 2e-3
 
 
 def inputs(height=32, width=48, batch=2):
@@ -38,7 +40,7 @@ def direct(spec, image, depth):
 def test_equals_the_network(spec, tmp_path):
     prediction = fcfrnet_jax.load(saved(tmp_path / "model", spec))(*inputs())
     assert (prediction.dtype, prediction.shape) == (np.float32, (2, 32, 48))
-    np.testing.assert_allclose(prediction, direct(spec, *inputs()), rtol=1e-5)
+    np.testing.assert_allclose(prediction, direct(spec, *inputs()), rtol=0, atol=TOLERANCE)
 
 
 def test_any_size_is_padded_with_zeros_and_cut_back(tmp_path):
@@ -47,7 +49,7 @@ def test_any_size_is_padded_with_zeros_and_cut_back(tmp_path):
     padding = ((0, 0), (0, 11), (0, 11))
     whole = direct(FINE, np.pad(image, (*padding, (0, 0))), np.pad(depth, padding))
     assert prediction.shape == (2, 21, 37)
-    np.testing.assert_allclose(prediction, whole[:, :21, :37], rtol=1e-5)
+    np.testing.assert_allclose(prediction, whole[:, :21, :37], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("modality", "channels"), [("d", 0), ("rgb", 3), ("g", 1), ("gd", 3)])
