@@ -78,7 +78,8 @@ def keep_measured(sparse_depth: jax.Array, filled: jax.Array) -> jax.Array:
       `[B, H, W, 1]` metres: the sparse depth where it is at most a tenth behind the fill, else the
       fill.
     """
-    seen = (sparse_depth > 0) & (sparse_depth < (1 + _SEEN_THROUGH) * filled)
+    measured = sparse_depth > _THRESHOLD
+    seen = measured & (sparse_depth < (1 + _SEEN_THROUGH) * filled)
     return jnp.where(seen, sparse_depth, filled)
 
 

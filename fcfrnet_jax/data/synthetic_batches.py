@@ -32,7 +32,7 @@ class Streets:
       augmentation: how the windows are varied; `beams` counts of the scanner's.
       near: give each example a nearby frame for the photometric loss.
       clutter: strength, in [0, 1], of patterns laid over the images that have nothing to do with
-        depth; see `add_clutter`.
+        depth; see `clutter_gain`.
       camera, lidar: the uncropped picture and the scanner.
 
     Raises:
