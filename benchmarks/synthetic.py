@@ -68,8 +68,9 @@ def truth_part(
     window: Size, key: jax.Array, hits: tuple[jax.Array, jax.Array], sparse_depth: jax.Array
 ) -> jax.Array:
     depth = jnp.where(jnp.isfinite(hits[0]), hits[0], 0.0).reshape(window)
-    echo = jnp.full(window, 0.95)
-    return keep_ground_truth(key, depth, echo, sparse_depth, HDL64, KITTI, corner_of(window))
+    echo, leaves = jnp.full(window, 0.95), jnp.zeros(window, bool)
+    corner = corner_of(window)
+    return keep_ground_truth(key, depth, echo, leaves, sparse_depth, HDL64, KITTI, corner)
 
 
 def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[float, object]:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.data import solids as materials
+from fcfrnet_jax.data.intersect import CELL_AXES, INNER_SHELL
 from fcfrnet_jax.data.raycast import camera_rays, trace
-from fcfrnet_jax.data.solids import Primitives
+from fcfrnet_jax.data.solids import Primitives, leaf_gaps
 from fcfrnet_jax.data.street import camera_rotation, make_street
+from fcfrnet_jax.data.value_noise import FACTORS
 
 SIZE = (44, 150)
 INTRINSICS = np.array([[93.0, 0.0, 72.0], [0.0, 92.0, 21.0], [0.0, 0.0, 1.0]])
@@ -84,9 +86,37 @@ def all_hits(street, origins, directions):
         strict=True,
     )
     # An origin inside a solid does not see it.
-    return np.concatenate(
-        [np.where(inside(k, o), np.inf, hit(o, d)) for k, (hit, o, d) in enumerate(tests)]
+    boxes, balls, cylinders = (
+        np.where(inside(k, o), np.inf, hit(o, d)) for k, (hit, o, d) in enumerate(tests)
     )
+    return np.concatenate([boxes, through_leaves(street, origins, directions, balls), cylinders])
+
+
+def through_leaves(street, origins, directions, entries):
+    """The distances `[N, R]` at which ellipsoids with gaps are hit, from where they are entered."""
+    o, d = (
+        in_solids(street, points, offset)[1]
+        for points, offset in ((origins, True), (directions, False))
+    )
+    gaps, fineness = np.asarray(leaf_gaps(street.ellipsoids), np.float64).T[:, :, None]
+    a, b, c = (d * d).sum(1), (o * d).sum(1), (o * o).sum(1)
+    inner = (-b - np.sqrt(b * b - a * (c - INNER_SHELL**2))) / a
+    found = np.full(entries.shape, np.inf)
+    for t in (entries, inner, (-b + np.sqrt(b * b - a * (c - 1))) / a):
+        points = fineness[:, None] * (origins + t[:, None] * directions)
+        cells = np.floor(np.einsum("ij,njr->nir", np.array(CELL_AXES), points))
+        leaves = np.isfinite(entries) & np.isfinite(t) & (hashed(cells) >= gaps)
+        found = np.where(np.isinf(found) & leaves, t, found)
+    return found
+
+
+def hashed(cells):
+    """A number in [0, 1) for each cell `[N, 3, R]`."""
+    words = np.nan_to_num(cells).astype(np.int64).astype(np.uint32)
+    words = words * np.array(FACTORS, np.uint32)[:, None]
+    bits = words[:, 0] ^ words[:, 1] ^ words[:, 2]
+    bits = (bits ^ (bits >> 15)) * np.uint32(0x2C1B3C6D)
+    return ((bits ^ (bits >> 13)) >> 8) / 2.0**24
 
 
 def inside(shape, points):

@@ -31,6 +31,8 @@ from fcfrnet_jax.geometry import Size
 PASSING = 8
 # Metres from where the first rays to enter a crown are thrown back to where they are on average.
 CROWN_DEPTH = 0.3
+# The cosine of the angle at which leaves are met, which turn every way.
+LEAF_FACING = 0.5
 # Of two neighbouring echoes at most so many metres apart, some are one echo between the two.
 PULSE = 2.5
 # The chance of an echo from near by and head-on, for what is shiny, dark or transparent.
@@ -64,7 +66,9 @@ def scan(
     distance, index = trace(street, world_origin, world_direction, shape[1])
     grid = distance.reshape(shape)
     echo, reflectance, material = (array[index].reshape(shape) for array in surfaces(street))
-    lost = _lost(keys[1], lidar, grid, echo, reflectance, rays.direction)
+    facing = _facing(grid, lidar, rays.direction)
+    facing = jnp.where(material == FOLIAGE, LEAF_FACING, facing)
+    lost = _lost(keys[1], lidar, grid, echo, reflectance, facing)
     ranges = _ranges(keys[2], lidar, grid, material)
     ranges = jnp.where(lost, jnp.inf, ranges).ravel()
     ranges = _through(keys[3], street, world_origin, world_direction, distance, index, ranges)
@@ -122,7 +126,7 @@ def _lost(
     ranges: jax.Array,
     echo: jax.Array,
     reflectance: jax.Array,
-    direction: jax.Array,
+    facing: jax.Array,
 ) -> jax.Array:
     """Whether each shot `[B, A]` brings no echo: by distance, angle of incidence and material.
 
@@ -131,7 +135,7 @@ def _lost(
     chance_key, patch_key = jax.random.split(key)
     hit = jnp.isfinite(ranges)
     near = jnp.where(hit, ranges, 1e3)
-    kept = echo * share_returned(reflectance, _facing(near, lidar, direction), near, lidar)
+    kept = echo * share_returned(reflectance, facing, near, lidar)
     shape = ranges.shape
     coarse = jax.random.uniform(patch_key, (shape[0] // 4 + 2, shape[1] // 10 + 2))
     patch = jax.image.resize(coarse, shape, "linear")

@@ -23,8 +23,8 @@ REFLECTANCE = 0.25
 # since scans from elsewhere see something else there; inverse depth bends by a share of itself.
 TRIM = (2, 4, 7)
 BEND = 0.05
-# What is left there, and of the surface in front.
-BEHIND, IN_FRONT = 0.04, 0.5
+# What is left there, of the surface in front, and among leaves.
+BEHIND, IN_FRONT, IN_LEAVES = 0.04, 0.5, 0.35
 # Pixels between the lattice points of the noise that makes holes, at KITTI's focal length.
 HOLE_SPACING = 14.0
 
@@ -33,6 +33,7 @@ def keep_ground_truth(
     key: jax.Array,
     depth: jax.Array,
     echo: jax.Array,
+    leaves: jax.Array,
     sparse_depth: jax.Array,
     lidar: Lidar,
     camera: Camera,
@@ -45,6 +46,7 @@ def keep_ground_truth(
       key: the JAX random key.
       depth: `[h, w]` metres, the true depth of the window at `corner`; 0 = sky.
       echo: `[h, w]`, the chance that a laser shot at the pixel comes back.
+      leaves: `[h, w]`, whether the pixel shows leaves.
       sparse_depth: `[h, w]` metres, the scan of this frame; 0 = missing. Mostly part of the ground
         truth where it measured what the camera sees, its noise included.
       lidar, camera: what the frame is seen by.
@@ -54,7 +56,10 @@ def keep_ground_truth(
     density = _density(line_key, depth, lidar, camera, corner) * jnp.clip(1.4 * echo - 0.35, 0, 1)
     density *= share_returned(REFLECTANCE, _facing(inverse, camera), depth + 1e-3, lidar)
     scanned = (sparse_depth > 0) & (jnp.abs(sparse_depth - depth) < 0.03 * depth)
-    density = jnp.where(scanned, 0.95, density) * _beside_edges(inverse, camera)
+    left = _beside_edges(inverse, camera)
+    # Among leaves there are edges everywhere, and points at both of their sides.
+    left = jnp.where(leaves, jnp.maximum(left, IN_LEAVES), left)
+    density = jnp.where(scanned, 0.95, density) * left
     density *= ~_holes(hole_key, depth.shape, camera)
     known = jnp.where(scanned, sparse_depth, depth)
     return jnp.where(jax.random.uniform(chance_key, depth.shape) < density, known, 0.0)

@@ -9,7 +9,14 @@ Coordinates stay apart: stacked, they would keep XLA from fusing a test into one
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.data.value_noise import hash_cell
+
 Vector = tuple[jax.Array, jax.Array, jax.Array]
+
+# The inner one of a crown's two shells of leaves, as a share of the outer one.
+INNER_SHELL = 0.7
+# Leaves and gaps fill cells of space whose axes, these rows, are not those of the street.
+CELL_AXES = ((1.0, 0.37, 0.21), (-0.41, 1.0, 0.29), (-0.27, -0.33, 1.0))
 
 
 def turn_level(
@@ -45,8 +52,12 @@ def hit_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> j
 
 
 def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+    """An ellipsoid, or where it has gaps, its near side, an inner shell, and its far side.
+
+    The row ends with the share of space that is gaps and how many cells of space fill a metre.
+    """
     (ox, oy, oz), (dx, dy, dz) = origin, direction
-    cx, cy, cz, ix, iy, iz, cos, sin = row[:8]
+    cx, cy, cz, ix, iy, iz, cos, sin, gaps, fineness = row
     px, pz = turn_level(ox - cx, oz - cz, cos, -sin)
     qx, qz = turn_level(dx, dz, cos, -sin)
     px, py, pz = px * ix, (oy - cy) * iy, pz * iz
@@ -54,9 +65,19 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
     # |d|^2 - |o x d|^2 loses far fewer digits than the textbook b^2 - a c.
     cross = (py * qz - pz * qy) ** 2 + (pz * qx - px * qz) ** 2 + (px * qy - py * qx) ** 2
     square = qx * qx + qy * qy + qz * qz
-    root = jnp.sqrt(jnp.maximum(square - cross, 0.0))
-    entry = (-(px * qx + py * qy + pz * qz) - root) / square
-    return jnp.where((square > cross) & (entry > 0), entry, jnp.inf)
+    nearest = -(px * qx + py * qy + pz * qz)
+    shrink = 1.0 / square
+    outer = square - cross
+    inner = INNER_SHELL**2 * square - cross
+    outer_root, inner_root = (jnp.sqrt(jnp.maximum(rest, 0.0)) for rest in (outer, inner))
+    distance = jnp.inf
+    # From the last to the first.
+    for rest, root in ((outer, outer_root), (inner, -inner_root), (outer, -outer_root)):
+        reach = (nearest + root) * shrink
+        x, y, z = (fineness * (o + reach * d) for o, d in zip(origin, direction, strict=True))
+        cells = (jnp.floor(a * x + b * y + c * z) for a, b, c in CELL_AXES)
+        distance = jnp.where((rest > 0) & (hash_cell(*cells) >= gaps), reach, distance)
+    return jnp.where((outer > 0) & (nearest > outer_root), distance, jnp.inf)
 
 
 def hit_cylinder(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:

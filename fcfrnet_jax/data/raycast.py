@@ -14,7 +14,7 @@ from fcfrnet_jax.data.intersect import (
     hit_ellipsoid,
     hit_upright_box,
 )
-from fcfrnet_jax.data.solids import Primitives
+from fcfrnet_jax.data.solids import Primitives, leaf_gaps
 from fcfrnet_jax.data.street import Street
 
 # On CPUs, more rays than a few are cast in tiles, of so many rows and columns.
@@ -88,23 +88,25 @@ def _groups(street: Street) -> list[_Group]:
         for part in (slice(upright), slice(upright, None))
     )
     low, high = boxes.centre - boxes.half, boxes.centre + boxes.half
-    level = jnp.zeros((1, 2))
+    balls, posts = street.ellipsoids, street.cylinders
     return [
         _Group(hit_upright_box, low, high, jnp.concatenate([low, high], axis=1)),
-        _group(hit_box, turned, turned.half, street.lean),
-        _group(hit_ellipsoid, street.ellipsoids, 1.0 / street.ellipsoids.half, level),
-        _group(hit_cylinder, street.cylinders, street.cylinders.half, level),
+        _group(hit_box, turned, turned.half, street.lean, street.lean),
+        _group(hit_ellipsoid, balls, 1.0 / balls.half, jnp.zeros((1, 2)), leaf_gaps(balls)),
+        _group(hit_cylinder, posts, posts.half, jnp.zeros((1, 2))),
     ]
 
 
-def _group(hit: Callable, solids: Primitives, size: jax.Array, lean: jax.Array) -> _Group:
+def _group(
+    hit: Callable, solids: Primitives, size: jax.Array, lean: jax.Array, *more: jax.Array
+) -> _Group:
     cos, sin = jnp.cos(solids.yaw), jnp.sin(solids.yaw)
     x, y, z = solids.half.T
     tall = y + jnp.abs(lean[:, 0]) * x + jnp.abs(lean[:, 1]) * z
     wide, deep = jnp.abs(cos) * x + jnp.abs(sin) * z, jnp.abs(cos) * z + jnp.abs(sin) * x
     reach = jnp.stack([wide, tall, deep], axis=1)
-    columns = (cos[:, None], sin[:, None], jnp.broadcast_to(lean, (x.shape[0], 2)))
-    numbers = jnp.concatenate([solids.centre, size, *columns], axis=1)
+    columns = (solids.centre, size, cos[:, None], sin[:, None], *more)
+    numbers = jnp.concatenate(columns, axis=1)
     return _Group(hit, solids.centre - reach, solids.centre + reach, numbers)
 
 

@@ -20,7 +20,7 @@ from fcfrnet_jax.data.synthetic import Frame, render_scene
 from fcfrnet_jax.files import atomic_path, write_depth, write_image, write_json
 from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
 
-VERSION = 3  # goes up whenever the frames change
+VERSION = 4  # goes up whenever the frames change
 MARKER = "rendered.json"
 DATE = "2000_01_01"
 FIRST_FRAME = 5  # the benchmark leaves out the first five frames of a drive

@@ -9,9 +9,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.data.value_noise import hash_cell
+
 # What a solid is made of, which decides how it is shaded and how it reflects a laser.
 GROUND, PAVEMENT, BUILDING, CAR, CABIN, WHEEL, TRUCK = range(7)
 FOLIAGE, TRUNK, METAL, SIGN, PERSON, WALL, PLAIN = range(7, 14)
+
+# Of the space in a crown, the share that is gaps, and metres over which it is gap or leaves.
+GAPS = (0.1, 0.55)
+CLUMP = (0.12, 0.45)
 
 # How far under the ground the solids lie that a street does without.
 SUNK = 500.0
@@ -83,6 +89,19 @@ def solids(
         colour=jnp.broadcast_to(jnp.float32(colour), (count, 3)),
         material=jnp.broadcast_to(jnp.int32(material), (count,)),
     )
+
+
+def leaf_gaps(balls: Primitives) -> jax.Array:
+    """Returns `[N, 2]` for ellipsoids: the share of space that is gaps, cells of it to a metre.
+
+    Leaves have gaps, different ones for each solid; all else has none.
+    """
+    x, y, z = jnp.floor(64.0 * balls.centre.T)
+    low, high = GAPS
+    gaps = low + (high - low) * hash_cell(x, y, z)
+    fine, coarse = CLUMP
+    size = fine * (coarse / fine) ** hash_cell(z, x, y)
+    return jnp.stack([jnp.where(balls.material == FOLIAGE, gaps, 0.0), 1.0 / size], axis=1)
 
 
 def leaning(boxes: Primitives, slope_x: Number, slope_z: Number) -> tuple[Primitives, jax.Array]:

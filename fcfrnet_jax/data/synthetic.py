@@ -17,6 +17,7 @@ from fcfrnet_jax.data.lidar import HDL64, Lidar
 from fcfrnet_jax.data.pinhole import KITTI, Camera, Corner, check_window, window_matrix
 from fcfrnet_jax.data.raycast import camera_rays, trace
 from fcfrnet_jax.data.shading import shade
+from fcfrnet_jax.data.solids import FOLIAGE
 from fcfrnet_jax.data.street import Street, make_street
 from fcfrnet_jax.geometry import Size
 
@@ -158,8 +159,9 @@ def _measure(
     window = (seen.depth.shape[0], seen.depth.shape[1])
     points = scan(scan_key, street, lidar, camera, window, corner)
     sparse_depth = sparse_map(points, camera, window, corner)
-    echo = surfaces(street)[0][seen.solid]
+    echo, _, material = (array[seen.solid] for array in surfaces(street))
+    leaves = material == FOLIAGE
     ground_truth = keep_ground_truth(
-        truth_key, seen.depth, echo, sparse_depth, lidar, camera, corner
+        truth_key, seen.depth, echo, leaves, sparse_depth, lidar, camera, corner
     )
     return Frame(seen.image, seen.depth, sparse_depth, ground_truth)

@@ -138,7 +138,10 @@ def foliage(s: Surface, look: Look) -> jax.Array:
     autumn = jnp.array([[2.2], [1.0], [0.5]])
     hue = blend(jnp.ones((3, 1)), autumn, 0.8 * turned)
     light = blend(jnp.ones((3, 1)), tint(1.3, 1.05, 0.6), jnp.clip(leaves, 0.0, 1.0))
-    return 0.62 * s.colour * hue * light * jnp.minimum(bright, 3.0)
+    # The leaves behind the gaps of a crown's near side.
+    radius = sum((axis / half) ** 2 for axis, half in zip(s.local, s.half, strict=True))
+    shade = jnp.where(radius < 0.9, 0.45, 0.62)
+    return shade * s.colour * hue * light * jnp.minimum(bright, 3.0)
 
 
 def trunk(s: Surface, look: Look) -> jax.Array:
