@@ -151,7 +151,7 @@ def hedges(draw: Draw, style: Style, ground: Ground) -> Parts:
     z = 4.0 + 13.0 * (jnp.arange(HEDGES) // 2) + draw(HEDGES, -5.0, 8.0)
     wide = draw(HEDGES, 0.08, 0.45)
     edge = style.half_width + style.walk + 0.2 + wide
-    half_height = draw(HEDGES, 0.25, 1.0)
+    half_height = 0.25 + 1.4 * draw(HEDGES, 0.0, 1.0) ** 1.5
     kind = draw(HEDGES, 0.0, 1.0)
     green = draw(HEDGES, 0.6, 1.3)[:, None] * jnp.array([0.1, 0.17, 0.05])
     leafy = kind < 0.55

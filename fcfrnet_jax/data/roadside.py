@@ -100,7 +100,7 @@ def _thicket(draw: Draw, style: Style, ground: Ground) -> Primitives:
         return jnp.tile(draw(2, low, high), count)
 
     z = 2.0 + 8.0 * (jnp.arange(THICKET) // 2) + draw(THICKET, 0.0, 8.0)
-    deep, tall = each(1.0, 3.0) * draw(THICKET, 0.7, 1.3), each(0.8, 3.5) * draw(THICKET, 0.6, 1.4)
+    deep, tall = each(1.0, 3.0) * draw(THICKET, 0.7, 1.3), each(1.0, 5.5) * draw(THICKET, 0.6, 1.4)
     away = each(0.5, 7.0) + 0.8 * deep + draw(THICKET, 0.0, 1.5)
     some = (each(0.0, 1.0) < style.thicket) & (draw(THICKET, 0.0, 1.0) < 0.9)
     return solids(
