@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.clutter = 0.7
     config.augmentation.update(brightness=0.3, contrast=0.3, saturation=0.5)
 
-    config.coarse.update(layers=18, modality="rgbd", width=8, base="fill")
+    config.coarse.update(layers=18, modality="rgbd", width=8, base="fill", keep_measured=True)
     config.fine.update(layers=18, modality="rgbd", width=8)
 
     config.depth_loss = "l1+mse"

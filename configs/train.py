@@ -48,7 +48,9 @@ def get_config() -> ConfigDict:
     )
 
     # The networks: ResNet depth, inputs, channels at full resolution.
-    config.coarse = ConfigDict({"layers": 18, "modality": "rgbd", "width": 8, "base": "none"})
+    config.coarse = ConfigDict(
+        {"layers": 18, "modality": "rgbd", "width": 8, "base": "none", "keep_measured": False}
+    )
     config.fine = ConfigDict(
         {"layers": 18, "modality": "rgbd", "width": 8, "variant": "released", "window": 5}
     )

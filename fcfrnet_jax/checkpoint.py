@@ -136,7 +136,8 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
         return {"network": "two_stage", **stages}
     record = dataclasses.asdict(spec)
     # Settings of the other network only.
-    foreign = ("variant", "window") if spec.network == SPARSE_TO_COARSE else ("base",)
+    coarse_only, fine_only = ("base", "keep_measured"), ("variant", "window")
+    foreign = fine_only if spec.network == SPARSE_TO_COARSE else coarse_only
     return {name: value for name, value in record.items() if name not in foreign}
 
 

@@ -64,23 +64,24 @@ def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.
     return _fill(sparse_depth, float(max_depth))
 
 
-def keep_measured(sparse_depth: jax.Array, filled: jax.Array) -> jax.Array:
-    """Puts the measured depths back into their fill, but for points seen through what is in front.
+def keep_measured(sparse_depth: jax.Array, dense_depth: jax.Array) -> jax.Array:
+    """Puts the measured depths back into a dense depth map, but for points seen through what is in
+    front.
 
     The LiDAR stands above the camera and measures surfaces that the camera does not see. They lie
     behind what is measured around them, of which the fill takes the nearest.
 
     Args:
       sparse_depth: float32 `[B, H, W, 1]` metres, 0 = missing.
-      filled: of `classical_fill`.
+      dense_depth: `[B, H, W, 1]` metres, of `classical_fill` or a network.
 
     Returns:
-      `[B, H, W, 1]` metres: the sparse depth where it is at most a tenth behind the fill, else the
-      fill.
+      `[B, H, W, 1]` metres: the sparse depth where it is at most a tenth behind the dense one,
+      else the dense depth.
     """
     measured = sparse_depth > _THRESHOLD
-    seen = measured & (sparse_depth < (1 + _SEEN_THROUGH) * filled)
-    return jnp.where(seen, sparse_depth, filled)
+    seen = measured & (sparse_depth < (1 + _SEEN_THROUGH) * dense_depth)
+    return jnp.where(seen, sparse_depth, dense_depth)
 
 
 @functools.partial(jax.jit, static_argnames="max_depth")

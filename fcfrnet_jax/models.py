@@ -120,6 +120,7 @@ class SparseToCoarse(Network):
         """
         conv, up, norm = self.parts(train)
         width, modality = self.spec.width, self.spec.modality
+        measured = depth
         stems = []
         base = jnp.zeros(())
         if self.spec.uses_depth:
@@ -137,7 +138,8 @@ class SparseToCoarse(Network):
         skips = [jnp.concatenate(stems, axis=-1)]
         for level in self.encoder(conv, norm):
             skips.append(level(skips[-1]))
-        return base + self.spec.max_depth * self.decode(skips.pop(), skips, conv, up, norm)
+        coarse = base + self.spec.max_depth * self.decode(skips.pop(), skips, conv, up, norm)
+        return with_measured(self.spec, measured, coarse)
 
 
 class CoarseToFine(Network):
@@ -196,8 +198,10 @@ class TwoStage(nn.Module):
         self, image: jax.Array, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
         """Returns (coarse, fine) for the sparse depth `depth`, neither clamped."""
+        spec = self.coarse.spec
         coarse = self.coarse(image, depth, train)
-        return coarse, self.fine(image, clip_depth(coarse, self.coarse.spec.max_depth), train)
+        fine = self.fine(image, clip_depth(coarse, spec.max_depth), train)
+        return coarse, with_measured(spec, depth, fine)
 
 
 def build(
@@ -233,6 +237,17 @@ def variable_shapes(spec: ModelSpec | TwoStageSpec) -> dict[str, Any]:
     size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
     image, depth = jnp.zeros((*size, 3)), jnp.zeros((*size, 1))
     return jax.eval_shape(build(spec).init, jax.random.key(0), image, depth)
+
+
+def with_measured(
+    coarse_spec: ModelSpec, sparse_depth: jax.Array | None, depth: jax.Array
+) -> jax.Array:
+    """Puts the sparse depth into a prediction `depth` where a model whose sparse-to-coarse network
+    is of this spec does so; both `[B, H, W, 1]` metres, the coarse or the fine depth.
+    """
+    if not coarse_spec.keep_measured:
+        return depth
+    return keep_measured(checked_depth(sparse_depth), depth)
 
 
 def clip_depth(depth: jax.Array, max_depth: float) -> jax.Array:

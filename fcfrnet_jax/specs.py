@@ -30,6 +30,9 @@ class ModelSpec:
       base: of sparse-to-coarse: `none`, as published, or `fill`: it reads the classical fill of
         the sparse depth, with the measured depths put back, beside it, and predicts the difference
         from that. A narrow network comes further this way with little training.
+      keep_measured: of sparse-to-coarse: measured depths take the place of its own, and of those of
+        a network that refines it, but for points seen through what is in front; the replacement
+        step of CSPN (arXiv 1808.00150). Off, as published.
 
     Raises:
       ValueError: a value that no network has.
@@ -42,6 +45,7 @@ class ModelSpec:
     variant: str = "released"
     window: int = 5
     base: str = "none"
+    keep_measured: bool = False
 
     def __post_init__(self) -> None:
         _check("network", self.network, tuple(MODALITIES))
@@ -52,6 +56,13 @@ class ModelSpec:
         if self.base == "fill" and (self.network != SPARSE_TO_COARSE or not self.uses_depth):
             raise ValueError(
                 f"only {SPARSE_TO_COARSE} with a depth input can start from the fill, "
+                f"got {self.network} of modality {self.modality}"
+            )
+        if not isinstance(self.keep_measured, bool):
+            raise ValueError(f"keep_measured must be True or False, got {self.keep_measured!r}")
+        if self.keep_measured and (self.network != SPARSE_TO_COARSE or not self.uses_depth):
+            raise ValueError(
+                f"only {SPARSE_TO_COARSE} with a depth input can keep measured depths, "
                 f"got {self.network} of modality {self.modality}"
             )
         if self.width < 4 or self.width % 4:

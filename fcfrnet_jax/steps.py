@@ -10,7 +10,7 @@ import optax
 
 from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.metrics import depth_metrics
-from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth, with_measured
 from fcfrnet_jax.training import Metrics, Objective, TrainState, make_update
 
 Batch = dict[str, Any]
@@ -54,6 +54,8 @@ def depth_maps(
     if fine_network is not None:
         maps.setdefault("coarse", maps["fill"])
         fine: Any = fine_network.apply(variables["fine"], image, coarse)
+        if coarse_network is not None:
+            fine = with_measured(coarse_network.spec, batch["sparse_depth"], fine)
         maps["fine"] = clip_depth(fine, fine_network.spec.max_depth)
     return maps
 

@@ -17,7 +17,7 @@ from fcfrnet_jax.losses import (
     masked_sums,
     training_loss,
 )
-from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth, with_measured
 
 Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
@@ -153,7 +153,7 @@ def make_update(
 
     def loss_share(params: Any, batch_stats: Any, batch: Batch, fraction: jax.Array) -> tuple:
         variables = {"params": params, "batch_stats": batch_stats}
-        outputs, batch_stats = _train_outputs(network, variables, batch)
+        outputs, batch_stats = _train_outputs(network, coarse_network, variables, batch)
         loss, metrics = jnp.zeros(()), {}
         for output, depth in outputs.items():
             for part, value in objective.parts(depth, batch, axis_name).items():
@@ -211,7 +211,10 @@ def _scan(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, An
 
 
 def _train_outputs(
-    network: SparseToCoarse | CoarseToFine | TwoStage, variables: dict[str, Any], batch: Batch
+    network: SparseToCoarse | CoarseToFine | TwoStage,
+    coarse_network: SparseToCoarse | None,
+    variables: dict[str, Any],
+    batch: Batch,
 ) -> tuple[dict[str, jax.Array], Any]:
     """The depth maps to compare, by name, and the new running statistics."""
     fine_only = isinstance(network, CoarseToFine)
@@ -223,6 +226,8 @@ def _train_outputs(
     if isinstance(network, TwoStage):
         coarse, fine = output
         return {"coarse": coarse, "fine": fine}, batch_stats
+    if coarse_network is not None:
+        output = with_measured(coarse_network.spec, batch["sparse_depth"], output)
     return {"fine" if fine_only else "coarse": output}, batch_stats
 
 

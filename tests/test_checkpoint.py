@@ -38,6 +38,7 @@ def test_description_is_readable(saved):
         "modality": "gd",
         "width": 4,
         "base": "none",
+        "keep_measured": False,
     }
     assert record["provenance"] == {"source": "a test"}
 

@@ -1,5 +1,7 @@
 """The networks' building blocks, variants and shapes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -200,6 +202,48 @@ def test_network_on_the_fill_adds_to_the_fill():
     last["kernel"], last["bias"] = jnp.zeros_like(last["kernel"]), jnp.full((1,), 0.02)
     expected = np.asarray(keep_measured(depth, classical_fill(depth))) + 2.0
     np.testing.assert_allclose(network.apply(variables, image, depth), expected, rtol=1e-6)
+
+
+def test_measured_depths_take_the_place_of_both_predictions():
+    plain = TwoStageSpec(
+        ModelSpec(SPARSE_TO_COARSE, 18, width=4), ModelSpec(COARSE_TO_FINE, 18, width=4)
+    )
+    variables = random_variables(plain)
+    image, depth = inputs()
+    depth[:, ::3] = 0
+    separate = [
+        (
+            models.build(getattr(plain, stage)),
+            {kind: tree[stage] for kind, tree in variables.items()},
+        )
+        for stage in ("coarse", "fine")
+    ]
+
+    def put_back(dense):
+        measured = (depth > 0.1) & (depth < 1.1 * dense)
+        assert 0.1 < measured.mean() < 0.9 * (depth > 0).mean()
+        return np.where(measured, depth, dense)
+
+    (coarse_network, coarse_variables), (fine_network, fine_variables) = separate
+    coarse = put_back(coarse_network.apply(coarse_variables, image, depth))
+    fine = fine_network.apply(fine_variables, image, np.clip(coarse, 0.9, 100.0))
+    keeping = dataclasses.replace(plain.coarse, keep_measured=True)
+    ours = models.build(dataclasses.replace(plain, coarse=keeping)).apply(variables, image, depth)
+    np.testing.assert_allclose(ours[0], coarse, rtol=1e-5)
+    np.testing.assert_allclose(ours[1], put_back(fine), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network": COARSE_TO_FINE, "keep_measured": True}, "only sparse_to_coarse with a depth"),
+        ({"modality": "rgb", "keep_measured": True}, "only sparse_to_coarse with a depth"),
+        ({"keep_measured": "yes"}, "keep_measured must be True or False, got 'yes'"),
+    ],
+)
+def test_specs_that_cannot_keep_measured_depths(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ModelSpec(**{"network": SPARSE_TO_COARSE} | settings)
 
 
 def test_intermediate_features_can_be_read():

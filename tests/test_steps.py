@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax import models, steps
-from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests.weights import random_variables
 
 FINE = ModelSpec(COARSE_TO_FINE, 18, width=4)
@@ -34,6 +34,23 @@ def test_eight_devices_equal_one():
     assert maps.keys() == alone.keys() == {"fill", "coarse", "fine"}
     for name in maps:
         np.testing.assert_allclose(maps[name], alone[name], rtol=1e-5, atol=1e-3)
+
+
+def test_stages_that_keep_measured_depths_equal_the_two_stage_model():
+    coarse = ModelSpec(SPARSE_TO_COARSE, 18, width=4, keep_measured=True)
+    spec = TwoStageSpec(coarse, FINE)
+    variables, batch = random_variables(spec), batch_of(2)
+    stages = {
+        stage: {kind: tree[stage] for kind, tree in variables.items()}
+        for stage in ("coarse", "fine")
+    }
+    maps = steps.depth_maps(models.build(coarse), models.build(FINE), stages, batch)
+    outputs = models.build(spec).apply(variables, batch["image"], batch["sparse_depth"])
+    for name, depth, most in zip(("coarse", "fine"), outputs, (100, 85), strict=True):
+        expected = np.clip(depth, 0.9, most)
+        np.testing.assert_allclose(maps[name], expected, rtol=1e-5, atol=1e-3)
+        kept = (maps[name] == np.clip(batch["sparse_depth"], 0.9, most)).mean()
+        assert kept > 0.02
 
 
 def test_without_networks_there_is_the_fill():

@@ -1,5 +1,6 @@
 """The training step on eight virtual devices, against one device and plain `jax.grad`."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -314,6 +315,32 @@ def test_fine_training(stored):
     np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
     assert_same(gradients_of(state, variables), gradients, 1e-4)
     assert_same(state.batch_stats, stats, 1e-5)
+
+
+class PuttingBack:
+    """The fine network on a coarse depth, with measured depths in the place of its own."""
+
+    def __init__(self, coarse):
+        self.coarse = coarse
+
+    def apply(self, variables, image, sparse_depth, **settings):
+        depth, changed = FINE.apply(variables, image, self.coarse, **settings)
+        measured = (sparse_depth > 0.1) & (sparse_depth < 1.1 * depth)
+        return jnp.where(measured, sparse_depth, depth), changed
+
+
+def test_fine_training_behind_a_network_that_keeps_measured_depths():
+    variables, frozen, batch = variables_of(FINE), variables_of(COARSE, 1), batch_of(8)
+    # Much of what is measured has a ground truth here.
+    batch["sparse_depth"] = np.where(batch["sparse_depth"] > 0, batch["ground_truth"] + 1, 0)
+    coarse_network = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
+    coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), 100.0)
+    state, metrics = train(FINE, variables, batch, coarse_network=coarse_network, frozen=frozen)
+    (loss, _), gradients = alone(PuttingBack(coarse), batch)(
+        variables["params"], variables["batch_stats"]
+    )
+    np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
+    assert_same(gradients_of(state, variables), gradients, 1e-4)
 
 
 def test_joint_training_weighs_both_depths():
