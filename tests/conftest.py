@@ -16,7 +16,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 # Many tests compile the same steps; workers and commands that tests start share what is compiled.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="fcfrnet-jax-tests-"))
+# Where a folder is set already, it stays for the next run.
+OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if OWN_CACHE:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fcfrnet-jax-tests-")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 ROOT = Path(__file__).parent.parent
@@ -26,9 +29,9 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    # Of parallel workers, the process that started them ends last.
-    if not hasattr(session.config, "workerinput"):
+def pytest_sessionfinish() -> None:
+    # Parallel workers find it set by the process that started them, which ends last.
+    if OWN_CACHE:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 

@@ -1,0 +1,244 @@
+"""One contender of `peers.py`: makes its call once for each line of its input.
+
+Started by `peers.py` with a JSON object that describes the task. Every contender computes the depth
+`[B, H, W]` of the same images, coarse depths and variables, and saves the residual; in mode
+`train`, it makes one update of Adam on a mean squared error and saves the loss before it.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec
+
+Call = Callable[[], Any]
+RATE = 1e-4
+
+
+class Task:
+    """What to compute, and on what."""
+
+    def __init__(self, described: dict[str, Any]):
+        self.name, self.dtype, self.mode = (described[key] for key in ("name", "dtype", "mode"))
+        self.spec = ModelSpec(COARSE_TO_FINE, described["layers"], "rgbd", width=described["width"])
+        random = np.random.default_rng(0)
+        shape = (described["batch"], *described["size"])
+        # Smooth, as depth is: of noise, rounding would choose the fusion's branch.
+        v, u = np.mgrid[: shape[1], : shape[2]]
+        depth = 30.0 + 20.0 * np.sin(v / 40.0) + 10.0 * np.cos(u / 60.0)
+        self.depth = np.tile(depth.astype(np.float32), (shape[0], 1, 1))[..., None]
+        self.image = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        self.truth = self.depth + random.normal(0, 0.3, self.depth.shape).astype(np.float32)
+        self.output = Path(described["output"])
+
+    def variables(self) -> dict[str, Any]:
+        """Random ones, whose last layer makes a residual of some metres."""
+        from fcfrnet_jax.initialise import initial_variables
+
+        variables = initial_variables(self.spec, 0, "resnet")
+        last = variables["params"]["convtf"]
+        last["kernel"] = np.random.default_rng(1).normal(0, 5e-3, last["kernel"].shape)
+        last["kernel"] = last["kernel"].astype(np.float32)
+        return variables
+
+    def folded(self) -> dict[str, Any]:
+        from fcfrnet_jax.fold import fold
+
+        return fold(self.spec, self.variables())
+
+
+def with_jax(task: Task) -> tuple[Call, Call]:
+    import jax
+    import jax.numpy as jnp
+
+    from fcfrnet_jax import models, steps
+    from fcfrnet_jax.optimizers import make_optimizer, make_schedule
+    from fcfrnet_jax.process import keep_freed_memory
+    from fcfrnet_jax.training import Objective, initial_state
+
+    # As the commands do.
+    keep_freed_memory()
+    dtype = jnp.dtype(task.dtype)
+    if task.mode == "predict":
+        network = models.build(task.spec, dtype=dtype, folded=True)
+        variables, image, depth = jax.device_put((task.folded(), task.image, task.depth))
+        apply = jax.jit(network.apply)
+        return lambda: apply(variables, image, depth), jax.block_until_ready
+
+    network = models.build(task.spec, dtype=dtype)
+    schedule = make_schedule("constant", RATE)
+    optimizer = make_optimizer("adam", schedule)
+    step = steps.make_train_step(network, None, optimizer, schedule, Objective())
+    state = steps.replicate(initial_state(task.variables(), optimizer))
+    batch = {"image": task.image, "coarse_depth": task.depth, "ground_truth": task.truth}
+    batch = steps.shard(batch | {"sparse_depth": task.depth})
+
+    def update() -> Any:
+        nonlocal state
+        state, metrics = step(state, {}, batch)
+        return metrics["loss"][0]
+
+    return update, jax.block_until_ready
+
+
+def with_torch(task: Task) -> tuple[Call, Call]:
+    import torch
+
+    from benchmarks.torch_twin import Twin, load
+
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    torch.backends.cudnn.benchmark = True
+    predict = task.mode == "predict"
+    layout = torch.channels_last if cuda or predict else torch.contiguous_format
+    twin = load(Twin(task.spec, not predict), task.folded() if predict else task.variables())
+    twin = twin.to(device, memory_format=layout).train(not predict)
+    channels_first = (0, 3, 1, 2)
+    image = torch.from_numpy(task.image.transpose(channels_first).astype(np.float32))
+    image, depth, truth = (
+        tensor.to(device)
+        for tensor in (
+            image.contiguous(memory_format=layout),
+            torch.from_numpy(task.depth.transpose(channels_first).copy()),
+            torch.from_numpy(task.truth.transpose(channels_first).copy()),
+        )
+    )
+    compiled: Any = twin
+    if task.name == "torch-compile":
+        if predict and not cuda:
+            import torch._inductor.config as inductor
+
+            inductor.freezing = True
+        compiled = torch.compile(twin, mode="max-autotune" if cuda else None)
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=task.dtype == "bfloat16")
+
+    def wait(result: Any) -> Any:
+        if cuda:
+            torch.cuda.synchronize()
+        return result
+
+    if predict:
+
+        def call() -> Any:
+            with torch.inference_mode(), mixed:
+                return compiled(image, depth)
+
+        return call, wait
+
+    optimizer = torch.optim.Adam(twin.parameters(), RATE, fused=cuda)
+
+    def update() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        with mixed:
+            loss = ((compiled(image, depth).float() - truth) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return update, wait
+
+
+def exported(task: Task) -> Path:
+    """The folded twin as an ONNX file."""
+    import torch
+
+    from benchmarks.torch_twin import Twin, load
+
+    twin = load(Twin(task.spec, norm=False), task.folded()).eval()
+    path = task.output.with_name("twin.onnx")
+    shapes = ((task.depth.shape[0], c, *task.depth.shape[1:3]) for c in (3, 1))
+    inputs = tuple(torch.zeros(shape) for shape in shapes)
+    torch.onnx.export(
+        twin, inputs, str(path), input_names=["image", "depth"], output_names=["fine"], dynamo=False
+    )
+    return path
+
+
+def channels_first(task: Task) -> dict[str, np.ndarray]:
+    arrays = {"image": task.image.astype(np.float32), "depth": task.depth}
+    return {k: np.ascontiguousarray(v.transpose(0, 3, 1, 2)) for k, v in arrays.items()}
+
+
+def with_onnxruntime(task: Task) -> tuple[Call, Call]:
+    import onnxruntime
+
+    if task.dtype != "float32":
+        raise SystemExit("onnxruntime has no bfloat16 convolutions on CPUs")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count()
+    providers = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(str(exported(task)), options, providers=providers)
+    inputs = channels_first(task)
+    return lambda: session.run(None, inputs)[0], lambda result: result
+
+
+def with_openvino(task: Task) -> tuple[Call, Call]:
+    import openvino
+
+    precision = {"float32": "f32", "bfloat16": "bf16"}[task.dtype]
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    model = openvino.Core().compile_model(str(exported(task)), "CPU", hints)
+    inputs, request = channels_first(task), model.create_infer_request()
+
+    def call() -> Any:
+        request.infer(inputs)
+        return request.get_output_tensor(0).data
+
+    return call, lambda result: result
+
+
+CONTENDERS = {
+    "jax": with_jax,
+    "torch": with_torch,
+    "torch-compile": with_torch,
+    "onnxruntime": with_onnxruntime,
+    "openvino": with_openvino,
+}
+
+
+def device_name() -> str:
+    if "jax" in sys.modules:
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform != "cpu":
+            return device.device_kind
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} x {platform.machine()} CPU"
+
+
+def main() -> None:
+    task = Task(json.loads(sys.argv[1]))
+    call, wait = CONTENDERS[task.name](task)
+    start = time.perf_counter()
+    first = wait(call())
+    compiling = time.perf_counter() - start
+    output = np.asarray(first.float().cpu() if hasattr(first, "cpu") else first, np.float32)
+    # What the network adds, beside which rounding is not hidden by the depth that goes in.
+    base = task.depth.squeeze() if task.mode == "predict" else 0.0
+    np.save(task.output, output.squeeze() - base)
+    wait(call())
+    package = task.name.split("-")[0]
+    version = importlib.metadata.version(package)
+    answer = {"first_call_s": compiling, "device": device_name(), "version": version}
+    print("answer " + json.dumps(answer), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        wait(call())
+        print("answer " + json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Times FCFR-Net against what a user would pick instead, on one machine, in turns.
+
+    python benchmarks/peers.py --json peers.json
+    python benchmarks/peers.py --mode train --size 128 256
+    python benchmarks/peers.py --dtype bfloat16 --batch 1 8 --peers jax torch-compile
+
+Every contender runs in a process of its own, one after the other and round by round (A B C A B C),
+so that none competes with another's threads and all see the same weather. All have the same
+variables, and all outputs are compared with that of jax in float32 before anything is timed. All
+keep freed memory mapped, jax as its commands do and the peers by glibc's settings, or by tcmalloc
+where `--tcmalloc /path/to/libtcmalloc.so` names it. Needs jax, flax, optax and torch; ONNX Runtime
+and OpenVINO take part where they are installed (`pip install -e '.[peers]'`).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+if not __package__:
+    # Run as a command, perhaps in a checkout that is not installed.
+    sys.path.insert(0, str(ROOT))
+
+MODULE_OF = {"jax": "jax", "torch": "torch", "torch-compile": "torch"}
+MODULE_OF |= {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+# Of the root mean square of the residual: rounding of some fifty layers.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+# What `process.keep_freed_memory` does for jax.
+KEPT_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "9" * 18}
+
+
+class Contender:
+    """A process that makes one call for each line it is sent, and answers with its seconds."""
+
+    def __init__(self, name: str, dtype: str, batch: int, options: argparse.Namespace):
+        self.name, self.dtype, self.batch = name, dtype, batch
+        self.seconds: list[float] = []
+        self.folder = tempfile.TemporaryDirectory()
+        task = {
+            "name": name,
+            "dtype": dtype,
+            "batch": batch,
+            "mode": options.mode,
+            "size": options.size,
+            "layers": options.layers,
+            "width": options.width,
+            "output": str(Path(self.folder.name) / "output.npy"),
+        }
+        environment = dict(os.environ)
+        if name != "jax":
+            preload = {"LD_PRELOAD": str(options.tcmalloc)} if options.tcmalloc else KEPT_MEMORY
+            environment |= preload
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.peer_worker", json.dumps(task)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        # Compiles, and warms up.
+        self.ready = self._answer()
+
+    def call(self) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write("call\n")
+        self.process.stdin.flush()
+        self.seconds.append(self._answer()["seconds"])
+        return self.seconds[-1]
+
+    def output(self) -> np.ndarray:
+        return np.load(Path(self.folder.name) / "output.npy")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.folder.cleanup()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            # Libraries print as well.
+            if line.startswith("answer "):
+                return json.loads(line.removeprefix("answer "))
+        raise RuntimeError(f"{self.name} ended with status {self.process.wait()}")
+
+
+def compare(dtype: str, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each contender: its error against jax in float32, and its median seconds."""
+    reference = Contender("jax", "float32", batch, options)
+    wanted = reference.output()
+    reference.close()
+    contenders = []
+    rows = []
+    for name in options.peers:
+        contender = Contender(name, dtype, batch, options)
+        error = np.sqrt(np.mean((contender.output() - wanted) ** 2) / np.mean(wanted**2))
+        if not error < TOLERANCE[dtype]:
+            raise RuntimeError(f"{name} computes something else: relative error {error:.3g}")
+        contenders.append(contender)
+        rows.append({"name": name, "dtype": dtype, "batch": batch, "relative_error": float(error)})
+        rows[-1] |= {key: value for key, value in contender.ready.items() if key != "seconds"}
+    for _ in range(options.rounds):
+        for contender in contenders:
+            contender.call()
+    best = min(statistics.median(c.seconds) for c in contenders if c.name != "jax" or len(rows) < 2)
+    for row, contender in zip(rows, contenders, strict=True):
+        median = statistics.median(contender.seconds)
+        row |= {"median_s": median, "of_the_best_peer": median / best, "seconds": contender.seconds}
+        contender.close()
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    installed = [name for name, module in MODULE_OF.items() if importlib.util.find_spec(module)]
+    parser.add_argument("--peers", nargs="+", choices=sorted(MODULE_OF), default=installed)
+    parser.add_argument("--mode", choices=("predict", "train"), default="predict")
+    parser.add_argument("--layers", type=int, choices=(18, 34), default=34)
+    parser.add_argument("--width", type=int, default=64, help="channels at full resolution")
+    parser.add_argument("--size", type=int, nargs=2, default=(352, 1216), help="rows, columns")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--dtype", nargs="+", choices=sorted(TOLERANCE), default=["float32"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tcmalloc", type=Path, help="a library to preload for the peers")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    options = parser.parse_args()
+    if options.mode == "train":
+        options.peers = [n for n in options.peers if n == "jax" or n.startswith("torch")]
+
+    rows = []
+    for dtype in options.dtype:
+        for batch in options.batch:
+            for row in compare(dtype, batch, options):
+                rows.append(row)
+                print(
+                    f"{row['device']}: {row['name']} {row['version']}, {dtype}, batch {batch}: "
+                    f"{row['median_s']:.3f} s, {row['of_the_best_peer']:.2f} of the fastest peer's "
+                    f"time, relative error {row['relative_error']:.1e}",
+                    flush=True,
+                )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
