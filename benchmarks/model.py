@@ -1,0 +1,210 @@
+"""Times prediction or training of one model on random frames, by batch size and dtype.
+
+    python benchmarks/model.py --network joint --batch 1 8 --dtype float32 bfloat16
+    python benchmarks/model.py --mode train --batch 4 8 16 --dtype bfloat16 --remat off on
+
+Needs jax, flax and optax only; `--repeats 0` compiles, tells the memory and runs nothing. In mode
+`predict`, the folded network runs on the first device: what is timed is the call that `load` makes,
+with the batch on the device. In mode `train`, it is the step of the training command on all local
+devices, which share the batch: forward, backward, synchronised BatchNorm, Adam, the state donated.
+Latencies are of single calls that are waited for; frames/s are of calls in a row. The share of the
+peak is that of the rate at which the device multiplies large matrices of the dtype, measured first.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if not __package__:
+    # Run as a command, perhaps in a checkout that is not installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fcfrnet_jax import models, steps
+from fcfrnet_jax.fold import fold
+from fcfrnet_jax.initialise import initial_variables
+from fcfrnet_jax.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax.process import keep_freed_memory
+from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.training import Objective, initial_state
+
+GIB = 2**30
+# Rows of the matrices whose product gives the peak.
+MATRIX = {"cpu": 2048}
+LARGE_MATRIX = 8192
+
+
+def describe(network: str, layers: int, width: int) -> ModelSpec | TwoStageSpec:
+    """The model: `coarse`, `fine` (on given coarse maps) or `joint`, both in one call."""
+    coarse = ModelSpec(SPARSE_TO_COARSE, layers, width=width)
+    fine = ModelSpec(COARSE_TO_FINE, layers, width=width)
+    return {"coarse": coarse, "fine": fine, "joint": TwoStageSpec(coarse, fine)}[network]
+
+
+def random_batch(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
+    """Frames of noise with a twentieth of the pixels measured and a fifth known."""
+    random = np.random.default_rng(0)
+    depth = random.uniform(1, 80, (batch, height, width, 1)).astype(np.float32)
+    chance = random.random(depth.shape)
+    return {
+        "image": random.integers(0, 256, (batch, height, width, 3), np.uint8),
+        "sparse_depth": np.where(chance < 0.05, depth, np.float32(0)),
+        "coarse_depth": depth,
+        "ground_truth": np.where(chance < 0.2, depth, np.float32(0)),
+    }
+
+
+class Case:
+    """A compiled program, the floating point operations of a call, and how to make one."""
+
+    def __init__(self, lowered: Any, call: Callable[[Any], Any]):
+        analysis = lowered.cost_analysis()
+        self.operations = float((analysis or {}).get("flops", 0))
+        start = time.perf_counter()
+        self.compiled = lowered.compile()
+        self.compile_s = time.perf_counter() - start
+        self.call = lambda: call(self.compiled)
+
+
+def predict_case(
+    options: argparse.Namespace, batch_size: int, dtype: str, remat: bool = False
+) -> Case:
+    spec = describe(options.network, options.layers, options.width)
+    network = models.build(spec, dtype=jnp.dtype(dtype), folded=True)
+    batch = random_batch(batch_size, *options.size)
+    depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
+    arguments = (fold(spec, initial_variables(spec, 0, "resnet")), batch["image"], depth)
+    arguments = jax.device_put(arguments, jax.local_devices()[0])
+    return Case(jax.jit(network.apply).lower(*arguments), lambda apply: apply(*arguments))
+
+
+def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: bool) -> Case:
+    spec = describe(options.network, options.layers, options.width)
+    schedule = make_schedule("constant", 1e-5)
+    optimizer = make_optimizer("adam", schedule)
+    network = models.build(spec, dtype=jnp.dtype(dtype), remat=remat)
+    step = steps.make_train_step(network, None, optimizer, schedule, Objective())
+    state = steps.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
+    batch = steps.shard(random_batch(batch_size, *options.size))
+    if options.repeats:
+        batch = jax.pmap(lambda leaf: leaf, steps.AXIS)(batch)
+
+    def call(step: Any) -> Any:
+        nonlocal state
+        state, metrics = step(state, {}, batch)
+        return metrics
+
+    return Case(step.lower(state, {}, batch), call)
+
+
+def peak(dtype: str) -> float:
+    """Operations a second of products of large matrices on the first device."""
+    size = MATRIX.get(jax.default_backend(), LARGE_MATRIX)
+    matrix = jax.device_put(jnp.full((size, size), 1e-3, dtype))
+    multiply = jax.jit(jnp.matmul)
+    jax.block_until_ready(multiply(matrix, matrix))
+    runs = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready([multiply(matrix, matrix) for _ in range(4)])
+        runs.append((time.perf_counter() - start) / 4)
+    return 2 * size**3 / min(runs)
+
+
+def measure(
+    options: argparse.Namespace, batch_size: int, dtype: str, remat: bool, peak_rate: float
+) -> dict[str, Any]:
+    """One row of the table: compiles the program, and times it unless `options.repeats` is 0."""
+    make = {"predict": predict_case, "train": train_case}[options.mode]
+    case = make(options, batch_size, dtype, remat)
+    memory = case.compiled.memory_analysis()
+    row = {
+        "mode": options.mode,
+        "network": options.network,
+        "batch": batch_size,
+        "dtype": dtype,
+        "remat": remat,
+        "compile_s": case.compile_s,
+        "temporary_gib": memory.temp_size_in_bytes / GIB,
+        "arguments_gib": memory.argument_size_in_bytes / GIB,
+        "tflop_a_frame": case.operations / batch_size / 1e12,
+    }
+    if not options.repeats:
+        return row
+    latencies, seconds = timed(case.call, options.repeats)
+    # In training, the operations counted are those of one device.
+    row |= {
+        "p50_ms": 1e3 * statistics.median(latencies),
+        "p99_ms": 1e3 * float(np.percentile(latencies, 99)),
+        "frames_per_s": batch_size / seconds,
+        "tflop_per_s": case.operations / seconds / 1e12,
+        "share_of_peak": case.operations / seconds / peak_rate,
+    }
+    return row
+
+
+def timed(call: Callable[[], Any], repeats: int) -> tuple[list[float], float]:
+    """Seconds of single calls, and of one among several in a row, after two that do not count."""
+    for _ in range(2):
+        jax.block_until_ready(call())
+    latencies = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        latencies.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    # One result at a time is kept, as a loop over frames would.
+    for _ in range(repeats):
+        result = call()
+    jax.block_until_ready(result)
+    return latencies, (time.perf_counter() - start) / repeats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mode", choices=("predict", "train"), default="predict")
+    parser.add_argument("--network", choices=("coarse", "fine", "joint"), default="fine")
+    parser.add_argument("--layers", type=int, choices=(18, 34, 50), default=34)
+    parser.add_argument("--width", type=int, default=64, help="channels at full resolution")
+    parser.add_argument("--size", type=int, nargs=2, default=(352, 1216), help="rows, columns")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--dtype", nargs="+", default=["float32"])
+    parser.add_argument("--remat", choices=("off", "on"), nargs="+", default=["off"])
+    parser.add_argument("--repeats", type=int, default=10, help="0 for compile time and memory")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    options = parser.parse_args()
+
+    keep_freed_memory()
+    device = jax.devices()[0]
+    print(
+        f"{jax.local_device_count()} x {device.device_kind} ({device.platform}), "
+        f"jax {jax.__version__}"
+    )
+    rows = []
+    for dtype in options.dtype:
+        peak_rate = peak(dtype) if options.repeats else 0.0
+        print(f"{dtype}: matrix products at {peak_rate / 1e12:.3g} TFLOP/s")
+        for batch in options.batch:
+            for remat in options.remat:
+                rows.append(measure(options, batch, dtype, remat == "on", peak_rate))
+                print(
+                    "  ".join(
+                        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                        for name, value in rows[-1].items()
+                    ),
+                    flush=True,
+                )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
