@@ -29,7 +29,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax import models, steps
-from fcfrnet_jax.fold import fold
+from fcfrnet_jax.fold import prepare
 from fcfrnet_jax.initialise import initial_variables
 from fcfrnet_jax.optimizers import make_optimizer, make_schedule
 from fcfrnet_jax.process import keep_freed_memory
@@ -78,10 +78,10 @@ def predict_case(
     options: argparse.Namespace, batch_size: int, dtype: str, remat: bool = False
 ) -> Case:
     spec = describe(options.network, options.layers, options.width)
-    network = models.build(spec, dtype=jnp.dtype(dtype), folded=True)
+    network, folded = prepare(spec, initial_variables(spec, 0, "resnet"), jnp.dtype(dtype))
     batch = random_batch(batch_size, *options.size)
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
-    arguments = (fold(spec, initial_variables(spec, 0, "resnet")), batch["image"], depth)
+    arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
     return Case(jax.jit(network.apply).lower(*arguments), lambda apply: apply(*arguments))
 

@@ -60,6 +60,7 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     import jax.numpy as jnp
 
     from fcfrnet_jax import models, steps
+    from fcfrnet_jax.fold import prepare
     from fcfrnet_jax.optimizers import make_optimizer, make_schedule
     from fcfrnet_jax.process import keep_freed_memory
     from fcfrnet_jax.training import Objective, initial_state
@@ -68,8 +69,8 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     keep_freed_memory()
     dtype = jnp.dtype(task.dtype)
     if task.mode == "predict":
-        network = models.build(task.spec, dtype=dtype, folded=True)
-        variables, image, depth = jax.device_put((task.folded(), task.image, task.depth))
+        network, folded = prepare(task.spec, task.variables(), dtype)
+        variables, image, depth = jax.device_put((folded, task.image, task.depth))
         apply = jax.jit(network.apply)
         return lambda: apply(variables, image, depth), jax.block_until_ready
 

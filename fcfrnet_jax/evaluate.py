@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcfrnet_jax import checkpoint, models, report, specs, steps, visualize
 from fcfrnet_jax.data import frame_check, kitti, kitti_layout, sample
 from fcfrnet_jax.files import write_depth, write_image, write_json
-from fcfrnet_jax.fold import fold
+from fcfrnet_jax.fold import prepare
 from fcfrnet_jax.measure import Arrays, measure_frames
 from fcfrnet_jax.metrics import average
 from fcfrnet_jax.predict import DTYPES
@@ -116,8 +116,8 @@ def _add_stage(
             f"config.coarse_source={config.coarse_source} leaves the coarse network of "
             f"--config.{setting}={config[setting]} unused; give one of them"
         )
-    setattr(stages, stage, models.build(spec, dtype=jnp.dtype(config.dtype), folded=True))
-    stages.variables[stage] = fold(spec, variables)
+    network, stages.variables[stage] = prepare(spec, variables, jnp.dtype(config.dtype))
+    setattr(stages, stage, network)
 
 
 def find_frames(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcfrnet_jax import checkpoint, models
-from fcfrnet_jax.fold import fold
+from fcfrnet_jax.fold import prepare
 
 DTYPES = ("float32", "bfloat16")
 
@@ -25,8 +25,8 @@ class Predictor:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.spec = spec
-        self._variables = jax.device_put(fold(spec, variables))
-        network = models.build(spec, dtype=jnp.dtype(dtype), folded=True)
+        network, folded = prepare(spec, variables, jnp.dtype(dtype))
+        self._variables = jax.device_put(folded)
         # One compilation for every size of batch and image.
         self._apply = jax.jit(partial(_predict, network))
 

@@ -70,7 +70,7 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
     outer = square - cross
     inner = INNER_SHELL**2 * square - cross
     outer_root, inner_root = (jnp.sqrt(jnp.maximum(rest, 0.0)) for rest in (outer, inner))
-    distance = jnp.inf
+    distance = jnp.float32(jnp.inf)
     # From the last to the first.
     for rest, root in ((outer, outer_root), (inner, -inner_root), (outer, -outer_root)):
         reach = (nearest + root) * shrink
