@@ -32,8 +32,9 @@ if not __package__:
 
 MODULE_OF = {"jax": "jax", "torch": "torch", "torch-compile": "torch"}
 MODULE_OF |= {"onnxruntime": "onnxruntime", "openvino": "openvino"}
-# Of the root mean square of the residual: rounding of some fifty layers.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+# Of the root mean square of the residual: rounding of some fifty layers, and what the fusion makes
+# of it where two energies are almost equal.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 # What `process.keep_freed_memory` does for jax.
 KEPT_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "9" * 18}
 
@@ -56,7 +57,7 @@ class Contender:
             "output": str(Path(self.folder.name) / "output.npy"),
         }
         environment = dict(os.environ)
-        if name != "jax":
+        if not name.startswith("jax"):
             preload = {"LD_PRELOAD": str(options.tcmalloc)} if options.tcmalloc else KEPT_MEMORY
             environment |= preload
         self.process = subprocess.Popen(
@@ -113,7 +114,9 @@ def compare(dtype: str, batch: int, options: argparse.Namespace) -> list[dict[st
     for _ in range(options.rounds):
         for contender in contenders:
             contender.call()
-    best = min(statistics.median(c.seconds) for c in contenders if c.name != "jax" or len(rows) < 2)
+    medians = [statistics.median(contender.seconds) for contender in contenders]
+    peers = [m for m, c in zip(medians, contenders, strict=True) if not c.name.startswith("jax")]
+    best = min(peers or medians)
     for row, contender in zip(rows, contenders, strict=True):
         median = statistics.median(contender.seconds)
         row |= {"median_s": median, "of_the_best_peer": median / best, "seconds": contender.seconds}
@@ -136,7 +139,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the rows")
     options = parser.parse_args()
     if options.mode == "train":
-        options.peers = [n for n in options.peers if n == "jax" or n.startswith("torch")]
+        options.peers = [n for n in options.peers if n in ("jax", "torch", "torch-compile")]
 
     rows = []
     for dtype in options.dtype:

@@ -6,55 +6,31 @@ original variables compute in eval mode, but for rounding, and run neither.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from fcfrnet_jax.layers import Module
 from fcfrnet_jax.models import (
     NORM_EPSILON,
     CoarseToFine,
     SparseToCoarse,
     TwoStage,
     build,
-    shapes_of,
 )
 from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv, transform_kernel
 
 Tree = dict[str, Any]
 
 
 def prepare(
-    spec: ModelSpec | TwoStageSpec,
-    variables: Tree,
-    dtype: Any = jnp.float32,
-    conv: Module | None = None,
+    spec: ModelSpec | TwoStageSpec, variables: Tree, dtype: Any = jnp.float32
 ) -> tuple[SparseToCoarse | CoarseToFine | TwoStage, Tree]:
-    """Makes the network that runs fastest in eval mode, and its variables.
+    """Returns what runs fastest in eval mode: the folded network, and `fold` of its variables.
 
     Args:
       spec, variables: the model, as `models.build` has it.
       dtype: of the convolutions.
-      conv: their module; by default `WinogradConv` where jax runs on a CPU, else `nn.Conv`.
-
-    Returns:
-      The folded network, and `{"params": ...}` as NumPy arrays.
     """
-    if conv is None:
-        conv = WinogradConv if jax.default_backend() == "cpu" else nn.Conv
-    network = build(spec, dtype=dtype, folded=True, conv=conv)
-    return network, _transformed(fold(spec, variables), shapes_of(network))
-
-
-def _transformed(folded: Tree, shapes: Tree) -> Tree:
-    """Gives every kernel that the network has in Winograd's form that form."""
-    return jax.tree.map(
-        lambda leaf, wanted: leaf if leaf.ndim == wanted.ndim else transform_kernel(leaf),
-        folded,
-        shapes,
-    )
+    return build(spec, dtype=dtype, folded=True), fold(spec, variables)
 
 
 def fold(spec: ModelSpec | TwoStageSpec, variables: Tree) -> Tree:

@@ -211,7 +211,6 @@ def build(
     axis_name: str | None = None,
     remat: bool = False,
     folded: bool = False,
-    conv: Module = nn.Conv,
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The network that `spec` describes.
 
@@ -222,10 +221,8 @@ def build(
       remat: in training, keep only the input and output of each ResNet layer and compute the rest
         again for the gradients: less memory for more time, the same variables and gradients.
       folded: for the variables that `fold.fold` makes, which have no normalisation of their own.
-      conv: the convolutions' module, `nn.Conv` or one that computes the same.
     """
     settings: dict[str, Any] = {"dtype": dtype, "axis_name": axis_name, "remat": remat}
-    settings["conv"] = conv
     if folded:
         settings |= {"norm": None, "interleave": False}
     if isinstance(spec, TwoStageSpec):
@@ -237,14 +234,9 @@ def build(
 
 def variable_shapes(spec: ModelSpec | TwoStageSpec) -> dict[str, Any]:
     """The variables of a network as a tree of `jax.ShapeDtypeStruct`; computes nothing."""
-    return shapes_of(build(spec))
-
-
-def shapes_of(network: nn.Module) -> dict[str, Any]:
-    """The variables of a network that `build` made, as `variable_shapes` has them."""
     size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
     image, depth = jnp.zeros((*size, 3)), jnp.zeros((*size, 1))
-    return jax.eval_shape(network.init, jax.random.key(0), image, depth)
+    return jax.eval_shape(build(spec).init, jax.random.key(0), image, depth)
 
 
 def with_measured(

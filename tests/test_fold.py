@@ -1,16 +1,12 @@
 """Folded variables: the same depth without normalisation and shuffles."""
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from fcfrnet_jax import models
 from fcfrnet_jax.fold import fold, prepare
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -58,30 +54,6 @@ def test_variables_are_left_as_they_are():
     variables = random_variables(COARSE)
     fold(COARSE, variables)
     jax.tree.map(np.testing.assert_array_equal, variables, random_variables(COARSE))
-
-
-@pytest.mark.parametrize("conv", [nn.Conv, partial(WinogradConv, min_channels=4)])
-def test_prepared_networks_equal_the_folded_one(conv):
-    spec = SPECS[-1]
-    variables = random_variables(spec)
-    network, prepared = prepare(spec, variables, conv=conv)
-    assert shapes(prepared) == shapes(models.shapes_of(network))
-    transformed = sum(leaf.ndim == 3 for leaf in jax.tree.leaves(prepared))
-    assert (transformed > 10) == (conv is not nn.Conv)
-    expected = models.build(spec, folded=True).apply(fold(spec, variables), *inputs())
-    found = network.apply(prepared, *inputs())
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=0.05), found, expected
-    )
-
-
-def test_on_a_cpu_wide_layers_are_winograd_s():
-    spec = ModelSpec(COARSE_TO_FINE, 18, width=64)
-    shapes = models.variable_shapes(spec)
-    zeros = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
-    _, prepared = prepare(spec, zeros)
-    assert prepared["params"]["conv4"]["block1"]["conv1"]["kernel"].shape == (36, 256, 256)
-    assert prepared["params"]["conv2"]["block1"]["conv1"]["kernel"].shape == (3, 3, 64, 64)
 
 
 @pytest.mark.parametrize("name", golden_data.MODELS)

@@ -17,7 +17,8 @@ from fcfrnet_jax.files import read_depth, read_image
 from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.geometry import inverse_warp
 
-CAMERA = KITTI.scaled(188, 621)
+# That of the sample frames, whose program is compiled by other tests as well.
+CAMERA = KITTI
 INTRINSICS = CAMERA.intrinsics
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -24,7 +24,6 @@ FLOORS = (
         "snapshots",
         "specs",
         "data.value_noise",
-        "winograd",
     ),
     ("data.camera_model", "data.intersect", "data.solids", "data.strips"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),

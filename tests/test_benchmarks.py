@@ -1,0 +1,34 @@
+"""The benchmarks that time networks, on the smallest ones."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+TINY = ["--layers", "18", "--width", "4", "--size", "32", "48", "--batch", "8", "--repeats", "2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["predict", "train"])
+def test_rows_of_a_model(mode, tmp_path):
+    path = tmp_path / "rows.json"
+    line = [sys.executable, "benchmarks/model.py", "--mode", mode, *TINY, "--json", str(path)]
+    subprocess.run(line, cwd=ROOT, check=True)
+    (row,) = json.loads(path.read_text())
+    assert (row["mode"], row["batch"], row["dtype"]) == (mode, 8, "float32")
+    assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+    assert 0 < row["p50_ms"] <= row["p99_ms"]
+    # Of the published network, ResNet-34, for this size and 4 of its 64 channels.
+    published = 2.12 * (32 * 48) / (352 * 1216) * (4 / 64) ** 2
+    assert 0.3 < row["tflop_a_frame"] / published < 5
+
+
+def test_the_peers_commands_explain_themselves():
+    for name in ("peers.py", "tpu_aot.py", "model.py"):
+        line = [sys.executable, f"benchmarks/{name}", "--help"]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "usage" in done.stdout
