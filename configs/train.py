@@ -26,6 +26,8 @@ def get_config() -> ConfigDict:
     config.camera = (375, 1242)
     # Strength, 0 to 1, of patterns over rendered pictures that have nothing to do with depth.
     config.clutter = 0.0
+    # Pixels by which rendered pictures are at most moved against their depth maps.
+    config.misalignment = 0.0
     # Tree of stored coarse maps, for the fine stage.
     config.coarse_dir = ""
     # Rows and columns of the crop.

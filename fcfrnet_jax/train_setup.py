@@ -93,8 +93,10 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError("config.stage=coarse starts from --config.checkpoint")
     if config.source == "synthetic":
         _check_endless(config)
-    elif config.clutter:
-        raise ValueError("config.clutter is for rendered streets: --config.source=synthetic")
+        return
+    for name in ("clutter", "misalignment"):
+        if config[name]:
+            raise ValueError(f"config.{name} is for rendered streets: --config.source=synthetic")
 
 
 def _check_endless(config: ConfigDict) -> None:
@@ -234,7 +236,14 @@ def make_source(config: ConfigDict, model: Model, objective: Objective) -> Sourc
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     camera, lidar = scaled_rig(tuple(config.camera))
     streets = Streets(
-        config.seed, tuple(config.crop), augmentation, near, config.clutter, camera, lidar
+        seed=config.seed,
+        crop=tuple(config.crop),
+        augmentation=augmentation,
+        near=near,
+        clutter=config.clutter,
+        misalignment=config.misalignment,
+        camera=camera,
+        lidar=lidar,
     )
 
     def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:

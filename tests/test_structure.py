@@ -25,7 +25,7 @@ FLOORS = (
         "specs",
         "data.value_noise",
     ),
-    ("data.camera_model", "data.intersect", "data.solids", "data.strips"),
+    ("data.camera_model", "data.intersect", "data.solids", "data.strips", "data.variation"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
     ("fold", "hosts", "process", "journal", "data.pinhole", "data.traffic", "data.buildings"),
     ("torch_checkpoint", "checkpoint", "training", "data.roadside", "data.kitti_layout"),

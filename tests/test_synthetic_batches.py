@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageEnhance
 
 from fcfrnet_jax import steps
 from fcfrnet_jax.data import synthetic_batches as batches
+from fcfrnet_jax.data import variation
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.lidar import HDL64
 from fcfrnet_jax.data.pinhole import KITTI
@@ -138,7 +140,7 @@ def test_a_mirrored_pose_moves_mirrored_points():
         "rotation": jnp.array(rotation),
         "translation": jnp.array(translation),
     }
-    mirrored = batches.mirror(example)
+    mirrored = variation.mirror(example)
     side = np.array([-1.0, 1.0, 1.0])
     moved = mirrored["rotation"] @ (side * point) + mirrored["translation"]
     np.testing.assert_allclose(moved, side * (rotation @ point + translation), atol=1e-5)
@@ -152,7 +154,7 @@ def test_colours_change_as_pillow_does_it(factors, seed):
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for enhancer, factor in zip(enhancers, factors, strict=True):
         picture = enhancer(picture).enhance(factor)
-    ours = batches.recolour(jnp.array(image[None]), jnp.array(factors))[0]
+    ours = variation.recolour(jnp.array(image[None]), jnp.array(factors))[0]
     # Pillow cuts fractions off where this rounds, three times over.
     assert np.abs(np.asarray(ours, int) - np.asarray(picture, int)).max() <= 4
 
@@ -161,10 +163,10 @@ def test_the_nearby_image_is_recoloured_alike():
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     factors = jnp.array([1.2, 0.7, 1.1])
-    pair = batches.recolour(jnp.array([images[0], images[0]]), factors)
+    pair = variation.recolour(jnp.array([images[0], images[0]]), factors)
     np.testing.assert_array_equal(pair[0], pair[1])
     # The first alone decides about the contrast's gray.
-    np.testing.assert_array_equal(batches.recolour(jnp.array(images), factors)[0], pair[0])
+    np.testing.assert_array_equal(variation.recolour(jnp.array(images), factors)[0], pair[0])
 
 
 def test_clutter_changes_the_images_alone_and_alike():
@@ -179,12 +181,43 @@ def test_clutter_changes_the_images_alone_and_alike():
 
 
 def test_clutter_has_edges_and_keeps_the_mean():
-    gains = [batches.clutter_gain(jax.random.key(i), (40, 60), 0.7) for i in range(20)]
+    gains = [variation.clutter_gain(jax.random.key(i), (40, 60), 0.7) for i in range(20)]
     assert np.mean(gains) == pytest.approx(1, abs=1e-5)
     assert np.min(gains) >= 0
     steepest = [np.abs(np.diff(gain[..., 0], axis=1)).max() for gain in gains]
     assert np.median(steepest) > 0.1
-    assert batches.clutter_gain(jax.random.key(0), (40, 60), 0.0) == pytest.approx(1)
+    assert variation.clutter_gain(jax.random.key(0), (40, 60), 0.0) == pytest.approx(1)
+
+
+def test_misaligned_images_move_alike_and_the_depth_stays():
+    # Slopes of red and green, from which the shift is read in steps of 1/6 and 1/3 of a pixel.
+    row, column = np.mgrid[:32, :64]
+    image = jnp.asarray(np.stack([6 * row, 3 * column, 0 * row], axis=-1), jnp.uint8)
+    depth = jnp.asarray(np.random.default_rng(0).uniform(1, 80, (32, 64, 1)), jnp.float32)
+    example = {"image": image, "near_image": image, "sparse_depth": depth, "ground_truth": depth}
+    streets = replace(STREETS, augmentation=PLAIN, misalignment=3.0)
+    seen = []
+    for seed in range(20):
+        found = batches.vary(jax.random.key(seed), example, streets)
+        np.testing.assert_array_equal(found["image"], found["near_image"])
+        for name in ("sparse_depth", "ground_truth"):
+            np.testing.assert_array_equal(found[name], depth)
+        change = (np.float32(image) - np.float32(found["image"]))[4:-4, 4:-4, :2] / (6, 3)
+        assert np.ptp(change, axis=(0, 1)).max() < 0.2
+        seen.append(change.mean(axis=(0, 1)))
+    assert np.abs(seen).max() < 3.2
+    assert (np.min(seen, axis=0) < -1.2).all()
+    assert (np.max(seen, axis=0) > 1.2).all()
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -2.0), (0.25, 0.75), (-3.5, 1.5)])
+def test_an_image_moves_as_opencv_moves_it(shift):
+    image = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+    matrix = np.array([[1.0, 0.0, shift[1]], [0.0, 1.0, shift[0]]])
+    expected = cv2.warpAffine(image, matrix, (17, 12), borderMode=cv2.BORDER_REPLICATE)
+    found = np.asarray(variation.moved(jnp.asarray(image), jnp.array(shift)))
+    # OpenCV interpolates in fixed point.
+    assert np.abs(found.astype(int) - expected).max() <= 1
 
 
 def test_points_drop_out(numbered):

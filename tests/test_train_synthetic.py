@@ -174,6 +174,8 @@ def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
         ({"augmentation": {"beams": (99,)}}, "beams should be between 1 and 64"),
         ({"clutter": 1.5}, "clutter should be between 0 and 1, got 1.5"),
         ({"source": "files", "clutter": 0.5}, "config.clutter is for rendered streets"),
+        ({"misalignment": -1.0}, "misalignment should be pixels between 0 and the crop's 32"),
+        ({"source": "files", "misalignment": 1.0}, "config.misalignment is for rendered streets"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, message, scenes, tmp_path):

@@ -17,6 +17,7 @@ from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.lidar import HDL64, Lidar
 from fcfrnet_jax.data.pinhole import KITTI, Camera
 from fcfrnet_jax.data.synthetic import render_pair, render_scene
+from fcfrnet_jax.data.variation import clutter_gain, mirror, moved, recolour
 from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
 
 Example = dict[str, jax.Array]
@@ -33,6 +34,8 @@ class Streets:
       near: give each example a nearby frame for the photometric loss.
       clutter: strength, in [0, 1], of patterns laid over the images that have nothing to do with
         depth; see `clutter_gain`.
+      misalignment: pixels, at most so far is an image moved along either axis against its depth
+        maps, as the calibration of a real camera and scanner is off.
       camera, lidar: the uncropped picture and the scanner.
 
     Raises:
@@ -44,6 +47,7 @@ class Streets:
     augmentation: Augmentation
     near: bool = False
     clutter: float = 0.0
+    misalignment: float = 0.0
     camera: Camera = KITTI
     lidar: Lidar = HDL64
 
@@ -51,6 +55,11 @@ class Streets:
         crop_box((self.camera.height, self.camera.width), self.crop)
         if not 0.0 <= self.clutter <= 1.0:
             raise ValueError(f"clutter should be between 0 and 1, got {self.clutter}")
+        if not 0.0 <= self.misalignment < min(self.crop):
+            raise ValueError(
+                f"misalignment should be pixels between 0 and the crop's {min(self.crop)}, got "
+                f"{self.misalignment}"
+            )
 
 
 def scene_batches(
@@ -103,6 +112,7 @@ def vary(key: jax.Array, example: Example, streets: Streets) -> Example:
     """Changes an example of `street_example`: fewer beams and points, other colours, mirrored."""
     settings = streets.augmentation
     beam_key, points_key, colour_key, flip_key, clutter_key = jax.random.split(key, 5)
+    images = [name for name in ("image", "near_image") if name in example]
     if settings.beams:
         kept = _kept_beams(beam_key, example, streets)
         example = example | {"sparse_depth": jnp.where(kept, example["sparse_depth"], 0.0)}
@@ -114,49 +124,22 @@ def vary(key: jax.Array, example: Example, streets: Streets) -> Example:
     limits = (settings.brightness, settings.contrast, settings.saturation)
     if any(limits):
         factors = 1.0 + jnp.array(limits) * jax.random.uniform(colour_key, (3,), minval=-1.0)
-        names = [name for name in ("image", "near_image") if name in example]
-        images = recolour(jnp.stack([example[name] for name in names]), factors)
-        example = example | dict(zip(names, images, strict=True))
+        recoloured = recolour(jnp.stack([example[name] for name in images]), factors)
+        example = example | dict(zip(images, recoloured, strict=True))
     if streets.clutter:
         gain = clutter_gain(clutter_key, streets.crop, streets.clutter)
-        for name in ("image", "near_image"):
-            if name in example:
-                lit = jnp.clip(jnp.round(gain * example[name]), 0.0, 255.0)
-                example = example | {name: lit.astype(jnp.uint8)}
+        for name in images:
+            lit = jnp.clip(jnp.round(gain * example[name]), 0.0, 255.0)
+            example = example | {name: lit.astype(jnp.uint8)}
+    if streets.misalignment:
+        shift_key = jax.random.fold_in(key, 5)
+        shift = streets.misalignment * jax.random.uniform(shift_key, (2,), minval=-1.0)
+        example = example | {name: moved(example[name], shift) for name in images}
     if settings.flip:
         chosen = jax.random.uniform(flip_key) < settings.flip
         mirrored = mirror(example)
         example = {name: jnp.where(chosen, mirrored[name], example[name]) for name in example}
     return example
-
-
-def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
-    """Draws what an image is multiplied by so that it has edges where depth has none.
-
-    Rendered surfaces are plainer than real ones, and a network takes every edge in them for one in
-    depth. Speckle at three scales, from leaves to stains, and straight borders of shadows, in
-    amounts that differ from frame to frame.
-
-    Args:
-      size: (height, width) of the image.
-      strength: in [0, 1].
-
-    Returns:
-      `[height, width, 1]`, 1 on average.
-    """
-    noise_key, scale_key, border_key = jax.random.split(key, 3)
-    gain = jnp.ones(size)
-    amounts = strength * jax.random.uniform(scale_key, (3,))
-    for i, spacing in enumerate((1.5, 4.0, 12.0)):
-        shape = tuple(int(length / spacing) + 2 for length in size)
-        grid = jax.random.uniform(jax.random.fold_in(noise_key, i), shape, minval=-1.0)
-        gain *= 1.0 + amounts[i] * jax.image.resize(grid, size, "linear")
-    row, column = jnp.mgrid[: size[0], : size[1]]
-    for angle, place, darkness in jax.random.uniform(border_key, (6, 3)):
-        across = jnp.cos(2 * jnp.pi * angle) * (column / size[1] - 0.5)
-        across += jnp.sin(2 * jnp.pi * angle) * (row / size[0] - 0.5)
-        gain *= jnp.where(across > place - 0.2, 1.0 - 0.6 * strength * darkness, 1.0)
-    return (gain / jnp.mean(gain))[..., None]
 
 
 def lidar_beam(depth: jax.Array, intrinsics: jax.Array, lidar: Lidar) -> jax.Array:
@@ -196,46 +179,6 @@ def _kept_beams(key: jax.Array, example: Example, streets: Streets) -> jax.Array
     beam = lidar_beam(example["sparse_depth"], example["intrinsics"], streets.lidar)
     beam += (phase * count).astype(jnp.int32)
     return (beam * fewer % count < fewer) | (chance >= settings.beam_probability)
-
-
-def recolour(images: jax.Array, factors: jax.Array) -> jax.Array:
-    """Changes brightness, contrast and saturation as Pillow's ImageEnhance does, one by one.
-
-    `augment.jitter_colour` does the same to stored frames.
-
-    Args:
-      images: uint8 `[N, H, W, 3]` RGB, of which the first gives the mean gray of the contrast.
-      factors: `[3]`, 1 = no change.
-    """
-
-    def blend(factor: jax.Array, images: jax.Array, other: jax.Array | float) -> jax.Array:
-        return jnp.clip(jnp.round(factor * images + (1.0 - factor) * other), 0.0, 255.0)
-
-    def gray(images: jax.Array) -> jax.Array:
-        # ITU-R BT.601 in integers, as in Pillow.
-        red, green, blue = jnp.moveaxis(images.astype(jnp.int32), -1, 0)
-        return ((19595 * red + 38470 * green + 7471 * blue + 2**15) // 2**16)[..., None]
-
-    changed = blend(factors[0], images.astype(jnp.float32), 0.0)
-    mean = jnp.round(jnp.mean(gray(changed[0]), dtype=jnp.float32))
-    changed = blend(factors[1], changed, mean)
-    return blend(factors[2], changed, gray(changed).astype(jnp.float32)).astype(jnp.uint8)
-
-
-def mirror(example: Example) -> Example:
-    """Mirrors an example left to right, the calibration and the pose with it.
-
-    The scene is mirrored, x to -x in either camera's frame, by S = diag(-1, 1, 1): the rotation
-    becomes S R S, the translation S t, and cx becomes W - 1 - cx.
-    """
-    width = example["image"].shape[1]
-    side = jnp.array([-1.0, 1.0, 1.0])
-    changed = {name: leaf[:, ::-1] for name, leaf in example.items() if leaf.ndim == 3}
-    changed["intrinsics"] = example["intrinsics"].at[2].set(width - 1.0 - example["intrinsics"][2])
-    if "rotation" in example:
-        changed["rotation"] = side[:, None] * example["rotation"] * side
-        changed["translation"] = side * example["translation"]
-    return changed
 
 
 def _render(key: jax.Array, streets: Streets, corner: tuple[Any, Any]) -> Example:
