@@ -148,6 +148,7 @@ def _check_finite(run: Run, unchecked: tuple | None) -> None:
         value = _first(metrics[name])
         if not np.isfinite(value):
             frames = ", ".join(run.source.name(i) for i in index)
+            run.snapshots.wait()
             kept = run.snapshots.steps()
             intact = f"the snapshot of step {kept[-1]} is intact" if kept else "no snapshot yet"
             what = f"the {name.replace('_', ' ')} is {value} at step {step}"
