@@ -39,6 +39,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs=2, default=(352, 1216), help="rows, columns")
     parser.add_argument("--batch", type=int, nargs="+", default=[8], help="frames a chip")
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument(
+        "--packed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="in prediction, pairs of pixels at full resolution",
+    )
     parser.add_argument("--longest", type=int, default=0, help="list so many of the longest")
     parser.add_argument("--json", type=Path, help="file for the rows")
     return parser.parse_args()
@@ -58,7 +64,8 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
 
     spec = describe(options.network, options.layers, options.width)
     folded = options.mode == "predict"
-    network = models.build(spec, dtype=jnp.dtype(options.dtype), folded=folded)
+    packed = folded and options.packed and models.can_pack(spec)
+    network = models.build(spec, dtype=jnp.dtype(options.dtype), folded=folded, packed=packed)
     mesh = jax.sharding.Mesh(devices[:1] if folded else devices, AXIS)
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
 
@@ -107,8 +114,11 @@ def kinds(text: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
             continue
         name = line.strip().removeprefix("ROOT ").split(" = ")[0].lstrip("%")
         count = int(found.group(1))
-        # An operation is named after what it does: convolution_add_fusion.3, copy.17.
+        # An operation is named after what it does: convolution_add_fusion.3, copy.17. Fusions
+        # around a convolution may have any name, and are the only output fusions.
         kind = next((k for k in ("convolution", "copy", "pad", "transpose") if k in name), "other")
+        if "kind=kOutput" in line:
+            kind = "convolution"
         cycles[kind] += count
         each.append((count, line.strip()[:200]))
     return dict(cycles), sorted(each, reverse=True)

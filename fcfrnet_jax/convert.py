@@ -10,7 +10,8 @@ import numpy as np
 
 from fcfrnet_jax.checkpoint import Spec, check_free, combine, save_model, spec_to_json
 from fcfrnet_jax.foreign_checkpoint import read_state
-from fcfrnet_jax.models import RESNETS, variable_shapes
+from fcfrnet_jax.models import variable_shapes
+from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
 
 Arrays = dict[str, np.ndarray]

@@ -6,16 +6,12 @@ original variables compute in eval mode, but for rounding, and run neither.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.models import (
-    NORM_EPSILON,
-    CoarseToFine,
-    SparseToCoarse,
-    TwoStage,
-    build,
-)
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, build, can_pack
+from fcfrnet_jax.network import NORM_EPSILON
 from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec, TwoStageSpec
 
 Tree = dict[str, Any]
@@ -30,7 +26,8 @@ def prepare(
       spec, variables: the model, as `models.build` has it.
       dtype: of the convolutions.
     """
-    return build(spec, dtype=dtype, folded=True), fold(spec, variables)
+    packed = jax.default_backend() == "tpu" and can_pack(spec)
+    return build(spec, dtype=dtype, folded=True, packed=packed), fold(spec, variables)
 
 
 def fold(spec: ModelSpec | TwoStageSpec, variables: Tree) -> Tree:
@@ -85,38 +82,81 @@ def _normalised(kernel: Any, norm: Tree, statistics: Tree) -> Tree:
 
 
 def _unshuffle(params: Tree, spec: ModelSpec) -> None:
-    """Reorders the inputs of what reads shuffled branches, which without shuffling are halves.
+    """Reorders the inputs of what reads shuffled branches, which without shuffling get halves.
 
     The readers of a level are the first convolutions of both branches' next one, which for a later
     ResNet layer are the first block's two, and one layer of the decoder. It gets the channels from
     below first, then those of the skip connection: of both branches, or of their fusion, which
     compares channels that stay each other's partners.
     """
-    halves = 1 if spec.variant == "paper" else 2
+    swapping = spec.variant != "paper"
     for level in ("conv3", "conv4", "conv5", "conv6"):
-        _reorder_level(params[level])
-        _reorder_level(params[f"{level}_2"])
-    _reorder(params["convt5"]["conv"], 0, 1)
+        for branch in (level, f"{level}_2"):
+            # Of the released wiring's branches this alone reads the second of two.
+            second = swapping and branch == "conv3_2"
+            for conv in _first_convs(params[branch]):
+                order = _apart(conv["kernel"].shape[2])
+                _reorder_inputs(conv, _swapped(order) if second else order)
+    _reorder_inputs(params["convt5"]["conv"], _apart(params["convt5"]["conv"]["kernel"].shape[2]))
     below = 4 * spec.width
     for decoder in ("convt4", "convt3", "convt2", "convt1"):
-        _reorder(params[decoder]["conv"], below, halves)
-        below = params[decoder]["conv"]["kernel"].shape[-1]
+        conv = params[decoder]["conv"]
+        order = _apart(conv["kernel"].shape[2] - below)
+        if swapping:
+            first, last = np.split(order, 2)
+            order = np.concatenate([first, _swapped(last)])
+        _reorder_inputs(conv, order, below)
+        below = conv["kernel"].shape[-1]
+    if swapping:
+        _swap_second_branch(params)
 
 
-def _reorder_level(level: Tree) -> None:
+def _swap_second_branch(params: Tree) -> None:
+    """Swaps the halves of the second branch's channels from `conv2_2` to `conv5_2`, so that
+    `layers.exchange_halves` moves none of them to another place.
+    """
+    for level in ("conv2_2", "conv3_2", "conv4_2", "conv5_2"):
+        blocks = params[level]
+        for name, block in blocks.items():
+            last = max(conv for conv in block if conv.startswith("conv"))
+            for conv in (last, "proj_conv"):
+                if conv in block:
+                    _swap_outputs(block[conv])
+            if name != "block0" or "proj_conv" not in block:
+                _swap_last_inputs(block["conv1"], block["conv1"]["kernel"].shape[2])
+        if "proj_conv" not in blocks["block0"]:
+            # What its first block adds to is the stem, which the last layer reads last.
+            stem, head = params["conv1_d_2"]["conv"], params["convtf"]
+            _swap_outputs(stem)
+            _swap_last_inputs(head, stem["kernel"].shape[-1])
+
+
+def _first_convs(level: Tree) -> list[Tree]:
     if "conv" in level:
-        _reorder(level["conv"], 0, 1)
-        return
-    for name in ("conv1", "proj_conv"):
-        _reorder(level["block0"][name], 0, 1)
+        return [level["conv"]]
+    return [level["block0"]["conv1"], level["block0"]["proj_conv"]]
 
 
-def _reorder(conv: Tree, start: int, count: int) -> None:
-    """Reorders `count` equal parts of a kernel's inputs from `start` on: the even ones, the odd."""
+def _apart(count: int) -> np.ndarray:
+    """The even channels, then the odd."""
+    return np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
+
+
+def _swapped(order: np.ndarray) -> np.ndarray:
+    return np.roll(order, order.size // 2)
+
+
+def _reorder_inputs(conv: Tree, order: np.ndarray, start: int = 0) -> None:
+    """Reorders a kernel's inputs from `start` on."""
     kernel = conv["kernel"]
-    inputs = kernel.shape[2]
-    order = list(range(start))
-    size = (inputs - start) // count
-    for first in range(start, inputs, size):
-        order += [*range(first, first + size, 2), *range(first + 1, first + size, 2)]
-    conv["kernel"] = kernel[:, :, order]
+    conv["kernel"] = kernel[:, :, np.concatenate([np.arange(start), start + order])]
+
+
+def _swap_last_inputs(conv: Tree, count: int) -> None:
+    """Swaps the halves of the last `count` inputs of a kernel."""
+    _reorder_inputs(conv, _swapped(np.arange(count)), conv["kernel"].shape[2] - count)
+
+
+def _swap_outputs(conv: Tree) -> None:
+    for name, leaf in conv.items():
+        conv[name] = leaf[..., _swapped(np.arange(leaf.shape[-1]))]

@@ -17,36 +17,47 @@ from flax.linen import dtypes
 from jax import lax
 
 Module = Callable[..., Any]
+Arrange = Callable[[jax.Array], jax.Array]
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 class ConvNormAct(nn.Module):
-    """3x3 convolution, normalisation and LeakyReLU 0.2; `stride` 2 halves the size."""
+    """3x3 convolution, normalisation and LeakyReLU 0.2; `stride` 2 halves the size.
+
+    `arrange` brings the result into its shape, where `conv` leaves it in another one.
+    """
 
     features: int
     conv: Module
     norm: Module | None
     stride: int = 1
+    arrange: Arrange | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         strides = (self.stride, self.stride)
         x = self.conv(self.features, (3, 3), strides=strides, padding=1, name="conv")(x)
-        return leaky_relu(_normalise(x, self.norm, "norm"))
+        x = leaky_relu(_normalise(x, self.norm, "norm"))
+        return x if self.arrange is None else self.arrange(x)
 
 
 class UpConvNormAct(nn.Module):
-    """Transposed 3x3 convolution that doubles the size, normalisation and LeakyReLU 0.2."""
+    """Transposed 3x3 convolution that doubles the size, normalisation and LeakyReLU 0.2.
+
+    `arrange` brings the result into its shape, where `conv_transpose` leaves it in another one.
+    """
 
     features: int
     conv_transpose: Module
     norm: Module | None
+    arrange: Arrange | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.conv_transpose(self.features, name="conv")(x)
-        return leaky_relu(_normalise(x, self.norm, "norm"))
+        x = leaky_relu(_normalise(x, self.norm, "norm"))
+        return x if self.arrange is None else self.arrange(x)
 
 
 class DoublingConv(nn.Module):
@@ -216,6 +227,16 @@ def shuffle_branches(
         jnp.concatenate([first[..., :half], second[..., :half]], axis=-1),
         jnp.concatenate([first[..., half:], second[..., half:]], axis=-1),
     )
+
+
+def exchange_halves(first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Swaps the last halves of the channels of two branches `[B, H, W, C]`.
+
+    No channel changes its place, which spares accelerators a copy of everything.
+    """
+    channels = first.shape[-1]
+    kept = np.arange(channels) < channels // 2
+    return jnp.where(kept, first, second), jnp.where(kept, second, first)
 
 
 def energy_fusion(first: jax.Array, second: jax.Array, window: int = 5) -> jax.Array:

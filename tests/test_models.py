@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from fcfrnet_jax import layers, models, specs
 from fcfrnet_jax.fill import classical_fill, keep_measured
+from fcfrnet_jax.inputs import luma
+from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data
 from tests.weights import random_variables
@@ -78,7 +80,7 @@ def test_paper_variant_has_skips_of_one_map():
 
 
 def test_every_resnet_has_blocks():
-    assert tuple(models.RESNETS) == specs.RESNET_LAYERS
+    assert tuple(RESNETS) == specs.RESNET_LAYERS
 
 
 def test_width_scales_all_channels():
@@ -102,6 +104,13 @@ def test_channel_shuffle_interleaves(half, rows):
 def test_channel_shuffle_needs_an_even_number():
     with pytest.raises(ValueError, match=r"even number of channels, got shape \(2, 3\)"):
         layers.channel_shuffle(jnp.zeros((2, 3)))
+
+
+def test_exchanged_halves_stay_where_they_are():
+    first, second = jnp.arange(6), 10 + jnp.arange(6)
+    found = layers.exchange_halves(first, second)
+    np.testing.assert_array_equal(found[0], [0, 1, 2, 13, 14, 15])
+    np.testing.assert_array_equal(found[1], [10, 11, 12, 3, 4, 5])
 
 
 @settings(deadline=None, max_examples=20)
@@ -259,7 +268,7 @@ def test_intermediate_features_can_be_read():
 def test_luma_equals_the_definition():
     image = inputs()[0]
     expected = np.floor(image.astype(np.float64) @ [19595, 38470, 7471] / 65536 + 0.5)
-    np.testing.assert_array_equal(models.luma(image)[..., 0], expected)
+    np.testing.assert_array_equal(luma(image)[..., 0], expected)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from fcfrnet_jax import convert, layers, losses, models, steps, training
 from fcfrnet_jax.models import TwoStage, clip_depth
+from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.optimizers import make_optimizer, make_schedule
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec
 from fcfrnet_jax.training import Objective, initial_state
@@ -110,7 +111,7 @@ def assert_same(tree, wanted, tolerance):
 @pytest.fixture
 def short_resnet(monkeypatch):
     """Leaves one block in each layer of ResNet-18, which compiles in half the time."""
-    monkeypatch.setitem(models.RESNETS, 18, ((1, 1, 1, 1), layers.BasicBlock))
+    monkeypatch.setitem(RESNETS, 18, ((1, 1, 1, 1), layers.BasicBlock))
 
 
 class Run(NamedTuple):

@@ -11,7 +11,7 @@ from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
 
 
 def two_layers(network, image, depth, train):
-    conv, _, norm = network.parts(train)
+    conv, norm, *_ = network.parts(train)
     x = jnp.concatenate([image / 255.0, depth / 100.0], axis=-1).astype(network.dtype)
     return nn.Conv(1, (1, 1))(ConvNormAct(6, conv, norm)(x).astype(depth.dtype))
 

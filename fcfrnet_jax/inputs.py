@@ -1,0 +1,41 @@
+"""What the networks are given, checked and brought into the form that they read."""
+
+import jax
+import jax.numpy as jnp
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """Gray `[B, H, W, 1]` of a colour image 0..255: ITU-R BT.601, in integers as Pillow does."""
+    weights = jnp.array([19595, 38470, 7471], jnp.int32)
+    weighted = jnp.sum(image.astype(jnp.int32) * weights, axis=-1, keepdims=True)
+    return ((weighted + 0x8000) >> 16).astype(jnp.float32)
+
+
+def select_channels(image: jax.Array | None, modality: str) -> jax.Array:
+    """The image as `modality` wants it, float32 0..255: colour as it is, or gray.
+
+    Raises:
+      ValueError: no image, a shape other than `[B, H, W, 3 or 1]`, or gray where colour is needed.
+    """
+    if image is None:
+        raise ValueError(f"a network of modality {modality!r} needs an image, got None")
+    if image.ndim != 4 or image.shape[-1] not in (1, 3):
+        raise ValueError(f"expected an image [B, H, W, 3] or [B, H, W, 1], got {image.shape}")
+    if modality.startswith("rgb"):
+        if image.shape[-1] != 3:
+            raise ValueError(f"modality {modality!r} needs a colour image, got {image.shape}")
+        return image.astype(jnp.float32)
+    return image.astype(jnp.float32) if image.shape[-1] == 1 else luma(image)
+
+
+def checked_depth(depth: jax.Array | None) -> jax.Array:
+    """`depth` as float32.
+
+    Raises:
+      ValueError: no depth map, or a shape other than `[B, H, W, 1]`.
+    """
+    if depth is None:
+        raise ValueError("this network needs a depth map, got None")
+    if depth.ndim != 4 or depth.shape[-1] != 1:
+        raise ValueError(f"expected a depth map [B, H, W, 1], got {depth.shape}")
+    return depth.astype(jnp.float32)
