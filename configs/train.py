@@ -84,6 +84,9 @@ def get_config() -> ConfigDict:
     config.clip_norm = 0.0
     # Decay of the moving average of the parameters that is evaluated; 0 for none.
     config.ema_decay = 0.0
+    # Share of the residual learned by the fine network that is evaluated and kept: below 1 for a
+    # model that will meet other data than it learned from.
+    config.residual_share = 1.0
 
     # Global batch size, and the micro-batches into which each device splits its part.
     config.batch_size = 4

@@ -115,7 +115,7 @@ def make_validation(
 
         measured = measure_frames(
             eval_step,
-            steps.replicate(model.stages(trained_variables(state)), jax.local_devices()),
+            steps.replicate(model.stages(trained_variables(config, state)), jax.local_devices()),
             share,
             batch_size=jax.local_device_count(),
             crop=tuple(config.crop),
@@ -137,16 +137,24 @@ def make_validation(
     return validate
 
 
-def trained_variables(state: TrainState) -> dict[str, Any]:
-    """The variables to evaluate: with the moving average of the parameters where there is one."""
+def trained_variables(config: ConfigDict, state: TrainState) -> dict[str, Any]:
+    """The variables to evaluate and to keep: the moving average of the parameters where there is
+    one, and `config.residual_share` of the fine network's residual.
+    """
     params = state.params if state.ema_params is None else state.ema_params
+    share = np.float32(config.residual_share)
+    if share != 1:
+        fine = params["fine"] if config.stage == "joint" else params
+        # The last layer is all that the residual is linear in.
+        fine = fine | {"convtf": jax.tree.map(lambda leaf: share * leaf, fine["convtf"])}
+        params = params | {"fine": fine} if config.stage == "joint" else fine
     return {"params": params, "batch_stats": state.batch_stats}
 
 
 def save(folder: Path, config: ConfigDict, model: Model, state: TrainState, step: int) -> None:
     """Writes the model that is evaluated, to be loaded by `--config.checkpoint`."""
     if jax.process_index() == 0:
-        trained: tuple[checkpoint.Spec, Any] = (model.spec, trained_variables(state))
+        trained: tuple[checkpoint.Spec, Any] = (model.spec, trained_variables(config, state))
         if model.frozen_network is not None:
             trained = checkpoint.combine((model.frozen_network.spec, model.frozen), trained)
         provenance = {

@@ -91,6 +91,12 @@ def check_config(config: ConfigDict) -> None:
         )
     if config.stage == "coarse" and config.coarse_checkpoint:
         raise ValueError("config.stage=coarse starts from --config.checkpoint")
+    if not 0 < config.residual_share <= 1:
+        raise ValueError(
+            f"config.residual_share must be over 0 and at most 1, got {config.residual_share}"
+        )
+    if config.stage == "coarse" and config.residual_share != 1:
+        raise ValueError("config.residual_share is the fine network's, and config.stage=coarse")
     if config.source == "synthetic":
         _check_endless(config)
         return

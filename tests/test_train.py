@@ -16,11 +16,13 @@ import pytest
 
 import fcfrnet_jax
 from configs import train as train_config
-from fcfrnet_jax import checkpoint, specs, train, train_setup
+from fcfrnet_jax import checkpoint, models, specs, train, train_setup, training
 from fcfrnet_jax.data import sample
 from fcfrnet_jax.journal import read_journal
+from fcfrnet_jax.optimizers import make_optimizer
 from fcfrnet_jax.snapshots import Snapshots
 from tests.conftest import ROOT
+from tests.weights import random_variables
 
 SETTINGS = {
     "crop": (32, 64),
@@ -102,6 +104,29 @@ def test_joint_stage_trains_both(coarse_run, scenes, tmp_path):
     )
 
 
+@pytest.mark.parametrize("stage", ["fine", "joint"])
+def test_a_share_of_the_residual_is_kept(stage):
+    fine = specs.ModelSpec(specs.COARSE_TO_FINE, 18, width=4)
+    coarse = specs.ModelSpec(specs.SPARSE_TO_COARSE, 18, width=4)
+    spec = fine if stage == "fine" else specs.TwoStageSpec(coarse, fine)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
+    depth = random.uniform(1, 80, (1, 32, 64, 1)).astype(np.float32)
+    variables = random_variables(spec)
+    state = training.initial_state(variables, make_optimizer("sgd", lambda _: 1.0))
+    depths = []
+    for share in (1.0, 0.25):
+        config = config_of("nowhere", stage=stage, residual_share=share)
+        kept = train.trained_variables(config, state)
+        found = models.build(spec).apply(kept, image, depth)
+        depths.append((depth, found) if stage == "fine" else found)
+    (before, whole), (same, quarter) = depths
+    np.testing.assert_array_equal(same, before)
+    before = models.clip_depth(before, fine.max_depth)
+    assert np.abs(whole - before).max() > 0.01
+    np.testing.assert_allclose(quarter - before, (whole - before) / 4, rtol=1e-3, atol=1e-4)
+
+
 def test_resuming_equals_going_on(coarse_run, scenes, tmp_path):
     """Stopped after the snapshot of step 2, and on with the rest."""
     shutil.copytree(coarse_run, tmp_path / "run")
@@ -166,6 +191,8 @@ def test_moving_average_is_what_is_kept(scenes, tmp_path):
         ({"schedule": "linear"}, "unknown schedule 'linear'; the choices are"),
         ({"init": "zeros"}, "resnet"),
         ({"checkpoint": "nowhere"}, "nowhere: no such folder"),
+        ({"residual_share": 0.0}, "config.residual_share must be over 0 and at most 1, got 0.0"),
+        ({"residual_share": 0.5}, "config.residual_share is the fine network's"),
         ({"coarse": {"layers": 101}}, "layers must be one of 18, 34, 50, got 101"),
     ],
 )
