@@ -14,16 +14,21 @@ def get_config() -> ConfigDict:
     config.source = "synthetic"
     config.crop = (192, 288)
     config.clutter = 0.7
+    config.misalignment = 3.0
     config.augmentation.update(brightness=0.3, contrast=0.3, saturation=0.5)
 
     config.coarse.update(layers=18, modality="rgbd", width=8, base="fill", keep_measured=True)
     config.fine.update(layers=18, modality="rgbd", width=8)
 
     config.depth_loss = "l1+mse"
+    # The coarse depth is what the fine one starts from, more than a result of its own.
+    config.coarse_weight = 0.3
     config.learning_rate = 2e-3
     config.warmup_steps = 100
     config.clip_norm = 10.0
     config.ema_decay = 0.998
+    # On rendered streets it is surer of edges than it should be on real ones.
+    config.residual_share = 0.3
 
     config.batch_size = 4
     config.steps = 2400
