@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
-from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, build, can_pack
+from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, build, can_pack, shapes_of
 from fcfrnet_jax.network import NORM_EPSILON
 from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.winograd import WinogradConv, transform_kernel
 
 Tree = dict[str, Any]
 
@@ -26,8 +28,11 @@ def prepare(
       spec, variables: the model, as `models.build` has it.
       dtype: of the convolutions.
     """
-    packed = jax.default_backend() == "tpu" and can_pack(spec)
-    return build(spec, dtype=dtype, folded=True, packed=packed), fold(spec, variables)
+    backend = jax.default_backend()
+    packed = backend == "tpu" and can_pack(spec)
+    conv = WinogradConv if backend == "cpu" else nn.Conv
+    network = build(spec, dtype=dtype, folded=True, packed=packed, conv=conv)
+    return network, _transformed(fold(spec, variables), shapes_of(network))
 
 
 def fold(spec: ModelSpec | TwoStageSpec, variables: Tree) -> Tree:
@@ -52,6 +57,15 @@ def fold(spec: ModelSpec | TwoStageSpec, variables: Tree) -> Tree:
     if spec.network == COARSE_TO_FINE:
         _unshuffle(folded, spec)
     return {"params": folded}
+
+
+def _transformed(folded: Tree, shapes: Tree) -> Tree:
+    """Gives every kernel that the network has in Winograd's form that form."""
+    return jax.tree.map(
+        lambda leaf, wanted: leaf if leaf.ndim == wanted.ndim else transform_kernel(leaf),
+        folded,
+        shapes,
+    )
 
 
 def _without_norms(params: Tree, statistics: Tree) -> Tree:

@@ -15,6 +15,7 @@ from flax import linen as nn
 from fcfrnet_jax import layers
 from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.inputs import checked_depth, select_channels
+from fcfrnet_jax.layers import Module
 from fcfrnet_jax.network import Network
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 
@@ -135,6 +136,7 @@ def build(
     remat: bool = False,
     folded: bool = False,
     packed: bool = False,
+    conv: Module = nn.Conv,
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The network that `spec` describes.
 
@@ -146,13 +148,19 @@ def build(
         again for the gradients: less memory for more time, the same variables and gradients.
       folded: for the variables that `fold.fold` makes, which have no normalisation of their own.
       packed: of a folded network that `can_pack`: the faster form on TPUs.
+      conv: the convolutions' module, `nn.Conv` or one that computes the same.
 
     Raises:
       ValueError: `packed` for a network that has no such form.
     """
     if packed and not (folded and can_pack(spec)):
         raise ValueError(f"there is no packed form of {'' if folded else 'an unfolded '}{spec}")
-    settings: dict[str, Any] = {"dtype": dtype, "axis_name": axis_name, "remat": remat}
+    settings: dict[str, Any] = {
+        "dtype": dtype,
+        "axis_name": axis_name,
+        "remat": remat,
+        "conv": conv,
+    }
     if folded:
         settings |= {"norm": None, "interleave": False, "packed": packed}
     if isinstance(spec, TwoStageSpec):
@@ -173,9 +181,14 @@ def can_pack(spec: ModelSpec | TwoStageSpec) -> bool:
 
 def variable_shapes(spec: ModelSpec | TwoStageSpec) -> dict[str, Any]:
     """The variables of a network as a tree of `jax.ShapeDtypeStruct`; computes nothing."""
+    return shapes_of(build(spec))
+
+
+def shapes_of(network: nn.Module) -> dict[str, Any]:
+    """The variables of a network that `build` made, as `variable_shapes` has them."""
     size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
     image, depth = jnp.zeros((*size, 3)), jnp.zeros((*size, 1))
-    return jax.eval_shape(build(spec).init, jax.random.key(0), image, depth)
+    return jax.eval_shape(network.init, jax.random.key(0), image, depth)
 
 
 def with_measured(

@@ -1,5 +1,7 @@
 """Folded variables: the same depth without normalisation and shuffles."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from fcfrnet_jax import models
 from fcfrnet_jax.fold import fold, prepare
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.winograd import WinogradConv
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -66,3 +69,27 @@ def test_golden_depth(name):
     difference = np.maximum(depth, 0.9) - golden["pred_eval"]
     assert 1e3 * np.sqrt(np.mean(np.square(difference, dtype=np.float64))) < 0.05
     assert 1e3 * np.abs(difference).max() < 0.5
+
+
+def test_prepared_networks_equal_the_folded_one(monkeypatch):
+    narrow = partial(WinogradConv, min_channels=4)
+    monkeypatch.setattr("fcfrnet_jax.fold.WinogradConv", narrow)
+    spec = SPECS[-1]
+    variables = random_variables(spec)
+    network, prepared = prepare(spec, variables)
+    assert shapes(prepared) == shapes(models.shapes_of(network))
+    assert sum(leaf.ndim == 3 for leaf in jax.tree.leaves(prepared)) > 10
+    expected = models.build(spec, folded=True).apply(fold(spec, variables), *inputs())
+    found = network.apply(prepared, *inputs())
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=0.05), found, expected
+    )
+
+
+def test_on_a_cpu_wide_layers_are_winograd_s():
+    spec = ModelSpec(COARSE_TO_FINE, 18, width=64)
+    shapes = models.variable_shapes(spec)
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    _, prepared = prepare(spec, ones)
+    assert prepared["params"]["conv4"]["block1"]["conv1"]["kernel"].shape == (36, 256, 256)
+    assert prepared["params"]["conv2"]["block1"]["conv1"]["kernel"].shape == (3, 3, 64, 64)

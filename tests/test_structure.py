@@ -26,7 +26,7 @@ FLOORS = (
         "specs",
         "data.value_noise",
     ),
-    ("packing", "data.camera_model", "data.intersect", "data.solids", "data.strips"),
+    ("packing", "winograd", "data.camera_model", "data.intersect", "data.solids", "data.strips"),
     ("network", "data.variation"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
     ("fold", "hosts", "process", "journal", "data.pinhole", "data.traffic", "data.buildings"),

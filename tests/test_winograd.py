@@ -1,0 +1,98 @@
+"""Winograd's convolutions against the sum that defines a convolution, in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcfrnet_jax.winograd import WinogradConv, convolve, transform_kernel
+
+
+def definition(x, kernel):
+    """Nine shifted products, with zeros around the picture."""
+    _, height, width, _ = x.shape
+    x, kernel = np.float64(x), np.float64(kernel)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return sum(
+        padded[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
+
+
+def draw(shape, features, seed=0):
+    random = np.random.default_rng(seed)
+    return (
+        random.normal(size=shape).astype(np.float32),
+        random.normal(size=(3, 3, shape[-1], features)).astype(np.float32),
+    )
+
+
+def error(found, wanted):
+    """Of the root mean square."""
+    return np.sqrt(np.mean((np.float64(found) - wanted) ** 2) / np.mean(wanted**2))
+
+
+sizes = st.integers(1, 21)
+
+
+@settings(max_examples=6)
+@given(
+    shape=st.tuples(st.integers(1, 3), sizes, sizes, st.integers(1, 5)), features=st.integers(1, 5)
+)
+def test_every_size(shape, features):
+    x, kernel = draw(shape, features)
+    found = convolve(x, transform_kernel(kernel))
+    assert error(found, definition(x, kernel)) < 3e-6
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-14), ("float32", 3e-6)])
+def test_error_of_many_channels(dtype, most):
+    with jax.enable_x64(dtype == "float64"):
+        x, kernel = (array.astype(dtype) for array in draw((1, 16, 16, 256), 64))
+        found = convolve(x, transform_kernel(kernel))
+        assert found.dtype == dtype
+        assert error(found, definition(x, kernel)) < most
+
+
+def test_bfloat16_products_are_added_up_in_float32():
+    x, kernel = draw((1, 16, 16, 256), 64)
+    x = jnp.asarray(x, jnp.bfloat16)
+    found = convolve(x, jnp.asarray(transform_kernel(kernel), jnp.bfloat16))
+    assert found.dtype == jnp.float32
+    assert 1e-3 < error(found, definition(x, kernel)) < 0.02
+
+
+def applied(module, kernel, bias, x):
+    return module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+
+
+def test_the_module_equals_the_library_s():
+    x, kernel = draw((2, 9, 10, 8), 6)
+    bias = np.arange(6, dtype=np.float32)
+    ours = WinogradConv(6, (3, 3), padding=1, min_channels=4)
+    wanted = applied(nn.Conv(6, (3, 3), padding=1), kernel, bias, x)
+    found = applied(ours, transform_kernel(kernel), bias, x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    half = applied(ours.clone(dtype=jnp.bfloat16), transform_kernel(kernel), bias, x)
+    assert half.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": (1, 1)},
+        {"strides": (2, 2)},
+        {"padding": 0},
+        {"features": 2},
+        {"min_channels": 9},
+    ],
+)
+def test_other_convolutions_are_the_library_s(settings):
+    settings = {"features": 6, "kernel_size": (3, 3), "padding": 1, "min_channels": 4} | settings
+    ours = WinogradConv(**settings)
+    del settings["min_channels"]
+    x = draw((1, 8, 8, 8), 1)[0]
+    variables = ours.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(nn.Conv(**settings).apply(variables, x), ours.apply(variables, x))
