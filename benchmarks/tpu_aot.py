@@ -45,6 +45,12 @@ def parse() -> argparse.Namespace:
         default=True,
         help="in prediction, pairs of pixels at full resolution",
     )
+    parser.add_argument(
+        "--remat",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="in training, compute activations again in the backward pass",
+    )
     parser.add_argument("--longest", type=int, default=0, help="list so many of the longest")
     parser.add_argument("--json", type=Path, help="file for the rows")
     return parser.parse_args()
@@ -65,7 +71,10 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
     spec = describe(options.network, options.layers, options.width)
     folded = options.mode == "predict"
     packed = folded and options.packed and models.can_pack(spec)
-    network = models.build(spec, dtype=jnp.dtype(options.dtype), folded=folded, packed=packed)
+    remat = not folded and options.remat
+    network = models.build(
+        spec, dtype=jnp.dtype(options.dtype), folded=folded, packed=packed, remat=remat
+    )
     mesh = jax.sharding.Mesh(devices[:1] if folded else devices, AXIS)
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
 

@@ -25,12 +25,14 @@ class Parts(NamedTuple):
     """What the blocks of a network are built of; `norm` may be None.
 
     `full_conv` is the convolution at full resolution, `second_conv` that of the level that reads
-    it. `stem` is the block that leads from an input map to full resolution, `up` one that doubles
-    the size, and `full_up` the one that leads back to full resolution.
+    it. `block` is a `ConvNormAct`; `stem` is the one that leads from an input map to full
+    resolution, `up` one that doubles the size, and `full_up` the one that leads back to full
+    resolution.
     """
 
     conv: Module
     norm: Module | None
+    block: Module
     full_conv: Module
     second_conv: Module
     stem: Module
@@ -72,18 +74,16 @@ class Network(nn.Module):
             use_fast_variance=False,
         )
         conv = partial(self.conv, **bound)
+        again = nn.remat if self.remat else lambda module: module
+        block = partial(again(ConvNormAct), norm=norm)
         if not self.packed:
-            stem = partial(ConvNormAct, conv=conv, norm=norm)
-            up = partial(UpConvNormAct, conv_transpose=partial(self.conv_transpose, **bound))
-            up = partial(up, norm=norm)
-            return Parts(conv, norm, conv, conv, stem, up, up)
+            conv_transpose = partial(self.conv_transpose, **bound)
+            up = partial(again(UpConvNormAct), conv_transpose=conv_transpose, norm=norm)
+            return Parts(conv, norm, block, conv, conv, partial(block, conv=conv), up, up)
         full_conv = partial(packing.PackedConv, **bound)
         second_conv = partial(packing.conv_out_of_pairs, **bound)
         stem = partial(
-            ConvNormAct,
-            conv=partial(packing.PackingConv, **bound),
-            norm=norm,
-            arrange=packing.pairs_of_runs,
+            block, conv=partial(packing.PackingConv, **bound), arrange=packing.pairs_of_runs
         )
         up, full_up = (
             partial(
@@ -94,16 +94,16 @@ class Network(nn.Module):
                 (packing.PackedDoublingConv, packing.pairs_of_double_rows),
             )
         )
-        return Parts(conv, norm, full_conv, second_conv, stem, up, full_up)
+        return Parts(conv, norm, block, full_conv, second_conv, stem, up, full_up)
 
     def encoder(self, parts: Parts, suffix: str = "") -> list[nn.Module]:
         """`conv2`..`conv6`: layer1..layer4 of the ResNet, then one more halving."""
         blocks, block = RESNETS[self.spec.layers]
         convs = (parts.full_conv, parts.second_conv, parts.conv, parts.conv)
         width = self.spec.width
-        resnet_layer = nn.remat(ResNetLayer) if self.remat else ResNetLayer
+        block = nn.remat(block) if self.remat else block
         resnet = [
-            resnet_layer(
+            ResNetLayer(
                 block,
                 blocks[i],
                 width * 2**i,
@@ -114,7 +114,7 @@ class Network(nn.Module):
             )
             for i in range(4)
         ]
-        last = ConvNormAct(width * 8, parts.conv, parts.norm, stride=2, name=f"conv6{suffix}")
+        last = parts.block(width * 8, parts.conv, stride=2, name=f"conv6{suffix}")
         return [*resnet, last]
 
     def decode(self, x: jax.Array, skips: list[jax.Array], parts: Parts) -> jax.Array:
@@ -130,7 +130,7 @@ class Network(nn.Module):
             x = up(features, name=name)(jnp.concatenate([x, skip], axis=-1))
         # A transposed convolution of stride 1 is a convolution with the kernel turned around.
         x = jnp.concatenate([x, levels[0]], axis=-1)
-        x = ConvNormAct(width, parts.full_conv, parts.norm, name="convt1")(x)
+        x = parts.block(width, parts.full_conv, name="convt1")(x)
         # bfloat16 has steps of 0.2 m at 50 m: the last layer is float32 at least.
         dtype = jnp.promote_types(self.dtype, jnp.float32)
         if self.packed:
