@@ -61,8 +61,9 @@ class BasicBlock(nn.Module):
 class Twin(nn.Module):
     """FCFR-Net in the released wiring on ResNet-18 or 34.
 
-    With `norm=False` it is made for the variables of `fold.fold`: convolutions have biases, and
-    branches exchange halves of their channels instead of shuffling them.
+    With `norm=False` it is made for the variables of `fold.fold`: convolutions have biases,
+    branches exchange halves of their channels instead of shuffling them, and the decoder reads what
+    they were before.
     """
 
     def __init__(self, spec: ModelSpec, norm: bool):
@@ -99,8 +100,9 @@ class Twin(nn.Module):
         skips = [torch.cat([a, b], 1)]
         for i, name in enumerate(LEVELS):
             a, b = getattr(self, name)(a), getattr(self, f"{name}_2")(b if i < 2 else a)
-            a, b = self._exchange(a, b)
-            skips.append(torch.cat([a, b], 1))
+            before = torch.cat([a, b], 1)
+            a, b = self._exchange(a, b, last=name == LEVELS[-1])
+            skips.append(torch.cat([a, b], 1) if self.interleave else before)
         stronger = self._energy(a) >= self._energy(b)
         x = self.convt5(2 * torch.where(stronger, a, b))
         for name, skip in zip(("convt4", "convt3", "convt2", "convt1"), skips[4:0:-1], strict=True):
@@ -108,12 +110,15 @@ class Twin(nn.Module):
         x = self.convtf(torch.cat([x, skips[0]], 1))
         return self.spec.max_depth * (x + coarse)
 
-    def _exchange(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    def _exchange(self, a: Tensor, b: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         half = a.shape[1] // 2
         if self.interleave:
             mixed = torch.stack([a, b], 2).flatten(1, 2)
             return mixed[:, : 2 * half], mixed[:, 2 * half :]
-        return torch.cat([a[:, :half], b[:, :half]], 1), torch.cat([a[:, half:], b[:, half:]], 1)
+        (a, a_rest), (b, b_rest) = a.split(half, 1), b.split(half, 1)
+        if last:
+            return torch.cat([a, b], 1), torch.cat([a_rest, b_rest], 1)
+        return torch.cat([a, b_rest], 1), torch.cat([b, a_rest], 1)
 
     def _energy(self, x: Tensor) -> Tensor:
         window = self.spec.window

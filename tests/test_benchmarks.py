@@ -27,6 +27,16 @@ def test_rows_of_a_model(mode, tmp_path):
     assert 0.3 < row["tflop_a_frame"] / published < 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["predict", "train"])
+def test_the_torch_twin_computes_the_same(mode):
+    pytest.importorskip("torch", reason="the peers are no requirement")
+    tiny = ["--layers", "18", "--width", "8", "--size", "32", "48", "--rounds", "1"]
+    # Compares the outputs with those of jax and fails where they differ.
+    line = [sys.executable, "benchmarks/peers.py", "--mode", mode, "--peers", "jax", "torch", *tiny]
+    subprocess.run(line, cwd=ROOT, check=True)
+
+
 def test_the_peers_commands_explain_themselves():
     for name in ("peers.py", "tpu_aot.py", "model.py"):
         line = [sys.executable, f"benchmarks/{name}", "--help"]
