@@ -63,9 +63,13 @@ def random_batch(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
 
 
 class Case:
-    """A compiled program, the floating point operations of a call, and how to make one."""
+    """A compiled program, the floating point operations of a call, and how to make one.
 
-    def __init__(self, lowered: Any, call: Callable[[Any], Any]):
+    `frames` are those of a call that one device works on; the operations are that device's.
+    """
+
+    def __init__(self, lowered: Any, frames: float, call: Callable[[Any], Any]):
+        self.frames = frames
         analysis = lowered.cost_analysis()
         self.operations = float((analysis or {}).get("flops", 0))
         start = time.perf_counter()
@@ -83,7 +87,8 @@ def predict_case(
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
     arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
-    return Case(jax.jit(network.apply).lower(*arguments), lambda apply: apply(*arguments))
+    lowered = jax.jit(network.apply).lower(*arguments)
+    return Case(lowered, batch_size, lambda apply: apply(*arguments))
 
 
 def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: bool) -> Case:
@@ -102,7 +107,7 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
         state, metrics = step(state, {}, batch)
         return metrics
 
-    return Case(step.lower(state, {}, batch), call)
+    return Case(step.lower(state, {}, batch), batch_size / jax.local_device_count(), call)
 
 
 def peak(dtype: str) -> float:
@@ -135,12 +140,12 @@ def measure(
         "compile_s": case.compile_s,
         "temporary_gib": memory.temp_size_in_bytes / GIB,
         "arguments_gib": memory.argument_size_in_bytes / GIB,
-        "tflop_a_frame": case.operations / batch_size / 1e12,
+        "tflop_a_frame": case.operations / case.frames / 1e12,
     }
     if not options.repeats:
         return row
     latencies, seconds = timed(case.call, options.repeats)
-    # In training, the operations counted are those of one device.
+    # Rates of operations are those of one device.
     row |= {
         "p50_ms": 1e3 * statistics.median(latencies),
         "p99_ms": 1e3 * float(np.percentile(latencies, 99)),
