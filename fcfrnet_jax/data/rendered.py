@@ -187,17 +187,19 @@ def _write_missing(root: Path, plan: Plan, show: Show) -> None:
         ThreadPoolExecutor(threads) as pool,
     ):
         writing: deque[Future] = deque()
-        for place in missing:
-            # Rendering is asynchronous too; a frame is waited for by the thread that writes it.
-            writing.append(
-                pool.submit(_write_frame, root, place, _render(plan, place), plan.camera)
-            )
-            if len(writing) > threads:
+        for number, place in enumerate(missing):
+            # A CPU renders most of a frame on one core. The first one compiles, for all.
+            writing.append(pool.submit(_render_frame, root, plan, place))
+            if len(writing) > (threads if number else 0):
                 writing.popleft().result()
                 advance(1)
         for written in writing:
             written.result()
             advance(1)
+
+
+def _render_frame(root: Path, plan: Plan, place: Place) -> None:
+    _write_frame(root, place, _render(plan, place), plan.camera)
 
 
 def _render(plan: Plan, place: Place) -> Frame:
