@@ -7,8 +7,8 @@
 Every contender runs in a process of its own, one after the other and round by round (A B C A B C),
 so that none competes with another's threads and all see the same weather. All have the same
 variables, and all outputs are compared with that of jax in float32 before anything is timed. All
-keep freed memory mapped, jax as its commands do and the peers by glibc's settings, or by tcmalloc
-where `--tcmalloc /path/to/libtcmalloc.so` names it. Needs jax, flax, optax and torch; ONNX Runtime
+keep freed memory mapped, jax as its commands do and the peers by glibc's settings; torch by
+tcmalloc where `--tcmalloc /path/to/libtcmalloc.so` names it, which OpenVINO does not survive. Needs jax, flax, optax and torch; ONNX Runtime
 and OpenVINO take part where they are installed (`pip install -e '.[peers]'`).
 """
 
@@ -58,8 +58,8 @@ class Contender:
         }
         environment = dict(os.environ)
         if not name.startswith("jax"):
-            preload = {"LD_PRELOAD": str(options.tcmalloc)} if options.tcmalloc else KEPT_MEMORY
-            environment |= preload
+            preload = options.tcmalloc and name.startswith("torch")
+            environment |= {"LD_PRELOAD": str(options.tcmalloc)} if preload else KEPT_MEMORY
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peer_worker", json.dumps(task)],
             cwd=ROOT,
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--dtype", nargs="+", choices=sorted(TOLERANCE), default=["float32"])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tcmalloc", type=Path, help="a library to preload for the peers")
+    parser.add_argument("--tcmalloc", type=Path, help="a library to preload for torch")
     parser.add_argument("--json", type=Path, help="file for the rows")
     options = parser.parse_args()
     if options.mode == "train":
