@@ -8,8 +8,9 @@ Every contender runs in a process of its own, one after the other and round by r
 so that none competes with another's threads and all see the same weather. All have the same
 variables, and all outputs are compared with that of jax in float32 before anything is timed. All
 keep freed memory mapped, jax as its commands do and the peers by glibc's settings; torch by
-tcmalloc where `--tcmalloc /path/to/libtcmalloc.so` names it, which OpenVINO does not survive. Needs jax, flax, optax and torch; ONNX Runtime
-and OpenVINO take part where they are installed (`pip install -e '.[peers]'`).
+tcmalloc where `--tcmalloc /path/to/libtcmalloc.so` names it, which OpenVINO does not survive. Needs
+jax, flax, optax and torch; ONNX Runtime and OpenVINO take part where they are installed (`pip
+install -e '.[peers]'`).
 """
 
 import argparse

@@ -144,8 +144,9 @@ def build(
       spec: what to build.
       dtype: of the convolutions; parameters, statistics, energies and outputs stay float32.
       axis_name: pmap axis over which train mode averages the BatchNorm statistics.
-      remat: in training, keep only the input and output of each ResNet layer and compute the rest
-        again for the gradients: less memory for more time, the same variables and gradients.
+      remat: in training, keep only the inputs of ResNet blocks, stems and the decoder's layers, and
+        compute the rest again for the gradients: less memory for more time, the same variables and
+        gradients.
       folded: for the variables that `fold.fold` makes, which have no normalisation of their own.
       packed: of a folded network that `can_pack`: the faster form on TPUs.
       conv: the convolutions' module, `nn.Conv` or one that computes the same.
