@@ -24,7 +24,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 # Outputs and inputs of a tile on each axis.
 OUT, IN = 4, 6
 # With fewer channels the transforms cost more than the products save.
-MIN_CHANNELS = 128
+MIN_CHANNELS = 64
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -87,9 +87,9 @@ def test_prepared_networks_equal_the_folded_one(monkeypatch):
 
 
 def test_on_a_cpu_wide_layers_are_winograd_s():
-    spec = ModelSpec(COARSE_TO_FINE, 18, width=64)
+    spec = ModelSpec(COARSE_TO_FINE, 18, width=32)
     shapes = models.variable_shapes(spec)
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
     _, prepared = prepare(spec, ones)
-    assert prepared["params"]["conv4"]["block1"]["conv1"]["kernel"].shape == (36, 256, 256)
-    assert prepared["params"]["conv2"]["block1"]["conv1"]["kernel"].shape == (3, 3, 64, 64)
+    assert prepared["params"]["conv4"]["block1"]["conv1"]["kernel"].shape == (36, 128, 128)
+    assert prepared["params"]["conv2"]["block1"]["conv1"]["kernel"].shape == (3, 3, 32, 32)
