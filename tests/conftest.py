@@ -12,8 +12,14 @@ import pytest
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Almost all of the tests' time goes into compiling, of which a third is the optimisation of code
 # that then runs for milliseconds.
-FLAGS = ("--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0")
-os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *FLAGS)).strip()
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+
+
+def xla_flags(devices: int) -> str:
+    return f"--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}"
+
+
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 # Many tests compile the same steps; workers and commands that tests start share what is compiled.

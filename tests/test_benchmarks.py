@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, xla_flags
 
 TINY = ["--layers", "18", "--width", "4", "--size", "32", "48", "--batch", "8", "--repeats", "2"]
 
@@ -36,7 +36,7 @@ def test_the_torch_twin_computes_the_same(mode):
     # Compares the outputs with those of jax and fails where they differ.
     line = [sys.executable, "benchmarks/peers.py", "--mode", mode, "--peers", "jax", "torch", *tiny]
     # The batch of one frame needs one device.
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
     subprocess.run(line, cwd=ROOT, check=True, env=environment)
 
 

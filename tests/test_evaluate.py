@@ -16,7 +16,7 @@ from fcfrnet_jax.data import kitti, sample
 from fcfrnet_jax.files import read_depth, read_image, write_depth
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data, numbered_scenes
-from tests.conftest import ROOT
+from tests.conftest import ROOT, xla_flags
 from tests.weights import random_variables
 
 CROP = (64, 256)
@@ -55,7 +55,7 @@ def evaluated(workdir, **settings):
 
 def command(*flags, **environment):
     line = [sys.executable, "-m", "fcfrnet_jax.main", *flags]
-    variables = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | environment
+    variables = os.environ | {"XLA_FLAGS": xla_flags(1)} | environment
     return subprocess.run(
         line, capture_output=True, text=True, cwd=ROOT, env=variables, check=False
     )

@@ -21,7 +21,7 @@ from fcfrnet_jax.data import sample
 from fcfrnet_jax.journal import read_journal
 from fcfrnet_jax.optimizers import make_optimizer
 from fcfrnet_jax.snapshots import Snapshots
-from tests.conftest import ROOT
+from tests.conftest import ROOT, xla_flags
 from tests.weights import random_variables
 
 SETTINGS = {
@@ -222,8 +222,7 @@ def test_a_split_without_ground_truth(scenes, tmp_path):
 def run_command(workdir, scenes, devices=1, **settings):
     flat = {"steps": 12, "batch_size": 2, "save_every": 3, "validate_every": 6} | settings
     flags = [f"--config.{name}={value}" for name, value in (SETTINGS | flat | NARROW).items()]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(devices)}
     command = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/train.py"]
     arguments = [f"--config.data_dir={scenes}", f"--workdir={workdir}", *flags]
     return subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, text=True,
