@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from fcfrnet_jax.files import describe
 from fcfrnet_jax.process import keep_compiled, keep_freed_memory
@@ -29,13 +29,28 @@ def main(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     keep_freed_memory()
     keep_compiled()
-    # A flag that is wrong is told within a second; jax takes longer to start.
-    from fcfrnet_jax import evaluate, render, train
+    run = runner(CONFIG.value.task)
+    run(CONFIG.value, WORKDIR.value)
 
-    tasks = {"evaluate": evaluate.run, "render": render.run, "train": train.run}
-    if CONFIG.value.task not in tasks:
-        raise ValueError(f"config.task must be {' or '.join(tasks)}, got {CONFIG.value.task!r}")
-    tasks[CONFIG.value.task](CONFIG.value, WORKDIR.value)
+
+def runner(task: str) -> Callable[[ConfigDict, str], None]:
+    """What runs a task. Only that is imported, as what training needs takes seconds, and only now,
+    so that a wrong flag is told within one.
+
+    Raises:
+      ValueError: an unknown task.
+    """
+    run: Callable
+    match task:
+        case "evaluate":
+            from fcfrnet_jax.evaluate import run
+        case "render":
+            from fcfrnet_jax.render import run
+        case "train":
+            from fcfrnet_jax.train import run
+        case _:
+            raise ValueError(f"config.task must be evaluate or render or train, got {task!r}")
+    return run
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
