@@ -10,16 +10,23 @@ import pytest
 
 # Must be set before jax makes its backend, so before any test module imports it.
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Almost all of the tests' time goes into compiling, of which a third is the optimisation of code
-# that then runs for milliseconds.
+# Almost all of the quick tests' time goes into compiling, of which a third is the optimisation of
+# code that then runs for milliseconds. That of the slow ones computes for longer.
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 
 
 def xla_flags(devices: int) -> str:
-    return f"--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}"
+    """What a command that a test starts is to run with."""
+    count = f"--xla_force_host_platform_device_count={devices}"
+    return f"{count} {QUICK_TO_COMPILE}" if QUICK_TO_COMPILE in os.environ["XLA_FLAGS"] else count
 
 
-os.environ["XLA_FLAGS"] = xla_flags(8)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "slow":
+        os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace(QUICK_TO_COMPILE, "")
+
+
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK_TO_COMPILE}"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 # Many tests compile the same steps; workers and commands that tests start share what is compiled.
