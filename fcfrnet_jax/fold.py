@@ -4,6 +4,7 @@ The networks that `models.build(spec, folded=True)` builds compute with them wha
 original variables compute in eval mode, but for rounding, and run neither.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ def prepare(
     """
     backend = jax.default_backend()
     packed = backend == "tpu" and can_pack(spec)
-    conv = WinogradConv if backend == "cpu" else nn.Conv
+    conv = partial(WinogradConv, transformed=True) if backend == "cpu" else nn.Conv
     network = build(spec, dtype=dtype, folded=True, packed=packed, conv=conv)
     return network, _transformed(fold(spec, variables), shapes_of(network))
 

@@ -43,15 +43,19 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 INPUTS, KERNELS, OUTPUTS = _matrices()
+# Of both axes at once.
+KERNELS_2D = np.kron(KERNELS, KERNELS)
 
 
 class WinogradConv(nn.Conv):
     """A convolution that takes this way where it is quicker, and else is `nn.Conv`.
 
-    Where it does, its `kernel` is that of `transform_kernel`; `fold` makes it.
+    The variables are those of `nn.Conv`, but with `transformed` the kernels of such convolutions
+    are what `transform_kernel` makes of them, which spares computing that in every call.
     """
 
     min_channels: int = MIN_CHANNELS
+    transformed: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -59,12 +63,13 @@ class WinogradConv(nn.Conv):
         plain = self.kernel_size != (3, 3) or self.padding != 1 or self.strides not in (1, (1, 1))
         if plain or min(channels) < self.min_channels:
             return super().__call__(x)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (IN * IN, *channels))
+        form = (IN * IN,) if self.transformed else self.kernel_size
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (*form, *channels))
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(x, kernel).astype(x.dtype)
+        y = convolve(x, kernel).astype(x.dtype) if self.transformed else convolve_plain(x, kernel)
         return y if bias is None else y + bias
 
 
@@ -85,68 +90,152 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       `[B, H, W, D]`, float32 at least, in which products are added up.
     """
+
+    def convolve_frame(frame: jax.Array) -> jax.Array:
+        return _sum_tiles(_multiply(_input_tiles(frame), kernel, (2, 1)), *frame.shape[:2])
+
     # One frame at a time, as what lies between is several times as large as a frame.
-    return lax.map(functools.partial(_convolve_frame, kernel=kernel), x)
+    return lax.map(convolve_frame, x)
 
 
-def _convolve_frame(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`[H, W, C]` to `[H, W, D]`."""
-    height, width, channels = x.shape
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    down, across = -(-height // OUT), -(-width // OUT)
-    # The border, and what is missing to whole tiles.
-    padding = ((1, OUT * down - height + 1), (1, OUT * across - width + 1), (0, 0))
-    padded = jnp.pad(x, padding)
-    inputs, outputs = jnp.asarray(INPUTS, dtype), jnp.asarray(OUTPUTS, dtype)
+@jax.custom_vjp
+def convolve_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same with a kernel `[3, 3, C, D]`, in the dtype of `x`; with gradients of this way."""
+    dtype = _sum_dtype(kernel)
+    transformed = KERNELS_2D.astype(dtype) @ kernel.reshape(9, -1).astype(dtype)
+    transformed = transformed.reshape(IN * IN, *kernel.shape[2:])
+    return convolve(x, transformed.astype(kernel.dtype)).astype(x.dtype)
 
-    @_apart
-    def transform_rows(padded: jax.Array) -> jax.Array:
-        lines = [padded[i : i + OUT * (down - 1) + 1 : OUT] for i in range(IN)]
-        return _total(inputs[:, i, None, None, None] * line for i, line in enumerate(lines))
 
-    @_apart
-    def transform_columns(rows: jax.Array) -> jax.Array:
-        lines = [rows[:, :, j : j + OUT * (across - 1) + 1 : OUT] for j in range(IN)]
-        tiles = _total(
-            inputs[:, j, None, None, None] * line[:, None] for j, line in enumerate(lines)
-        )
-        return tiles.reshape(IN * IN, down * across, channels).astype(x.dtype)
+def _convolve_plain(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
+    return convolve_plain(x, kernel), (x, kernel)
 
-    @_apart
-    def sum_rows(products: jax.Array) -> jax.Array:
-        planes = products.reshape(IN, IN, down, across, -1)
-        return _total(outputs[:, a, None, None, None, None] * planes[a] for a in range(IN))
 
-    @_apart
-    def sum_columns(rows: jax.Array) -> jax.Array:
-        rows = rows.swapaxes(0, 1)
-        tiles = _total(
-            outputs[:, b, None] * jnp.moveaxis(rows[b], 0, 1)[:, :, :, None] for b in range(IN)
-        )
-        return tiles.reshape(OUT * down, OUT * across, -1)[:height, :width]
+def _convolve_plain_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gradients by `x`, which is a convolution too, and by `kernel`.
 
-    tiles = transform_columns(transform_rows(padded))
-    products = lax.dot_general(
-        tiles,
-        kernel,
-        (((2,), (1,)), ((0,), (0,))),
+    As the result's tiles are linear in the 36 products, the gradient by these is the transpose of
+    that map; by the transformed kernel it is then a product with the tiles of `x`.
+    """
+    x, kernel = saved
+    by_x = convolve_plain(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
+
+    def add_frame(total: jax.Array, frame: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        inputs, outputs = frame
+        return total + _multiply(_input_tiles(inputs), _gradient_tiles(outputs), (1, 1)), None
+
+    start = jnp.zeros((IN * IN, *kernel.shape[2:]), _sum_dtype(x))
+    by_transformed, _ = lax.scan(add_frame, start, (x, gradient))
+    by_kernel = KERNELS_2D.T.astype(by_transformed.dtype) @ by_transformed.reshape(IN * IN, -1)
+    return by_x, by_kernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+convolve_plain.defvjp(_convolve_plain, _convolve_plain_gradient)
+
+
+def _multiply(left: jax.Array, right: jax.Array, summed: tuple[int, int]) -> jax.Array:
+    """36 matrix products, each the sum over an axis of `left` and one of `right`."""
+    return lax.dot_general(
+        left,
+        right,
+        (((summed[0],), (summed[1],)), ((0,), (0,))),
         precision=lax.Precision.HIGHEST,
-        preferred_element_type=dtype,
+        preferred_element_type=_sum_dtype(left),
     )
-    return sum_columns(sum_rows(products))
+
+
+def _input_tiles(x: jax.Array) -> jax.Array:
+    """`[H, W, C]` to `[36, tiles, C]`."""
+    height, width, channels = x.shape
+    # The border, and what is missing to whole tiles.
+    padding = ((1, -height % OUT + 1), (1, -width % OUT + 1), (0, 0))
+    tiles = _transform_columns(_transform_rows(jnp.pad(x, padding), _sum_dtype(x)), x.dtype)
+    return tiles.reshape(IN * IN, -1, channels)
+
+
+def _sum_tiles(products: jax.Array, height: int, width: int) -> jax.Array:
+    """`[36, tiles, D]` to `[H, W, D]`."""
+    planes = products.reshape(IN, IN, -(-height // OUT), -(-width // OUT), -1)
+    return _sum_columns(_sum_rows(planes, planes.dtype), planes.dtype)[:height, :width]
+
+
+def _gradient_tiles(gradient: jax.Array) -> jax.Array:
+    """The transpose of `_sum_tiles`: `[H, W, D]` to `[36, tiles, D]`."""
+    height, width, channels = gradient.shape
+    padded = jnp.pad(gradient, ((0, -height % OUT), (0, -width % OUT), (0, 0)))
+    tiles = _spread_columns(_spread_rows(padded, _sum_dtype(gradient)), gradient.dtype)
+    return tiles.reshape(IN * IN, -1, channels)
+
+
+def _apart(function: Callable[[jax.Array, Any], jax.Array]) -> Callable[..., jax.Array]:
+    """Keeps XLA from fusing a function with others, where it would compute every sum anew for each
+    of those that read it. The function gets the dtype of its result, too.
+    """
+    compiled = jax.jit(function, static_argnums=1)
+
+    def call(x: jax.Array, dtype: Any) -> jax.Array:
+        with set_xla_metadata(inlineable="false"):
+            return compiled(x, dtype)
+
+    return call
+
+
+@_apart
+def _transform_rows(x: jax.Array, dtype: Any) -> jax.Array:
+    """`[4 down + 2, W, C]` to `[6, down, W, C]`."""
+    matrix = jnp.asarray(INPUTS, dtype)
+    lines = [x[i : i + len(x) - IN + 1 : OUT] for i in range(IN)]
+    return _total(matrix[:, i, None, None, None] * line for i, line in enumerate(lines))
+
+
+@_apart
+def _transform_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+    """`[6, down, 4 across + 2, C]` to `[6, 6, down, across, C]`."""
+    matrix = jnp.asarray(INPUTS, rows.dtype)
+    lines = [rows[:, :, j : j + rows.shape[2] - IN + 1 : OUT] for j in range(IN)]
+    tiles = _total(matrix[:, j, None, None, None] * line[:, None] for j, line in enumerate(lines))
+    return tiles.astype(dtype)
+
+
+@_apart
+def _sum_rows(planes: jax.Array, dtype: Any) -> jax.Array:
+    """`[6, 6, down, across, D]` to `[4, 6, down, across, D]`."""
+    matrix = jnp.asarray(OUTPUTS, dtype)
+    return _total(matrix[:, a, None, None, None, None] * planes[a] for a in range(IN))
+
+
+@_apart
+def _sum_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+    """`[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
+    matrix = jnp.asarray(OUTPUTS, dtype)
+    _, _, down, across, features = rows.shape
+    rows = rows.swapaxes(0, 1)
+    tiles = _total(
+        matrix[:, b, None] * jnp.moveaxis(rows[b], 0, 1)[:, :, :, None] for b in range(IN)
+    )
+    return tiles.reshape(OUT * down, OUT * across, features)
+
+
+@_apart
+def _spread_rows(x: jax.Array, dtype: Any) -> jax.Array:
+    """`[4 down, W, D]` to `[6, down, W, D]`."""
+    matrix = jnp.asarray(OUTPUTS, dtype)
+    lines = x.reshape(-1, OUT, *x.shape[1:])
+    return _total(matrix[i, :, None, None, None] * lines[:, i] for i in range(OUT))
+
+
+@_apart
+def _spread_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+    """`[6, down, 4 across, D]` to `[6, 6, down, across, D]`."""
+    matrix = jnp.asarray(OUTPUTS, rows.dtype)
+    lines = rows.reshape(*rows.shape[:2], -1, OUT, rows.shape[3])
+    tiles = _total(matrix[j, :, None, None, None] * lines[:, None, :, :, j] for j in range(OUT))
+    return tiles.astype(dtype)
 
 
 def _total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, terms)
 
 
-def _apart(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """Keeps XLA from fusing a function with others, where it would compute every sum anew for each
-    of those that read it.
-    """
-
-    def call(x: jax.Array) -> jax.Array:
-        with set_xla_metadata(inlineable="false"):
-            return jax.jit(function)(x)
-
-    return call
+def _sum_dtype(x: jax.Array) -> Any:
+    return jnp.promote_types(x.dtype, jnp.float32)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.winograd import WinogradConv, convolve, transform_kernel
+from fcfrnet_jax.winograd import WinogradConv, convolve, convolve_plain, transform_kernel
 
 
 def definition(x, kernel):
@@ -47,6 +47,25 @@ def test_every_size(shape, features):
     assert error(found, definition(x, kernel)) < 3e-6
 
 
+@settings(max_examples=6)
+@given(
+    shape=st.tuples(st.integers(1, 3), sizes, sizes, st.integers(1, 5)), features=st.integers(1, 5)
+)
+def test_gradients_of_every_size(shape, features):
+    """Against those of the definition, which is linear in the input and in the kernel."""
+    with jax.enable_x64(True):
+        x, kernel = (np.float64(array) for array in draw(shape, features))
+        gradient = np.random.default_rng(1).normal(size=(*shape[:3], features))
+        found, transpose = jax.vjp(convolve_plain, x, kernel)
+        by_x, by_kernel = map(np.asarray, transpose(gradient))
+    assert error(found, definition(x, kernel)) < 1e-13
+    dx, dk = draw(shape, features, seed=2)
+    for by, change, changed in ((by_x, dx, (dx, kernel)), (by_kernel, dk, (x, dk))):
+        expected = np.sum(gradient * definition(*changed))
+        size = np.linalg.norm(gradient) * np.linalg.norm(definition(*changed))
+        assert abs(np.sum(by * change) - expected) < 1e-12 * size
+
+
 @pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-14), ("float32", 3e-6)])
 def test_error_of_many_channels(dtype, most):
     with jax.enable_x64(dtype == "float64"):
@@ -64,6 +83,10 @@ def test_bfloat16_products_are_added_up_in_float32():
     assert 1e-3 < error(found, definition(x, kernel)) < 0.02
 
 
+def wrap(kernel, x):
+    return {"params": {"kernel": kernel}}, x
+
+
 def applied(module, kernel, bias, x):
     return module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
@@ -71,12 +94,26 @@ def applied(module, kernel, bias, x):
 def test_the_module_equals_the_library_s():
     x, kernel = draw((2, 9, 10, 8), 6)
     bias = np.arange(6, dtype=np.float32)
-    ours = WinogradConv(6, (3, 3), padding=1, min_channels=4)
     wanted = applied(nn.Conv(6, (3, 3), padding=1), kernel, bias, x)
-    found = applied(ours, transform_kernel(kernel), bias, x)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-    half = applied(ours.clone(dtype=jnp.bfloat16), transform_kernel(kernel), bias, x)
-    assert half.dtype == jnp.bfloat16
+    for transformed, leaf in ((True, transform_kernel(kernel)), (False, kernel)):
+        ours = WinogradConv(6, (3, 3), padding=1, min_channels=4, transformed=transformed)
+        found = applied(ours, leaf, bias, x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+        half = applied(ours.clone(dtype=jnp.bfloat16), leaf, bias, x)
+        assert half.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("bfloat16", 0.02), ("float32", 3e-5)])
+def test_gradients_of_many_channels(dtype, most):
+    x, kernel = draw((2, 16, 16, 128), 64)
+    gradient = draw((2, 16, 16, 64), 1, seed=1)[0]
+    _, transpose = jax.vjp(nn.Conv(64, (3, 3), padding=1, use_bias=False).apply, *wrap(kernel, x))
+    wanted = transpose(gradient)
+    low = (jnp.asarray(array, dtype) for array in (kernel, x))
+    ours = WinogradConv(64, (3, 3), padding=1, use_bias=False)
+    _, transpose = jax.vjp(ours.apply, *wrap(*low))
+    found = transpose(jnp.asarray(gradient, dtype))
+    jax.tree.map(lambda a, b: np.testing.assert_array_less(error(a, b), most), found, wanted)
 
 
 @pytest.mark.parametrize(
