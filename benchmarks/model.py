@@ -95,7 +95,7 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
     spec = describe(options.network, options.layers, options.width)
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
-    network = models.build(spec, dtype=jnp.dtype(dtype), remat=remat)
+    network = models.build_to_train(spec, dtype=jnp.dtype(dtype), remat=remat)
     step = steps.make_train_step(network, None, optimizer, schedule, Objective())
     state = steps.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
     batch = steps.shard(random_batch(batch_size, *options.size))

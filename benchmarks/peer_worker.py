@@ -74,7 +74,7 @@ def with_jax(task: Task) -> tuple[Call, Call]:
         apply = jax.jit(network.apply)
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
-    network = models.build(task.spec, dtype=dtype)
+    network = models.build_to_train(task.spec, dtype=dtype)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
     step = steps.make_train_step(network, None, optimizer, schedule, Objective())

@@ -146,13 +146,13 @@ def make_model(config: ConfigDict) -> Model:
     described: dict[str, checkpoint.Spec] = {"coarse": coarse, "fine": fine, "joint": joint}
     spec = described[config.stage]
     dtype = jnp.dtype(config.dtype)
-    network = models.build(spec, dtype=dtype, remat=config.remat)
+    network = models.build_to_train(spec, dtype=dtype, remat=config.remat)
     if config.stage != "fine" or not config.coarse_checkpoint:
         return Model(spec, network, None, {})
     frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
     if not isinstance(frozen_spec, ModelSpec) or frozen_spec.network != SPARSE_TO_COARSE:
         raise ValueError(f"{config.coarse_checkpoint} holds no coarse network: {frozen_spec}")
-    frozen_network: Any = models.build(frozen_spec, dtype=dtype)
+    frozen_network: Any = models.build_to_train(frozen_spec, dtype=dtype)
     return Model(spec, network, frozen_network, frozen)
 
 

@@ -44,6 +44,7 @@ def run_in(name: str, dtype: np.dtype) -> Run:
     spec, variables = golden_data.model(name, int(golden["seed"]))
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), variables)
     network = models.build(spec, dtype=dtype)
+    trained = models.build_to_train(spec, dtype=dtype)
     image = golden["rgb" if spec.modality.startswith("rgb") else "gray"]
     depth, truth = golden["depth"], golden["gt"]
     evaluate = jax.jit(lambda variables: network.apply(variables, image, depth))
@@ -52,7 +53,7 @@ def run_in(name: str, dtype: np.dtype) -> Run:
     def step(variables):
         def loss_of(params):
             state = {"params": params, "batch_stats": variables["batch_stats"]}
-            prediction, changed = network.apply(
+            prediction, changed = trained.apply(
                 state, image, depth, train=True, mutable=["batch_stats"]
             )
             valid = truth > 0

@@ -14,6 +14,7 @@ from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.inputs import luma
 from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
+from fcfrnet_jax.winograd import WinogradConv
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -296,3 +297,10 @@ def test_wrong_inputs_are_refused():
         network.init(jax.random.key(0), image[..., :1], depth)
     with pytest.raises(ValueError, match=r"expected a depth map \[B, H, W, 1\], got \(2, 32, 48\)"):
         network.init(jax.random.key(0), image, depth[..., 0])
+
+
+def test_what_trains_fastest_has_the_same_variables():
+    spec = ModelSpec(COARSE_TO_FINE, 18, width=8)
+    network = models.build_to_train(spec, remat=True)
+    assert network.remat and network.conv is WinogradConv
+    assert models.shapes_of(network) == models.variable_shapes(spec)
