@@ -63,7 +63,7 @@ class WinogradConv(nn.Conv):
         plain = self.kernel_size != (3, 3) or self.padding != 1 or self.strides not in (1, (1, 1))
         if plain or min(channels) < self.min_channels:
             return super().__call__(x)
-        form = (IN * IN,) if self.transformed else self.kernel_size
+        form = (IN * IN,) if self.transformed else (3, 3)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (*form, *channels))
         bias = None
         if self.use_bias:
@@ -102,7 +102,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def convolve_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The same with a kernel `[3, 3, C, D]`, in the dtype of `x`; with gradients of this way."""
     dtype = _sum_dtype(kernel)
-    transformed = KERNELS_2D.astype(dtype) @ kernel.reshape(9, -1).astype(dtype)
+    transformed = jnp.asarray(KERNELS_2D, dtype) @ kernel.reshape(9, -1).astype(dtype)
     transformed = transformed.reshape(IN * IN, *kernel.shape[2:])
     return convolve(x, transformed.astype(kernel.dtype)).astype(x.dtype)
 
@@ -126,7 +126,8 @@ def _convolve_plain_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Arr
 
     start = jnp.zeros((IN * IN, *kernel.shape[2:]), _sum_dtype(x))
     by_transformed, _ = lax.scan(add_frame, start, (x, gradient))
-    by_kernel = KERNELS_2D.T.astype(by_transformed.dtype) @ by_transformed.reshape(IN * IN, -1)
+    transpose = jnp.asarray(KERNELS_2D.T, start.dtype)
+    by_kernel = transpose @ by_transformed.reshape(IN * IN, -1)
     return by_x, by_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 

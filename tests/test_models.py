@@ -302,5 +302,6 @@ def test_wrong_inputs_are_refused():
 def test_what_trains_fastest_has_the_same_variables():
     spec = ModelSpec(COARSE_TO_FINE, 18, width=8)
     network = models.build_to_train(spec, remat=True)
-    assert network.remat and network.conv is WinogradConv
+    assert network.remat
+    assert network.conv is WinogradConv
     assert models.shapes_of(network) == models.variable_shapes(spec)
