@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from fcfrnet_jax.cpu_conv import CpuConv
 from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, build, can_pack, shapes_of
-from fcfrnet_jax.network import NORM_EPSILON
+from fcfrnet_jax.network import HEAD, NORM_EPSILON
 from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv, transform_kernel
+from fcfrnet_jax.winograd import transform_kernel
 
 Tree = dict[str, Any]
 
@@ -31,9 +32,9 @@ def prepare(
     """
     backend = jax.default_backend()
     packed = backend == "tpu" and can_pack(spec)
-    conv = partial(WinogradConv, transformed=True) if backend == "cpu" else nn.Conv
+    conv = partial(CpuConv, predicts=True) if backend == "cpu" else nn.Conv
     network = build(spec, dtype=dtype, folded=True, packed=packed, conv=conv)
-    return network, _transformed(fold(spec, variables), shapes_of(network))
+    return network, _rounded(_transformed(fold(spec, variables), shapes_of(network)), dtype)
 
 
 def fold(spec: ModelSpec | TwoStageSpec, variables: Tree) -> Tree:
@@ -67,6 +68,17 @@ def _transformed(folded: Tree, shapes: Tree) -> Tree:
         folded,
         shapes,
     )
+
+
+def _rounded(folded: Tree, dtype: Any) -> Tree:
+    """Rounds once what the network would round in every call: all but the layer in float32."""
+
+    def rounded(path: Any, leaf: np.ndarray) -> np.ndarray:
+        exact = any(key.key == HEAD for key in path)
+        wider = leaf.dtype.itemsize > jnp.dtype(dtype).itemsize
+        return leaf.astype(dtype) if wider and not exact else leaf
+
+    return jax.tree_util.tree_map_with_path(rounded, folded)
 
 
 def _without_norms(params: Tree, statistics: Tree) -> Tree:

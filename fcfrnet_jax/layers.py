@@ -5,7 +5,7 @@ once. With `norm=None` the same blocks run without normalisation and their convo
 instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -81,6 +81,25 @@ class DoublingConv(nn.Module):
         x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         x = double_convolve(x, kernel)
         return x if bias is None else x + bias
+
+
+class Head(nn.Module):
+    """A 1x1 convolution to one channel, of arrays `[B, H, W, C]` that would be concatenated.
+
+    The variables are those of `nn.Conv` for the concatenation, which at full resolution would take
+    longer to write than all the rest takes.
+    """
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
+        channels = [part.shape[-1] for part in parts]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (1, 1, sum(channels), 1))
+        bias = self.param("bias", nn.initializers.zeros_init(), (1,))
+        *parts, kernel, bias = dtypes.promote_dtype(*parts, kernel, bias, dtype=self.dtype)
+        kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
+        return sum((part @ of_it for part, of_it in zip(parts, kernels, strict=True)), start=bias)
 
 
 @jax.custom_vjp

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcfrnet_jax import layers
+from fcfrnet_jax.cpu_conv import CpuConv
 from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.inputs import checked_depth, select_channels
 from fcfrnet_jax.layers import Module
 from fcfrnet_jax.network import Network
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv
 
 # Nearer than this, metres, the LiDAR sees nothing.
 MIN_DEPTH = 0.9
@@ -59,7 +59,8 @@ class SparseToCoarse(Network):
         skips = [jnp.concatenate(stems, axis=-1)]
         for level in self.encoder(parts):
             skips.append(level(skips[-1]))
-        coarse = base + self.spec.max_depth * self.decode(skips.pop(), skips, parts)
+        stem, *levels, deepest = skips
+        coarse = base + self.spec.max_depth * self.decode(deepest, [stem], levels, parts)
         return with_measured(self.spec, measured, coarse)
 
 
@@ -85,12 +86,12 @@ class CoarseToFine(Network):
         a = parts.stem(spec.width, name="conv1_img")(image.astype(self.dtype))
         b = parts.stem(spec.width, name="conv1_d_2")(coarse.astype(self.dtype))
 
-        levels = [(a, b)]
+        pairs = [(a, b)]
         colour_levels = self.encoder(parts)
         depth_levels = self.encoder(parts, suffix="_2")
         for i, (colour, distance) in enumerate(zip(colour_levels, depth_levels, strict=True)):
             a, b = colour(a), distance(b if paper or i < 2 else a)
-            levels.append((a, b))
+            pairs.append((a, b))
             if paper:
                 b, a = layers.shuffle_branches(b, a, self.interleave)
             elif self.interleave or i == len(colour_levels) - 1:
@@ -99,14 +100,19 @@ class CoarseToFine(Network):
                 # The decoder's kernels know the order of what is not shuffled.
                 a, b = layers.exchange_halves(a, b)
                 continue
-            levels[-1] = a, b
+            pairs[-1] = a, b
 
-        fused = layers.energy_fusion(a, b, spec.window)
-        skips = [
-            layers.energy_fusion(*pair, spec.window) if paper else jnp.concatenate(pair, axis=-1)
-            for pair in levels[:-1]
-        ]
-        return spec.max_depth * (self.decode(fused, skips, parts) + coarse)
+        def merge(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return layers.energy_fusion(*pair, spec.window) if paper else jnp.concatenate(pair, -1)
+
+        stems, *middle, deepest = pairs
+        residual = self.decode(
+            layers.energy_fusion(*deepest, spec.window),
+            [merge(stems)] if paper else stems,
+            [merge(pair) for pair in middle],
+            parts,
+        )
+        return spec.max_depth * (residual + coarse)
 
 
 class TwoStage(nn.Module):
@@ -176,7 +182,7 @@ def build_to_train(
     spec: ModelSpec | TwoStageSpec, *, dtype: Any = jnp.float32, remat: bool = False
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The same network as `build` makes, in the form that trains fastest on what is here."""
-    conv = WinogradConv if jax.default_backend() == "cpu" else nn.Conv
+    conv = CpuConv if jax.default_backend() == "cpu" else nn.Conv
     return build(spec, dtype=dtype, remat=remat, conv=conv)
 
 

@@ -1,5 +1,6 @@
 """What the two networks of FCFR-Net share: the encoder and the decoder."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ RESNETS: dict[int, tuple[tuple[int, ...], Any]] = {
     34: ((3, 4, 6, 3), layers.BasicBlock),
     50: ((3, 4, 6, 3), layers.BottleneckBlock),
 }
+# The layer that computes in float32 at least: bfloat16 has steps of 0.2 m at 50 m.
+HEAD = "convtf"
 # Of the released code's BatchNorm.
 NORM_EPSILON = 1e-5
 
@@ -117,9 +120,10 @@ class Network(nn.Module):
         last = parts.block(width * 8, parts.conv, stride=2, name=f"conv6{suffix}")
         return [*resnet, last]
 
-    def decode(self, x: jax.Array, skips: list[jax.Array], parts: Parts) -> jax.Array:
-        """From 1/16 to full size. `skips`: the stem at full size, then 1, 1/2, 1/4 and 1/8."""
-        stem, *levels = skips
+    def decode(
+        self, x: jax.Array, stems: Sequence[jax.Array], levels: list[jax.Array], parts: Parts
+    ) -> jax.Array:
+        """From 1/16 to full size; `levels` are what is skipped to, at 1, 1/2, 1/4 and 1/8."""
         width = self.spec.width
         x = parts.up(width * 4, name="convt5")(x)  # 1/8
         for features, skip, up, name in (
@@ -131,8 +135,6 @@ class Network(nn.Module):
         # A transposed convolution of stride 1 is a convolution with the kernel turned around.
         x = jnp.concatenate([x, levels[0]], axis=-1)
         x = parts.block(width, parts.full_conv, name="convt1")(x)
-        # bfloat16 has steps of 0.2 m at 50 m: the last layer is float32 at least.
         dtype = jnp.promote_types(self.dtype, jnp.float32)
-        if self.packed:
-            return packing.PackedHead(dtype=dtype, name="convtf")([x, stem])
-        return nn.Conv(1, (1, 1), dtype=dtype, name="convtf")(jnp.concatenate([x, stem], axis=-1))
+        head = packing.PackedHead if self.packed else layers.Head
+        return head(dtype=dtype, name=HEAD)([x, *stems])

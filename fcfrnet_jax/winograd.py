@@ -16,15 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from flax.linen import dtypes
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from fcfrnet_jax.bfloat16 import moved, narrow, widen
+
 # Outputs and inputs of a tile on each axis.
 OUT, IN = 4, 6
-# With fewer channels the transforms cost more than the products save.
-MIN_CHANNELS = 64
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,32 +43,6 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 INPUTS, KERNELS, OUTPUTS = _matrices()
 # Of both axes at once.
 KERNELS_2D = np.kron(KERNELS, KERNELS)
-
-
-class WinogradConv(nn.Conv):
-    """A convolution that takes this way where it is quicker, and else is `nn.Conv`.
-
-    The variables are those of `nn.Conv`, but with `transformed` the kernels of such convolutions
-    are what `transform_kernel` makes of them, which spares computing that in every call.
-    """
-
-    min_channels: int = MIN_CHANNELS
-    transformed: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        channels = (x.shape[-1], self.features)
-        plain = self.kernel_size != (3, 3) or self.padding != 1 or self.strides not in (1, (1, 1))
-        if plain or min(channels) < self.min_channels:
-            return super().__call__(x)
-        form = (IN * IN,) if self.transformed else (3, 3)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (*form, *channels))
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(x, kernel).astype(x.dtype) if self.transformed else convolve_plain(x, kernel)
-        return y if bias is None else y + bias
 
 
 def transform_kernel(kernel: Any) -> np.ndarray:
@@ -150,88 +122,89 @@ def _input_tiles(x: jax.Array) -> jax.Array:
     height, width, channels = x.shape
     # The border, and what is missing to whole tiles.
     padding = ((1, -height % OUT + 1), (1, -width % OUT + 1), (0, 0))
-    tiles = _transform_columns(_transform_rows(jnp.pad(x, padding), _sum_dtype(x)), x.dtype)
+    padded = moved(lambda x: jnp.pad(x, padding), x)
+    tiles = _transform_columns(_transform_rows(padded))
     return tiles.reshape(IN * IN, -1, channels)
 
 
 def _sum_tiles(products: jax.Array, height: int, width: int) -> jax.Array:
     """`[36, tiles, D]` to `[H, W, D]`."""
     planes = products.reshape(IN, IN, -(-height // OUT), -(-width // OUT), -1)
-    return _sum_columns(_sum_rows(planes, planes.dtype), planes.dtype)[:height, :width]
+    return _sum_columns(_sum_rows(planes))[:height, :width]
 
 
 def _gradient_tiles(gradient: jax.Array) -> jax.Array:
     """The transpose of `_sum_tiles`: `[H, W, D]` to `[36, tiles, D]`."""
     height, width, channels = gradient.shape
-    padded = jnp.pad(gradient, ((0, -height % OUT), (0, -width % OUT), (0, 0)))
-    tiles = _spread_columns(_spread_rows(padded, _sum_dtype(gradient)), gradient.dtype)
-    return tiles.reshape(IN * IN, -1, channels)
+    padding = ((0, -height % OUT), (0, -width % OUT), (0, 0))
+    padded = moved(lambda x: jnp.pad(x, padding), gradient)
+    return _spread_columns(_spread_rows(padded)).reshape(IN * IN, -1, channels)
 
 
-def _apart(function: Callable[[jax.Array, Any], jax.Array]) -> Callable[..., jax.Array]:
+def _apart(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
     """Keeps XLA from fusing a function with others, where it would compute every sum anew for each
-    of those that read it. The function gets the dtype of its result, too.
+    of those that read it. The function computes in float32 at least; what goes in and comes out is
+    of one dtype.
     """
-    compiled = jax.jit(function, static_argnums=1)
 
-    def call(x: jax.Array, dtype: Any) -> jax.Array:
+    @jax.jit
+    def compiled(x: jax.Array) -> jax.Array:
+        return narrow(function(widen(x)), x.dtype)
+
+    def call(x: jax.Array) -> jax.Array:
         with set_xla_metadata(inlineable="false"):
-            return compiled(x, dtype)
+            return compiled(x)
 
     return call
 
 
 @_apart
-def _transform_rows(x: jax.Array, dtype: Any) -> jax.Array:
+def _transform_rows(x: jax.Array) -> jax.Array:
     """`[4 down + 2, W, C]` to `[6, down, W, C]`."""
-    matrix = jnp.asarray(INPUTS, dtype)
+    matrix = jnp.asarray(INPUTS, x.dtype)
     lines = [x[i : i + len(x) - IN + 1 : OUT] for i in range(IN)]
     return _total(matrix[:, i, None, None, None] * line for i, line in enumerate(lines))
 
 
 @_apart
-def _transform_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+def _transform_columns(x: jax.Array) -> jax.Array:
     """`[6, down, 4 across + 2, C]` to `[6, 6, down, across, C]`."""
-    matrix = jnp.asarray(INPUTS, rows.dtype)
-    lines = [rows[:, :, j : j + rows.shape[2] - IN + 1 : OUT] for j in range(IN)]
-    tiles = _total(matrix[:, j, None, None, None] * line[:, None] for j, line in enumerate(lines))
-    return tiles.astype(dtype)
+    matrix = jnp.asarray(INPUTS, x.dtype)
+    lines = [x[:, :, j : j + x.shape[2] - IN + 1 : OUT] for j in range(IN)]
+    return _total(matrix[:, j, None, None, None] * line[:, None] for j, line in enumerate(lines))
 
 
 @_apart
-def _sum_rows(planes: jax.Array, dtype: Any) -> jax.Array:
+def _sum_rows(x: jax.Array) -> jax.Array:
     """`[6, 6, down, across, D]` to `[4, 6, down, across, D]`."""
-    matrix = jnp.asarray(OUTPUTS, dtype)
-    return _total(matrix[:, a, None, None, None, None] * planes[a] for a in range(IN))
+    matrix = jnp.asarray(OUTPUTS, x.dtype)
+    return _total(matrix[:, i, None, None, None, None] * x[i] for i in range(IN))
 
 
 @_apart
-def _sum_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+def _sum_columns(x: jax.Array) -> jax.Array:
     """`[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
-    matrix = jnp.asarray(OUTPUTS, dtype)
-    _, _, down, across, features = rows.shape
-    rows = rows.swapaxes(0, 1)
-    tiles = _total(
-        matrix[:, b, None] * jnp.moveaxis(rows[b], 0, 1)[:, :, :, None] for b in range(IN)
-    )
+    matrix = jnp.asarray(OUTPUTS, x.dtype)
+    _, _, down, across, features = x.shape
+    columns = [jnp.moveaxis(x[:, j], 0, 1)[:, :, :, None] for j in range(IN)]
+    tiles = _total(matrix[:, j, None] * column for j, column in enumerate(columns))
     return tiles.reshape(OUT * down, OUT * across, features)
 
 
 @_apart
-def _spread_rows(x: jax.Array, dtype: Any) -> jax.Array:
+def _spread_rows(x: jax.Array) -> jax.Array:
     """`[4 down, W, D]` to `[6, down, W, D]`."""
-    matrix = jnp.asarray(OUTPUTS, dtype)
+    matrix = jnp.asarray(OUTPUTS, x.dtype)
     lines = x.reshape(-1, OUT, *x.shape[1:])
     return _total(matrix[i, :, None, None, None] * lines[:, i] for i in range(OUT))
 
 
 @_apart
-def _spread_columns(rows: jax.Array, dtype: Any) -> jax.Array:
+def _spread_columns(x: jax.Array) -> jax.Array:
     """`[6, down, 4 across, D]` to `[6, 6, down, across, D]`."""
-    matrix = jnp.asarray(OUTPUTS, rows.dtype)
-    lines = rows.reshape(*rows.shape[:2], -1, OUT, rows.shape[3])
-    tiles = _total(matrix[j, :, None, None, None] * lines[:, None, :, :, j] for j in range(OUT))
-    return tiles.astype(dtype)
+    matrix = jnp.asarray(OUTPUTS, x.dtype)
+    lines = x.reshape(*x.shape[:2], -1, OUT, x.shape[3])
+    return _total(matrix[j, :, None, None, None] * lines[:, None, :, :, j] for j in range(OUT))
 
 
 def _total(terms: Iterable[jax.Array]) -> jax.Array:

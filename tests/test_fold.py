@@ -3,13 +3,14 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fcfrnet_jax import models
+from fcfrnet_jax.cpu_conv import CpuConv
 from fcfrnet_jax.fold import fold, prepare
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -72,8 +73,8 @@ def test_golden_depth(name):
 
 
 def test_prepared_networks_equal_the_folded_one(monkeypatch):
-    narrow = partial(WinogradConv, min_channels=4)
-    monkeypatch.setattr("fcfrnet_jax.fold.WinogradConv", narrow)
+    narrow = partial(CpuConv, min_channels=4)
+    monkeypatch.setattr("fcfrnet_jax.fold.CpuConv", narrow)
     spec = SPECS[-1]
     variables = random_variables(spec)
     network, prepared = prepare(spec, variables)
@@ -93,3 +94,20 @@ def test_on_a_cpu_wide_layers_are_winograd_s():
     _, prepared = prepare(spec, ones)
     assert prepared["params"]["conv4"]["block1"]["conv1"]["kernel"].shape == (36, 128, 128)
     assert prepared["params"]["conv2"]["block1"]["conv1"]["kernel"].shape == (3, 3, 32, 32)
+
+
+def test_prepared_variables_are_rounded_as_the_network_would_in_every_call():
+    # Without layers of Winograd's, whose kernels `fold` alone does not transform.
+    spec = TwoStageSpec(ModelSpec(SPARSE_TO_COARSE, 18, width=4), SPECS[-1].fine)
+    network, prepared = prepare(spec, random_variables(spec), jnp.bfloat16)
+    kinds = {
+        (path[-2].key == "convtf", str(leaf.dtype))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(prepared)
+    }
+    assert kinds == {(True, "float32"), (False, "bfloat16")}
+    exact = fold(spec, random_variables(spec))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        network.apply(prepared, *inputs()),
+        network.apply(exact, *inputs()),
+    )

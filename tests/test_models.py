@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax import layers, models, specs
+from fcfrnet_jax.cpu_conv import CpuConv
 from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.inputs import luma
 from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.winograd import WinogradConv
 from tests import golden_data
 from tests.weights import random_variables
 
@@ -303,5 +303,5 @@ def test_what_trains_fastest_has_the_same_variables():
     spec = ModelSpec(COARSE_TO_FINE, 18, width=8)
     network = models.build_to_train(spec, remat=True)
     assert network.remat
-    assert network.conv is WinogradConv
+    assert network.conv is CpuConv
     assert models.shapes_of(network) == models.variable_shapes(spec)

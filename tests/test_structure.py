@@ -15,6 +15,7 @@ PACKAGE = ROOT / "fcfrnet_jax"
 # From the ground up; a module imports only from floors below its own.
 FLOORS = (
     (
+        "bfloat16",
         "files",
         "fill",
         "geometry",
@@ -27,7 +28,7 @@ FLOORS = (
         "data.value_noise",
     ),
     ("packing", "winograd", "data.camera_model", "data.intersect", "data.solids", "data.strips"),
-    ("network", "data.variation"),
+    ("network", "cpu_conv", "data.variation"),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
     ("fold", "hosts", "process", "journal", "data.pinhole", "data.traffic", "data.buildings"),
     ("torch_checkpoint", "checkpoint", "training", "data.roadside", "data.kitti_layout"),

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.winograd import WinogradConv, convolve, convolve_plain, transform_kernel
+from fcfrnet_jax.winograd import convolve, convolve_plain, transform_kernel
 
 
 def definition(x, kernel):
@@ -81,55 +80,3 @@ def test_bfloat16_products_are_added_up_in_float32():
     found = convolve(x, jnp.asarray(transform_kernel(kernel), jnp.bfloat16))
     assert found.dtype == jnp.float32
     assert 1e-3 < error(found, definition(x, kernel)) < 0.02
-
-
-def wrap(kernel, x):
-    return {"params": {"kernel": kernel}}, x
-
-
-def applied(module, kernel, bias, x):
-    return module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
-
-
-def test_the_module_equals_the_library_s():
-    x, kernel = draw((2, 9, 10, 8), 6)
-    bias = np.arange(6, dtype=np.float32)
-    wanted = applied(nn.Conv(6, (3, 3), padding=1), kernel, bias, x)
-    for transformed, leaf in ((True, transform_kernel(kernel)), (False, kernel)):
-        ours = WinogradConv(6, (3, 3), padding=1, min_channels=4, transformed=transformed)
-        found = applied(ours, leaf, bias, x)
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-        half = applied(ours.clone(dtype=jnp.bfloat16), leaf, bias, x)
-        assert half.dtype == jnp.bfloat16
-
-
-@pytest.mark.parametrize(("dtype", "most"), [("bfloat16", 0.02), ("float32", 3e-5)])
-def test_gradients_of_many_channels(dtype, most):
-    x, kernel = draw((2, 16, 16, 128), 64)
-    gradient = draw((2, 16, 16, 64), 1, seed=1)[0]
-    _, transpose = jax.vjp(nn.Conv(64, (3, 3), padding=1, use_bias=False).apply, *wrap(kernel, x))
-    wanted = transpose(gradient)
-    low = (jnp.asarray(array, dtype) for array in (kernel, x))
-    ours = WinogradConv(64, (3, 3), padding=1, use_bias=False)
-    _, transpose = jax.vjp(ours.apply, *wrap(*low))
-    found = transpose(jnp.asarray(gradient, dtype))
-    jax.tree.map(lambda a, b: np.testing.assert_array_less(error(a, b), most), found, wanted)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"kernel_size": (1, 1)},
-        {"strides": (2, 2)},
-        {"padding": 0},
-        {"features": 2},
-        {"min_channels": 9},
-    ],
-)
-def test_other_convolutions_are_the_library_s(settings):
-    settings = {"features": 6, "kernel_size": (3, 3), "padding": 1, "min_channels": 4} | settings
-    ours = WinogradConv(**settings)
-    del settings["min_channels"]
-    x = draw((1, 8, 8, 8), 1)[0]
-    variables = ours.init(jax.random.key(0), x)
-    np.testing.assert_array_equal(nn.Conv(**settings).apply(variables, x), ours.apply(variables, x))
