@@ -1,5 +1,7 @@
 """Layers on pairs of pixels, against those on pixels."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +103,22 @@ def test_convolutions(shifted, size, use_bias):
     # A 3x3 kernel turns one kind of pairs into the other.
     assert is_shifted(found) == (shifted != (size == 3))
     np.testing.assert_allclose(pixels(found), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_gradients_of_convolutions(shifted):
+    x, by_result = array(0, 2, 6, 32, 3), array(1, 2, 6, 32, 5)
+    variables = variables_of(nn.Conv(5, (3, 3), padding=1), x)
+
+    def found(variables, x):
+        packed = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0))) if shifted else x
+        pairs = packed.reshape(2, 6, -1, 2, 3).swapaxes(3, 4).reshape(2, 6, -1, 6)
+        return pixels(PackedConv(5, (3, 3), padding=1).apply(variables, pairs))
+
+    _, gradients = jax.vjp(found, variables, x)
+    _, expected = jax.vjp(nn.Conv(5, (3, 3), padding=1).apply, variables, x)
+    same = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(same, gradients(by_result), expected(by_result))
 
 
 def test_convolutions_of_pixels():
