@@ -106,7 +106,7 @@ class PackedConv(nn.Module):
         x, kernel, bias = _variables(self, x, size, x.shape[-1] // 2)
         shifted = is_shifted(x)
         if shifted:
-            x = jnp.where(_inside(*x.shape[2:]), x, 0)
+            x = jnp.where(inside(*x.shape[2:]), x, 0)
         # The pairs of the result start a pixel before those of the input, or after them.
         further = (-1 if shifted else 1) if outputs == 2 and size == 3 else 0
         places = _places(
@@ -250,7 +250,7 @@ def _double(x: jax.Array, spread: jax.Array) -> jax.Array:
     )
 
 
-def _inside(width: int, channels: int) -> np.ndarray:
+def inside(width: int, channels: int) -> np.ndarray:
     """Which pixels of shifted pairs are part of the picture: `[width, channels]`."""
     column = 2 * np.arange(width)[:, None] + np.arange(channels) % 2 - 1
     return (column >= 0) & (column < 2 * width - 2)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fcfrnet_jax import models
 from fcfrnet_jax.fold import fold
 from fcfrnet_jax.layers import DoublingConv
+from fcfrnet_jax.packed_norm import PackedNorm
 from fcfrnet_jax.packing import (
     PackedConv,
     PackedDoublingConv,
@@ -158,6 +159,37 @@ def test_the_head_reads_pairs_of_either_kind():
     found = PackedHead().apply(variables, [with_garbage_outside(pack(x, shifted=True)), pack(y)])
     expected = nn.Conv(1, (1, 1)).apply(variables, joined)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [6, 7])
+@pytest.mark.parametrize("places", [(1, 1), (1, 2), (2, 1), (8, 2)])
+@pytest.mark.parametrize("train", [False, True])
+def test_normalisation(width, places, train):
+    """On two devices. Of an odd number of pairs the outer pixels are not the picture's."""
+    before, after = places
+    # Pixels beside each other as channels of [device, B, H, W, before, after, C].
+    apart = array(0, 2, 2, 4, width, before, after, 3)
+    packed = apart.swapaxes(-1, -2).reshape(2, 2, 4, width, -1)
+    plain = apart.reshape(2, 2, 4, -1, 3)
+    shifted = places == (1, 2) and width == 7
+    if shifted:
+        plain = plain[:, :, :, 1:-1]
+    settings = {"use_running_average": not train, "axis_name": "devices"}
+
+    def normalised(norm, x):
+        apply = partial(norm.apply, mutable="batch_stats")
+        variables = variables_of(norm.clone(axis_name=None), x[0])
+        variables = jax.tree.map(np.abs, variables)
+        return jax.vmap(apply, in_axes=(None, 0), axis_name="devices")(variables, x)
+
+    found, statistics = normalised(PackedNorm(before=before, after=after, **settings), packed)
+    expected, wanted = normalised(
+        nn.BatchNorm(momentum=0.9, use_fast_variance=False, **settings), plain
+    )
+    found = found.reshape(*apart.shape[:-2], 3, after).swapaxes(-1, -2).reshape(2, 2, 4, -1, 3)
+    same = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+    same(found[:, :, :, 1:-1] if shifted else found, expected)
+    jax.tree.map(same, statistics, wanted)
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -28,6 +28,7 @@ FLOORS = (
     ),
     ("packed_ops", "winograd", "data.camera_model", "data.intersect", "data.solids", "data.strips"),
     ("packing", "data.variation"),
+    ("packed_norm",),
     ("network",),
     ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
     ("fold", "hosts", "process", "journal", "data.pinhole", "data.traffic", "data.buildings"),
