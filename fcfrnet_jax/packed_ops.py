@@ -1,6 +1,11 @@
-"""The convolutions of packed layers, see `packing.py`."""
+"""What packed layers compute: convolutions, and the shuffle of two branches.
+
+On chips whose vectors have 128 lanes; see `packing.py`.
+"""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from fcfrnet_jax.layers import CHANNELS_LAST
@@ -53,3 +58,31 @@ def _widen_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.A
 
 
 _widen.defvjp(lambda x, kernel: (_widen(x, kernel), (x, kernel)), _widen_gradient)
+
+
+def shuffle_branches(
+    first: jax.Array, second: jax.Array, pixels: int
+) -> tuple[jax.Array, jax.Array]:
+    """`layers.shuffle_branches` of `[B, H, W, C pixels]`, where a channel has so many pixels beside
+    each other.
+
+    As a product with zeros and ones, which is exact: such chips move channels from lane to lane at
+    a higher price.
+    """
+    places = first.shape[-1]
+    order = np.arange(2 * places).reshape(2, -1, pixels).swapaxes(0, 1).reshape(-1)
+    chosen = np.eye(2 * places)[:, order]
+    joined = jnp.concatenate([first, second], axis=-1)
+    mixed = [
+        lax.conv_general_dilated(
+            joined,
+            jnp.asarray(half[None, None], joined.dtype),
+            (1, 1),
+            "VALID",
+            dimension_numbers=CHANNELS_LAST,
+            # Else float32 would be rounded to bfloat16.
+            precision=lax.Precision.HIGHEST,
+        )
+        for half in np.split(chosen, 2, axis=1)
+    ]
+    return mixed[0], mixed[1]
