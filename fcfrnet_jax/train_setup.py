@@ -146,14 +146,19 @@ def make_model(config: ConfigDict) -> Model:
     described: dict[str, checkpoint.Spec] = {"coarse": coarse, "fine": fine, "joint": joint}
     spec = described[config.stage]
     dtype = jnp.dtype(config.dtype)
-    network = models.build(spec, dtype=dtype, remat=config.remat)
+    network = models.build(spec, dtype=dtype, remat=config.remat, packed=_is_packed(spec))
     if config.stage != "fine" or not config.coarse_checkpoint:
         return Model(spec, network, None, {})
     frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
     if not isinstance(frozen_spec, ModelSpec) or frozen_spec.network != SPARSE_TO_COARSE:
         raise ValueError(f"{config.coarse_checkpoint} holds no coarse network: {frozen_spec}")
-    frozen_network: Any = models.build(frozen_spec, dtype=dtype)
+    frozen_network: Any = models.build(frozen_spec, dtype=dtype, packed=_is_packed(frozen_spec))
     return Model(spec, network, frozen_network, frozen)
+
+
+def _is_packed(spec: checkpoint.Spec) -> bool:
+    """Whether pairs of pixels, of the same variables and results, are faster here."""
+    return jax.default_backend() == "tpu" and models.can_pack(spec)
 
 
 def starting_variables(config: ConfigDict, model: Model) -> dict[str, Any]:

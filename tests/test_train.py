@@ -158,6 +158,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     assert restored.steps() == [1]
 
 
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
+def test_tpus_train_on_pairs_of_pixels(scenes, monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    model = train_setup.make_model(config_of(scenes, stage="coarse"))
+    assert model.network.packed == (backend == "tpu")
+
+
 def test_moving_average_is_what_is_kept(scenes, tmp_path):
     settings = {"steps": 1, "validate_every": 0, "save_every": 1}
     drawn = train_setup.starting_variables(
