@@ -43,7 +43,7 @@ def parse() -> argparse.Namespace:
         "--packed",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="in prediction, pairs of pixels at full resolution",
+        help="pairs of pixels at full resolution",
     )
     parser.add_argument(
         "--remat",
@@ -70,7 +70,7 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
 
     spec = describe(options.network, options.layers, options.width)
     folded = options.mode == "predict"
-    packed = folded and options.packed and models.can_pack(spec)
+    packed = options.packed and models.can_pack(spec)
     remat = not folded and options.remat
     network = models.build(
         spec, dtype=jnp.dtype(options.dtype), folded=folded, packed=packed, remat=remat

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcfrnet_jax import layers
+from fcfrnet_jax import layers, packed_ops
 from fcfrnet_jax.cpu_conv import CpuConv
 from fcfrnet_jax.fill import classical_fill, keep_measured
 from fcfrnet_jax.inputs import checked_depth, select_channels
@@ -94,6 +94,8 @@ class CoarseToFine(Network):
             pairs.append((a, b))
             if paper:
                 b, a = layers.shuffle_branches(b, a, self.interleave)
+            elif self.interleave and self.packed:
+                a, b = packed_ops.shuffle_branches(a, b, pixels=2 if i == 0 else 1)
             elif self.interleave or i == len(colour_levels) - 1:
                 a, b = layers.shuffle_branches(a, b, self.interleave)
             else:
@@ -155,22 +157,23 @@ def build(
         compute the rest again for the gradients: less memory for more time, the same variables and
         gradients.
       folded: for the variables that `fold.fold` makes, which have no normalisation of their own.
-      packed: of a folded network that `can_pack`: the faster form on TPUs.
+      packed: of a network that `can_pack`: the faster form on TPUs.
       conv: the convolutions' module, `nn.Conv` or one that computes the same.
 
     Raises:
       ValueError: `packed` for a network that has no such form.
     """
-    if packed and not (folded and can_pack(spec)):
-        raise ValueError(f"there is no packed form of {'' if folded else 'an unfolded '}{spec}")
+    if packed and not can_pack(spec):
+        raise ValueError(f"there is no packed form of {spec}")
     settings: dict[str, Any] = {
         "dtype": dtype,
         "axis_name": axis_name,
         "remat": remat,
         "conv": conv,
+        "packed": packed,
     }
     if folded:
-        settings |= {"norm": None, "interleave": False, "packed": packed}
+        settings |= {"norm": None, "interleave": False}
     if isinstance(spec, TwoStageSpec):
         networks = (SparseToCoarse(spec.coarse, **settings), CoarseToFine(spec.fine, **settings))
         return TwoStage(*networks)
@@ -182,8 +185,10 @@ def build_to_train(
     spec: ModelSpec | TwoStageSpec, *, dtype: Any = jnp.float32, remat: bool = False
 ) -> SparseToCoarse | CoarseToFine | TwoStage:
     """The same network as `build` makes, in the form that trains fastest on what is here."""
-    conv = CpuConv if jax.default_backend() == "cpu" else nn.Conv
-    return build(spec, dtype=dtype, remat=remat, conv=conv)
+    backend = jax.default_backend()
+    packed = backend == "tpu" and can_pack(spec)
+    conv = CpuConv if backend == "cpu" else nn.Conv
+    return build(spec, dtype=dtype, remat=remat, packed=packed, conv=conv)
 
 
 def can_pack(spec: ModelSpec | TwoStageSpec) -> bool:

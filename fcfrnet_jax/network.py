@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from fcfrnet_jax import layers, packing
 from fcfrnet_jax.layers import ConvNormAct, Module, ResNetLayer, UpConvNormAct
+from fcfrnet_jax.packed_norm import STATISTICS, PackedNorm
 from fcfrnet_jax.specs import ModelSpec
 
 # Blocks of layer1..layer4 and their kind, by ResNet depth.
@@ -27,16 +28,17 @@ NORM_EPSILON = 1e-5
 class Parts(NamedTuple):
     """What the blocks of a network are built of; `norm` may be None.
 
-    `full_conv` is the convolution at full resolution, `second_conv` that of the level that reads
-    it. `block` is a `ConvNormAct`; `stem` is the one that leads from an input map to full
-    resolution, `up` one that doubles the size, and `full_up` the one that leads back to full
-    resolution.
+    `full_conv` and `full_norm` are those at full resolution, `second_conv` is the convolution of
+    the level that reads it. `block` is a `ConvNormAct`; `stem` is the one that leads from an input
+    map to full resolution, `up` one that doubles the size, and `full_up` the one that leads back to
+    full resolution.
     """
 
     conv: Module
     norm: Module | None
     block: Module
     full_conv: Module
+    full_norm: Module | None
     second_conv: Module
     stem: Module
     up: Module
@@ -66,58 +68,80 @@ class Network(nn.Module):
     def parts(self, train: bool) -> Parts:
         """Binds dtype, train mode and axis once."""
         bound = {"use_bias": self.norm is None, "dtype": self.dtype}
-        norm = self.norm and partial(
-            self.norm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=NORM_EPSILON,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            # E[x^2] - E[x]^2 loses half of float32's digits.
-            use_fast_variance=False,
-        )
+        again = self.again
+        block, up_block = again(ConvNormAct), again(UpConvNormAct)
+        settings: dict[str, Any] = {
+            "use_running_average": not train,
+            "momentum": 0.9,
+            "epsilon": NORM_EPSILON,
+            "dtype": self.dtype,
+            "axis_name": self.axis_name,
+        }
         conv = partial(self.conv, **bound)
-        again = nn.remat if self.remat else lambda module: module
-        block = partial(again(ConvNormAct), norm=norm)
         if not self.packed:
+            # E[x^2] - E[x]^2 loses half of float32's digits.
+            norm = self.norm and partial(self.norm, **settings, use_fast_variance=False)
             conv_transpose = partial(self.conv_transpose, **bound)
-            up = partial(again(UpConvNormAct), conv_transpose=conv_transpose, norm=norm)
-            return Parts(conv, norm, block, conv, conv, partial(block, conv=conv), up, up)
+            up = partial(up_block, conv_transpose=conv_transpose, norm=norm)
+            stem = partial(block, conv=conv, norm=norm)
+            return Parts(conv, norm, block, conv, norm, conv, stem, up, up)
+
+        def norm_of(before: int, after: int) -> Module | None:
+            return self.norm and partial(PackedNorm, **settings, before=before, after=after)
+
+        pairs = norm_of(1, 2)
+        stem = partial(
+            block,
+            conv=partial(packing.PackingConv, **bound),
+            norm=norm_of(packing.RUN // 2, 2),
+            arrange=packing.pairs_of_runs,
+        )
+        up = partial(
+            up_block,
+            conv_transpose=partial(packing.UnpackedDoublingConv, **bound),
+            norm=norm_of(2, 1),
+            arrange=packing.pixels_of_double_rows,
+        )
+        full_up = partial(
+            up_block,
+            conv_transpose=partial(packing.PackedDoublingConv, **bound),
+            norm=pairs,
+            arrange=packing.pairs_of_double_rows,
+        )
         full_conv = partial(packing.PackedConv, **bound)
         second_conv = partial(packing.conv_out_of_pairs, **bound)
-        stem = partial(
-            block, conv=partial(packing.PackingConv, **bound), arrange=packing.pairs_of_runs
-        )
-        up, full_up = (
-            partial(
-                UpConvNormAct, conv_transpose=partial(kind, **bound), norm=norm, arrange=arrange
-            )
-            for kind, arrange in (
-                (packing.UnpackedDoublingConv, packing.pixels_of_double_rows),
-                (packing.PackedDoublingConv, packing.pairs_of_double_rows),
-            )
-        )
-        return Parts(conv, norm, block, full_conv, second_conv, stem, up, full_up)
+        return Parts(conv, norm_of(1, 1), block, full_conv, pairs, second_conv, stem, up, full_up)
+
+    def again(self, module: Module) -> Module:
+        """The module that in training keeps its input alone, if that is asked for."""
+        if not self.remat:
+            return module
+        if not self.packed:
+            return nn.remat(module)
+        # The moments are kept as well: they are small, and take a pass over the picture each.
+        policy = jax.checkpoint_policies.save_only_these_names(STATISTICS)
+        return nn.remat(module, policy=policy)
 
     def encoder(self, parts: Parts, suffix: str = "") -> list[nn.Module]:
         """`conv2`..`conv6`: layer1..layer4 of the ResNet, then one more halving."""
         blocks, block = RESNETS[self.spec.layers]
         convs = (parts.full_conv, parts.second_conv, parts.conv, parts.conv)
+        norms = (parts.full_norm, parts.norm, parts.norm, parts.norm)
         width = self.spec.width
-        block = nn.remat(block) if self.remat else block
+        block = self.again(block)
         resnet = [
             ResNetLayer(
                 block,
                 blocks[i],
                 width * 2**i,
                 convs[i],
-                parts.norm,
+                norms[i],
                 stride=1 if i == 0 else 2,
                 name=f"conv{i + 2}{suffix}",
             )
             for i in range(4)
         ]
-        last = parts.block(width * 8, parts.conv, stride=2, name=f"conv6{suffix}")
+        last = parts.block(width * 8, parts.conv, parts.norm, stride=2, name=f"conv6{suffix}")
         return [*resnet, last]
 
     def decode(
@@ -134,7 +158,7 @@ class Network(nn.Module):
             x = up(features, name=name)(jnp.concatenate([x, skip], axis=-1))
         # A transposed convolution of stride 1 is a convolution with the kernel turned around.
         x = jnp.concatenate([x, levels[0]], axis=-1)
-        x = parts.block(width, parts.full_conv, name="convt1")(x)
+        x = parts.block(width, parts.full_conv, parts.full_norm, name="convt1")(x)
         dtype = jnp.promote_types(self.dtype, jnp.float32)
         head = packing.PackedHead if self.packed else layers.Head
         return head(dtype=dtype, name=HEAD)([x, *stems])

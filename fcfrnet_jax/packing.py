@@ -21,7 +21,7 @@ from flax import linen as nn
 from flax.linen import dtypes
 from jax import lax
 
-from fcfrnet_jax.layers import CHANNELS_LAST
+from fcfrnet_jax.packed_ops import convolve
 
 # Pixels in a row that the first and the last layers, of few channels, take as one. All widths are
 # multiples of it.
@@ -82,7 +82,7 @@ class PackingConv(nn.Module):
         # From pixels to pairs of them, beside each other in every channel.
         spread = spread.reshape(3, 1, -1, RUN // 2, 2, self.features).swapaxes(4, 5)
         spread = spread.reshape(*spread.shape[:3], -1)
-        x = _convolve(jnp.concatenate([before, runs, after], axis=-1), spread, (1, 1), (0, 0))
+        x = convolve(jnp.concatenate([before, runs, after], axis=-1), spread, (1, 1), (0, 0))
         return x if bias is None else x + jnp.tile(jnp.repeat(bias, 2), RUN // 2)
 
 
@@ -106,7 +106,7 @@ class PackedConv(nn.Module):
         x, kernel, bias = _variables(self, x, size, x.shape[-1] // 2)
         shifted = is_shifted(x)
         if shifted:
-            x = jnp.where(_inside(*x.shape[2:]), x, 0)
+            x = jnp.where(inside(*x.shape[2:]), x, 0)
         # The pairs of the result start a pixel before those of the input, or after them.
         further = (-1 if shifted else 1) if outputs == 2 and size == 3 else 0
         places = _places(
@@ -116,7 +116,7 @@ class PackedConv(nn.Module):
         spread = _einsum("dqrv,uvio->udiqor", places[reached], kernel)
         spread = spread.reshape(size, reached.size, -1, self.features * outputs)
         columns = (1 - int(reached[0]), int(reached[-1]) - 1 + further)
-        x = _convolve(x, spread, (size // 2, size // 2), columns, (self.strides[0], 1))
+        x = convolve(x, spread, (size // 2, size // 2), columns, (self.strides[0], 1))
         return x if bias is None else x + jnp.repeat(bias, outputs)
 
 
@@ -177,7 +177,7 @@ class PackedHead(nn.Module):
             of_part = kernel[:, :, start : start + count]
             spread = _einsum("dqrv,uvio->udiqor", places, of_part)
             spread = spread.reshape(1, len(places), -1, RUN)
-            total = total + _convolve(part, spread, (0, 0), (0, 0), (1, RUN // 2))
+            total = total + convolve(part, spread, (0, 0), (0, 0), (1, RUN // 2))
             start += count
         batch, height, runs, _ = total.shape
         return total.reshape(batch, height, runs * RUN, 1)
@@ -250,18 +250,7 @@ def _double(x: jax.Array, spread: jax.Array) -> jax.Array:
     )
 
 
-def _convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    strides: tuple[int, int] = (1, 1),
-) -> jax.Array:
-    padding = (rows, columns)
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=CHANNELS_LAST)
-
-
-def _inside(width: int, channels: int) -> np.ndarray:
+def inside(width: int, channels: int) -> np.ndarray:
     """Which pixels of shifted pairs are part of the picture: `[width, channels]`."""
     column = 2 * np.arange(width)[:, None] + np.arange(channels) % 2 - 1
     return (column >= 0) & (column < 2 * width - 2)

@@ -299,9 +299,12 @@ def test_wrong_inputs_are_refused():
         network.init(jax.random.key(0), image, depth[..., 0])
 
 
-def test_what_trains_fastest_has_the_same_variables():
+@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
+def test_what_trains_fastest_has_the_same_variables(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     spec = ModelSpec(COARSE_TO_FINE, 18, width=8)
     network = models.build_to_train(spec, remat=True)
     assert network.remat
-    assert network.conv is CpuConv
+    assert network.packed == (backend == "tpu")
+    assert (network.conv is CpuConv) == (backend == "cpu")
     assert models.shapes_of(network) == models.variable_shapes(spec)

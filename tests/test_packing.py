@@ -1,5 +1,7 @@
 """Layers on pairs of pixels, against those on pixels."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,11 @@ from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax import models
+from fcfrnet_jax import layers, models
 from fcfrnet_jax.fold import fold
 from fcfrnet_jax.layers import DoublingConv
+from fcfrnet_jax.packed_norm import PackedNorm
+from fcfrnet_jax.packed_ops import shuffle_branches
 from fcfrnet_jax.packing import (
     PackedConv,
     PackedDoublingConv,
@@ -103,6 +107,22 @@ def test_convolutions(shifted, size, use_bias):
     np.testing.assert_allclose(pixels(found), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shifted", [False, True])
+def test_gradients_of_convolutions(shifted):
+    x, by_result = array(0, 2, 6, 32, 3), array(1, 2, 6, 32, 5)
+    variables = variables_of(nn.Conv(5, (3, 3), padding=1), x)
+
+    def found(variables, x):
+        packed = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0))) if shifted else x
+        pairs = packed.reshape(2, 6, -1, 2, 3).swapaxes(3, 4).reshape(2, 6, -1, 6)
+        return pixels(PackedConv(5, (3, 3), padding=1).apply(variables, pairs))
+
+    _, gradients = jax.vjp(found, variables, x)
+    _, expected = jax.vjp(nn.Conv(5, (3, 3), padding=1).apply, variables, x)
+    same = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(same, gradients(by_result), expected(by_result))
+
+
 def test_convolutions_of_pixels():
     x = array(0, 2, 6, 32, 3)
     variables = variables_of(nn.Conv(5, (3, 3), padding=1), x)
@@ -142,6 +162,82 @@ def test_the_head_reads_pairs_of_either_kind():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_shuffled_branches(pixels):
+    x, y = array(0, 1, 4, 8, 6), array(1, 1, 4, 8, 6)
+    if pixels == 1:
+        found = shuffle_branches(x, y, pixels=1)
+    else:
+        found = map(unpack, shuffle_branches(pack(x), pack(y), pixels=2))
+    for one, expected in zip(found, layers.shuffle_branches(x, y), strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
+@pytest.mark.parametrize("width", [6, 7])
+@pytest.mark.parametrize("places", [(1, 1), (1, 2), (2, 1), (8, 2)])
+@pytest.mark.parametrize("train", [False, True])
+def test_normalisation(width, places, train):
+    """On two devices. Of an odd number of pairs the outer pixels are not the picture's."""
+    before, after = places
+    # Pixels beside each other as channels of [device, B, H, W, before, after, C].
+    apart = array(0, 2, 2, 4, width, before, after, 3)
+    packed = apart.swapaxes(-1, -2).reshape(2, 2, 4, width, -1)
+    plain = apart.reshape(2, 2, 4, -1, 3)
+    shifted = places == (1, 2) and width == 7
+    if shifted:
+        plain = plain[:, :, :, 1:-1]
+    settings = {"use_running_average": not train, "axis_name": "devices"}
+
+    def normalised(norm, x):
+        apply = partial(norm.apply, mutable="batch_stats")
+        variables = variables_of(norm.clone(axis_name=None), x[0])
+        variables = jax.tree.map(np.abs, variables)
+        return jax.vmap(apply, in_axes=(None, 0), axis_name="devices")(variables, x)
+
+    found, statistics = normalised(PackedNorm(before=before, after=after, **settings), packed)
+    expected, wanted = normalised(
+        nn.BatchNorm(momentum=0.9, use_fast_variance=False, **settings), plain
+    )
+    found = found.reshape(*apart.shape[:-2], 3, after).swapaxes(-1, -2).reshape(2, 2, 4, -1, 3)
+    same = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+    same(found[:, :, :, 1:-1] if shifted else found, expected)
+    jax.tree.map(same, statistics, wanted)
+
+
+@pytest.mark.usefixtures("short_resnet")
+@pytest.mark.parametrize(("spec", "remat"), [(COARSE, False), (FINE, True)])
+def test_training_in_float64(spec, remat):
+    """Loss, statistics and gradients of two devices that share their statistics."""
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (2, 1, 32, 48, 3), dtype=np.uint8)
+    depth, truth = random.uniform(1, 80, (2, 2, 1, 32, 48, 1))
+
+    def losses(packed, variables, *inputs):
+        settings = {"dtype": np.float64, "axis_name": "devices", "remat": remat}
+        network = models.build(spec, packed=packed, **settings)
+
+        def loss(params, image, depth, truth):
+            known = variables | {"params": params}
+            found, new = network.apply(known, image, depth, True, mutable="batch_stats")
+            return jnp.mean(jnp.square(found - truth)), new
+
+        step = jax.value_and_grad(loss, has_aux=True)
+        in_axes = (None, 0, 0, 0)
+        return jax.vmap(step, in_axes, axis_name="devices")(variables["params"], *inputs)
+
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, random_variables(spec))
+        expected, found = (
+            jax.jit(partial(losses, packed))(variables, image, depth, truth)
+            for packed in (False, True)
+        )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max()),
+        found,
+        expected,
+    )
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_networks_in_float64(spec):
     """In float64 nothing but the formulas can make a difference."""
@@ -174,13 +270,10 @@ def test_golden_depth(name):
 
 
 @pytest.mark.parametrize(
-    ("spec", "folded"),
-    [
-        (FINE, False),
-        (ModelSpec(COARSE_TO_FINE, 18, variant="paper"), True),
-        (ModelSpec(SPARSE_TO_COARSE, 50), True),
-    ],
+    "spec",
+    [ModelSpec(COARSE_TO_FINE, 18, variant="paper"), ModelSpec(SPARSE_TO_COARSE, 50)],
 )
+@pytest.mark.parametrize("folded", [False, True])
 def test_what_has_no_packed_form(spec, folded):
     with pytest.raises(ValueError, match="there is no packed form of"):
         models.build(spec, folded=folded, packed=True)

@@ -11,9 +11,8 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from fcfrnet_jax import convert, layers, losses, models, steps, training
+from fcfrnet_jax import convert, losses, models, steps, training
 from fcfrnet_jax.models import TwoStage, clip_depth
-from fcfrnet_jax.network import RESNETS
 from fcfrnet_jax.optimizers import make_optimizer, make_schedule
 from fcfrnet_jax.specs import SPARSE_TO_COARSE, ModelSpec
 from fcfrnet_jax.training import Objective, initial_state
@@ -106,12 +105,6 @@ def assert_same(tree, wanted, tolerance):
     ):
         error = np.linalg.norm(np.asarray(ours) - np.asarray(other))
         assert error <= tolerance * np.linalg.norm(other), (jax.tree_util.keystr(path), error)
-
-
-@pytest.fixture
-def short_resnet(monkeypatch):
-    """Leaves one block in each layer of ResNet-18, which compiles in half the time."""
-    monkeypatch.setitem(RESNETS, 18, ((1, 1, 1, 1), layers.BasicBlock))
 
 
 class Run(NamedTuple):
