@@ -23,6 +23,10 @@ from fcfrnet_jax.bfloat16 import moved, narrow, widen
 
 # Outputs and inputs of a tile on each axis.
 OUT, IN = 4, 6
+# Of a strip's tiles before and after the products: so many stay in a cache of some ten megabytes.
+STRIP_BYTES = 12 * 2**20
+# Channels of the largest kernel, on both sides, that is worth packing for every strip.
+STRIP_KERNEL = 128 * 128
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,6 +71,37 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _sum_tiles(_multiply(_input_tiles(frame), kernel, (2, 1)), *frame.shape[:2])
 
     # One frame at a time, as what lies between is several times as large as a frame.
+    return lax.map(convolve_frame, x)
+
+
+def convolve_strips(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same in strips of tiles, so that what lies between a strip's steps stays in the cache.
+
+    It pays with products that are as quick on a strip as on a picture (`cpu_conv.compiler_options`)
+    and kernels that are small, since every strip's product packs them anew.
+    """
+    _, height, width, channels = x.shape
+    features = kernel.shape[2]
+    down, across = -(-height // OUT), -(-width // OUT)
+    tile = IN * IN * (channels + features) * x.dtype.itemsize
+    strips = -(-down // max(1, STRIP_BYTES // (across * tile)))
+    if strips == 1 or channels * features > STRIP_KERNEL:
+        return convolve(x, kernel)
+    lines = OUT * -(-down // strips)
+
+    def convolve_frame(frame: jax.Array) -> jax.Array:
+        below = strips * lines - height
+        bordered = _bordered(frame, below)
+
+        def convolve_strip(i: jax.Array, total: jax.Array) -> jax.Array:
+            strip = lax.dynamic_slice_in_dim(bordered, i * lines, lines + IN - OUT)
+            products = _multiply(_tiles_of(strip), kernel, (2, 1))
+            sums = _sum_rows(_planes(products, lines, width))
+            return _put_strip(sums, total, i * lines)
+
+        start = jnp.zeros((height + below, OUT * across, features), _sum_dtype(frame))
+        return lax.fori_loop(0, strips, convolve_strip, start)[:height, :width]
+
     return lax.map(convolve_frame, x)
 
 
@@ -119,18 +154,30 @@ def _multiply(left: jax.Array, right: jax.Array, summed: tuple[int, int]) -> jax
 
 def _input_tiles(x: jax.Array) -> jax.Array:
     """`[H, W, C]` to `[36, tiles, C]`."""
-    height, width, channels = x.shape
-    # The border, and what is missing to whole tiles.
-    padding = ((1, -height % OUT + 1), (1, -width % OUT + 1), (0, 0))
-    padded = moved(lambda x: jnp.pad(x, padding), x)
-    tiles = _transform_columns(_transform_rows(padded))
-    return tiles.reshape(IN * IN, -1, channels)
+    return _tiles_of(_bordered(x, below=-len(x) % OUT))
+
+
+def _bordered(x: jax.Array, below: int) -> jax.Array:
+    """Adds zeros around the picture: the border, what is missing to whole tiles on the right, and
+    more lines below.
+    """
+    padding = ((1, 1 + below), (1, 1 + -x.shape[1] % OUT), (0, 0))
+    return moved(lambda x: jnp.pad(x, padding), x)
+
+
+def _tiles_of(bordered: jax.Array) -> jax.Array:
+    tiles = _transform_columns(_transform_rows(bordered))
+    return tiles.reshape(IN * IN, -1, bordered.shape[-1])
+
+
+def _planes(products: jax.Array, height: int, width: int) -> jax.Array:
+    """`[36, tiles, D]` to `[6, 6, down, across, D]`."""
+    return products.reshape(IN, IN, -(-height // OUT), -(-width // OUT), -1)
 
 
 def _sum_tiles(products: jax.Array, height: int, width: int) -> jax.Array:
     """`[36, tiles, D]` to `[H, W, D]`."""
-    planes = products.reshape(IN, IN, -(-height // OUT), -(-width // OUT), -1)
-    return _sum_columns(_sum_rows(planes))[:height, :width]
+    return _sum_columns(_sum_rows(_planes(products, height, width)))[:height, :width]
 
 
 def _gradient_tiles(gradient: jax.Array) -> jax.Array:
@@ -141,19 +188,19 @@ def _gradient_tiles(gradient: jax.Array) -> jax.Array:
     return _spread_columns(_spread_rows(padded)).reshape(IN * IN, -1, channels)
 
 
-def _apart(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+def _apart(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Keeps XLA from fusing a function with others, where it would compute every sum anew for each
-    of those that read it. The function computes in float32 at least; what goes in and comes out is
-    of one dtype.
+    of those that read it. The function computes in float32 at least; its first argument and what
+    comes out are of one dtype.
     """
 
     @jax.jit
-    def compiled(x: jax.Array) -> jax.Array:
-        return narrow(function(widen(x)), x.dtype)
+    def compiled(x: jax.Array, *others: jax.Array) -> jax.Array:
+        return narrow(function(widen(x), *others), x.dtype)
 
-    def call(x: jax.Array) -> jax.Array:
+    def call(x: jax.Array, *others: jax.Array) -> jax.Array:
         with set_xla_metadata(inlineable="false"):
-            return compiled(x)
+            return compiled(x, *others)
 
     return call
 
@@ -181,14 +228,24 @@ def _sum_rows(x: jax.Array) -> jax.Array:
     return _total(matrix[:, i, None, None, None, None] * x[i] for i in range(IN))
 
 
-@_apart
-def _sum_columns(x: jax.Array) -> jax.Array:
-    """`[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
+def _column_sums(x: jax.Array) -> jax.Array:
     matrix = jnp.asarray(OUTPUTS, x.dtype)
     _, _, down, across, features = x.shape
     columns = [jnp.moveaxis(x[:, j], 0, 1)[:, :, :, None] for j in range(IN)]
     tiles = _total(matrix[:, j, None] * column for j, column in enumerate(columns))
     return tiles.reshape(OUT * down, OUT * across, features)
+
+
+@_apart
+def _sum_columns(x: jax.Array) -> jax.Array:
+    """`[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
+    return _column_sums(x)
+
+
+@_apart
+def _put_strip(x: jax.Array, total: jax.Array, line: jax.Array) -> jax.Array:
+    """The same, into an array of more lines."""
+    return lax.dynamic_update_slice_in_dim(total, _column_sums(x), line, axis=0)
 
 
 @_apart

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.winograd import convolve, convolve_plain, transform_kernel
+from fcfrnet_jax import winograd
+from fcfrnet_jax.winograd import convolve, convolve_plain, convolve_strips, transform_kernel
 
 
 def definition(x, kernel):
@@ -44,6 +45,32 @@ def test_every_size(shape, features):
     x, kernel = draw(shape, features)
     found = convolve(x, transform_kernel(kernel))
     assert error(found, definition(x, kernel)) < 3e-6
+
+
+@settings(max_examples=6)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(9, 40), sizes, st.integers(1, 5)),
+    features=st.integers(1, 5),
+    tile_rows=st.integers(1, 2),
+)
+def test_strips_of_every_size(shape, features, tile_rows):
+    x, kernel = draw(shape, features)
+    row = 4 * winograd.IN**2 * -(-shape[2] // winograd.OUT) * (shape[3] + features)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "STRIP_BYTES", tile_rows * row)
+        strips = jax.make_jaxpr(convolve_strips)(x, transform_kernel(kernel))
+        found = convolve_strips(x, transform_kernel(kernel))
+    assert "dynamic_update_slice" in str(strips)
+    assert error(found, definition(x, kernel)) < 3e-6
+
+
+def test_a_large_kernel_is_not_packed_for_every_strip(monkeypatch):
+    monkeypatch.setattr(winograd, "STRIP_BYTES", 1)
+    for features, strips in ((128, True), (129, False)):
+        made = jax.make_jaxpr(convolve_strips)(
+            np.zeros((1, 9, 9, 128)), np.zeros((36, 128, features))
+        )
+        assert ("dynamic_update_slice" in str(made)) == strips
 
 
 @settings(max_examples=6)
