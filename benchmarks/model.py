@@ -29,6 +29,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax import models, steps
+from fcfrnet_jax.cpu_conv import compiler_options
 from fcfrnet_jax.fold import prepare
 from fcfrnet_jax.initialise import initial_variables
 from fcfrnet_jax.optimizers import make_optimizer, make_schedule
@@ -87,7 +88,8 @@ def predict_case(
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
     arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
-    lowered = jax.jit(network.apply).lower(*arguments)
+    options = compiler_options(network.dtype)
+    lowered = jax.jit(network.apply, compiler_options=options).lower(*arguments)
     return Case(lowered, batch_size, lambda apply: apply(*arguments))
 
 

@@ -60,6 +60,7 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     import jax.numpy as jnp
 
     from fcfrnet_jax import models, steps
+    from fcfrnet_jax.cpu_conv import compiler_options
     from fcfrnet_jax.fold import prepare
     from fcfrnet_jax.optimizers import make_optimizer, make_schedule
     from fcfrnet_jax.process import keep_freed_memory
@@ -71,7 +72,7 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     if task.mode == "predict":
         network, folded = prepare(task.spec, task.variables(), dtype)
         variables, image, depth = jax.device_put((folded, task.image, task.depth))
-        apply = jax.jit(network.apply)
+        apply = jax.jit(network.apply, compiler_options=compiler_options(network.dtype))
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
     network = models.build_to_train(task.spec, dtype=dtype)

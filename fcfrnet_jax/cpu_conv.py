@@ -1,5 +1,6 @@
 """The convolution that networks are built of on CPUs: `nn.Conv`, computed in other ways."""
 
+import functools
 from typing import Any
 
 import jax
@@ -34,9 +35,11 @@ class CpuConv(nn.Conv):
         same = shape[:2] == (1, 1) or (shape[:2] == (3, 3) and self.padding == 1)
         wide = min(shape[2:]) >= self.min_channels
         if same and wide and shape[0] == 3 and strides in (None, (1, 1)):
-            convolve = winograd.convolve if self.predicts else winograd.convolve_plain
+            convolve: Any = winograd.convolve_plain
             if self.predicts:
                 shape = (winograd.IN**2, *shape[2:])
+                in_strips = self.dtype != jnp.bfloat16
+                convolve = winograd.convolve_strips if in_strips else winograd.convolve
         elif same and self.predicts and self.dtype == jnp.bfloat16 and strides == (2, 2):
             convolve = convolve_halving
         else:
@@ -48,6 +51,27 @@ class CpuConv(nn.Conv):
         x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = convolve(x, kernel).astype(x.dtype)
         return y if bias is None else y + bias
+
+
+@functools.cache
+def compiler_options(dtype: Any) -> dict[str, Any]:
+    """What the compiler is to be told of programs that predict with these convolutions.
+
+    In float32, that matrices are multiplied by Eigen instead of YNNPACK, which takes longer, and
+    twice as long for a strip. bfloat16 only YNNPACK multiplies.
+
+    Returns:
+      For `jax.jit` or `compile`; nothing for other backends than CPUs, and for a version of jax
+      that does not know the option.
+    """
+    options: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu" or dtype == jnp.bfloat16:
+        return {}
+    try:
+        jax.jit(lambda: 0).lower().compile(options)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
 
 
 def convolve_halving(x: jax.Array, kernel: jax.Array) -> jax.Array:

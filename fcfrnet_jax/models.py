@@ -127,6 +127,10 @@ class TwoStage(nn.Module):
     def spec(self) -> TwoStageSpec:
         return TwoStageSpec(self.coarse.spec, self.fine.spec)
 
+    @property
+    def dtype(self) -> Any:
+        return self.fine.dtype
+
     def __call__(
         self, image: jax.Array, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcfrnet_jax import checkpoint, models
+from fcfrnet_jax.cpu_conv import compiler_options
 from fcfrnet_jax.fold import prepare
 
 DTYPES = ("float32", "bfloat16")
@@ -28,7 +29,8 @@ class Predictor:
         network, folded = prepare(spec, variables, jnp.dtype(dtype))
         self._variables = jax.device_put(folded)
         # One compilation for every size of batch and image.
-        self._apply = jax.jit(partial(_predict, network))
+        options = compiler_options(network.dtype)
+        self._apply = jax.jit(partial(_predict, network), compiler_options=options)
 
     def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
         """Predicts dense depth.

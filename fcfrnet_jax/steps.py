@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fcfrnet_jax.cpu_conv import compiler_options
 from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.metrics import depth_metrics
 from fcfrnet_jax.models import CoarseToFine, SparseToCoarse, TwoStage, clip_depth, with_measured
@@ -76,7 +77,24 @@ def make_eval_step(
         truth = batch["ground_truth"]
         return maps, {name: depth_metrics(depth, truth) for name, depth in maps.items()}
 
-    return jax.pmap(step, axis_name=AXIS, devices=jax.local_devices())
+    mapped = jax.pmap(step, axis_name=AXIS, devices=jax.local_devices())
+    network = fine_network or coarse_network
+    options = {} if network is None else compiler_options(network.dtype)
+    # pmap takes no options, what it compiles does.
+    return _compiled(mapped, options) if options else mapped
+
+
+def _compiled(mapped: Any, options: dict[str, Any]) -> Callable[..., Any]:
+    """The same step, compiled with options for each set of shapes."""
+    programs: dict[Any, Any] = {}
+
+    def call(*arguments: Any) -> Any:
+        shapes = str(jax.tree.map(jnp.shape, arguments))
+        if shapes not in programs:
+            programs[shapes] = mapped.lower(*arguments).compile(options)
+        return programs[shapes](*arguments)
+
+    return call
 
 
 def make_train_step(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax.bfloat16 import moved, narrow, widen
-from fcfrnet_jax.cpu_conv import CpuConv, convolve_halving
+from fcfrnet_jax.cpu_conv import CpuConv, compiler_options, convolve_halving
 from fcfrnet_jax.winograd import transform_kernel
 
 
@@ -115,3 +115,23 @@ def test_bits_of_bfloat16():
     np.testing.assert_array_equal(widen(rounded), wanted)
     turned = moved(lambda x: jnp.pad(x[::-1], (0, 1)), rounded)
     np.testing.assert_array_equal(np.asarray(turned, np.float32), np.pad(wanted[::-1], (0, 1)))
+
+
+def test_products_of_what_predicts_are_eigen_s():
+    def program(dtype):
+        matrices = jnp.zeros((2, 512, 64), dtype), jnp.zeros((2, 64, 64), dtype)
+        multiply = jax.jit(jnp.matmul, compiler_options=compiler_options(dtype))
+        return multiply.lower(*matrices).compile().as_text()
+
+    assert compiler_options(jnp.dtype("bfloat16")) == {}
+    assert "ynn" not in program(jnp.dtype("float32"))
+
+
+def test_an_option_that_jax_does_not_know_is_left_out(monkeypatch):
+    def refuse(*_):
+        raise jax.errors.JaxRuntimeError("No such compile option")
+
+    compiler_options.cache_clear()
+    monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
+    assert compiler_options(jnp.dtype("float32")) == {}
+    compiler_options.cache_clear()

@@ -15,7 +15,7 @@ from tests.weights import random_variables
 FINE = ModelSpec(COARSE_TO_FINE, 18, width=4)
 COARSE = ModelSpec(SPARSE_TO_COARSE, 18, width=4)
 # Metres. The folded network rounds otherwise, and random weights give depths of +-1000 m.
-TOLERANCE = 2e-3
+TOLERANCE = 5e-3
 
 
 def inputs(height=32, width=48, batch=2):
