@@ -38,6 +38,8 @@ def get_config() -> ConfigDict:
     config.batch_size = 0
     # Of the convolutions: float32 or bfloat16.
     config.dtype = "float32"
+    # Flags for the compiler, beside those of the environment's XLA_FLAGS.
+    config.xla_flags = ""
     # How many frames get a panel picture.
     config.panels = 8
     return config

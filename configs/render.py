@@ -23,5 +23,7 @@ def get_config() -> ConfigDict:
     config.camera = (375, 1242)
     # The scanner's: 64 (KITTI's), 32 or 16.
     config.beams = 64
+    # Flags for the compiler, beside those of the environment's XLA_FLAGS.
+    config.xla_flags = ""
     config.seed = 0
     return config

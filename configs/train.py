@@ -109,6 +109,8 @@ def get_config() -> ConfigDict:
     config.panels = 2
     # Threads that read and decode; 0 is one a core.
     config.threads = 0
+    # Flags for the compiler, beside those of the environment's XLA_FLAGS.
+    config.xla_flags = ""
 
     # Several processes, where neither Slurm nor Open MPI nor a TPU pod tells them of each other.
     config.coordinator = ""

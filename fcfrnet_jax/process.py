@@ -34,6 +34,21 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) == 1 for name, value in settings)
 
 
+def add_xla_flags(wanted: str) -> None:
+    """Adds flags to those that the environment has for the compiler, which heeds the last of each.
+
+    It must run before jax makes its backend.
+
+    Raises:
+      ValueError: what is no flag. One that this version of jax does not know ends the process, by
+        the compiler's own message.
+    """
+    for flag in wanted.split():
+        if not flag.startswith("--xla_"):
+            raise ValueError(f"the compiler's flags look like --xla_NAME=VALUE, got {flag!r}")
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {wanted}".strip()
+
+
 def keep_compiled() -> None:
     """Makes jax keep what it compiles on disk, so that the next command finds it.
 

@@ -31,7 +31,16 @@ SOURCES = ("files", "synthetic")
 # How far away the nearby frame of the photometric loss may be, in frames, as in the reference.
 NEAR_REACH = 3
 # A run may go on with other values of these.
-FREE = {"coordinator", "processes", "process", "keep", "save_every", "panels", "threads"}
+FREE = {
+    "coordinator",
+    "processes",
+    "process",
+    "keep",
+    "save_every",
+    "panels",
+    "threads",
+    "xla_flags",
+}
 
 
 @dataclass(frozen=True)

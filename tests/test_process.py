@@ -75,3 +75,31 @@ def test_a_folder_that_is_set_already_stays(tmp_path):
 def test_without_a_place_to_keep_them_programs_run_all_the_same(tmp_path):
     (tmp_path / "cache").write_text("a file")
     assert compiled_files(tmp_path) == {}
+
+
+def test_flags_of_the_config_come_after_the_environment_s():
+    program = (
+        "from fcfrnet_jax.process import add_xla_flags\n"
+        "add_xla_flags('--xla_force_host_platform_device_count=3')\n"
+        "import jax; print(jax.device_count())"
+    )
+    environment = {"JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "3"
+
+
+def test_what_is_no_flag_ends_the_command_with_a_line():
+    line = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/eval.py"]
+    done = subprocess.run(
+        [*line, "--config.xla_flags=fast"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("flags look like --xla_NAME=VALUE, got 'fast'")
