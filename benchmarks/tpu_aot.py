@@ -136,8 +136,9 @@ def kinds(text: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
 def measure(options: argparse.Namespace, batch: int, devices: Any) -> dict[str, Any]:
     import jax
 
-    # Only a program for a device that is there tells its operations.
-    operations = lowered(options, batch, jax.devices()[:1]).cost_analysis()["flops"]
+    # Only a program for a device that is there tells its operations; packed, zeros would count.
+    plain = argparse.Namespace(**vars(options) | {"packed": False, "remat": False})
+    operations = lowered(plain, batch, jax.devices()[:1]).cost_analysis()["flops"]
     start = time.perf_counter()
     compiled = lowered(options, batch, devices).compile()
     memory = compiled.memory_analysis()
