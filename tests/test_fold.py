@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcfrnet_jax import models
 from fcfrnet_jax.cpu_conv import CpuConv, compiler_options
+from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.fold import fold, prepare
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data
@@ -72,6 +74,24 @@ def test_golden_depth(name, monkeypatch):
     depth = apply(prepared, image, golden["depth"])
     difference = np.maximum(depth, 0.9) - golden["pred_eval"]
     assert 1e3 * np.sqrt(np.mean(np.square(difference, dtype=np.float64))) < 0.05
+    assert 1e3 * np.abs(difference).max() < 0.5
+
+
+@pytest.mark.slow
+def test_a_real_frame_of_full_size(kitti_real):
+    """Against the network as it is trained, of the library's convolutions."""
+    folder = kitti_real / "depth_selection" / "val_selection_cropped"
+    frame = "2011_09_30_drive_0016_sync_{}_0000000030_image_02.png"
+    image = np.asarray(Image.open(folder / "image" / frame.format("image")))[None]
+    sparse = Image.open(folder / "velodyne_raw" / frame.format("velodyne_raw"))
+    coarse = classical_fill(np.asarray(sparse, np.float32)[None, ..., None] / 256)
+    spec, variables = golden_data.model("fcfrnet18_rgbd", 7)
+    expected = jax.jit(models.build(spec).apply)(variables, image, coarse)
+    network, prepared = prepare(spec, variables)
+    apply = jax.jit(network.apply, compiler_options=compiler_options(network.dtype))
+    difference = np.float64(apply(prepared, image, coarse)) - expected
+    assert expected.shape == (1, 352, 1216, 1)
+    assert 1e3 * np.sqrt(np.mean(np.square(difference))) < 0.05
     assert 1e3 * np.abs(difference).max() < 0.5
 
 
