@@ -57,8 +57,8 @@ class CpuConv(nn.Conv):
 def compiler_options(dtype: Any) -> dict[str, Any]:
     """What the compiler is to be told of programs that predict with these convolutions.
 
-    In float32, that matrices are multiplied by Eigen instead of YNNPACK, which takes longer, and
-    twice as long for a strip. bfloat16 only YNNPACK multiplies.
+    In float32, that matrices are multiplied by Eigen instead of YNNPACK, which takes longer, above
+    all for a strip. bfloat16 only YNNPACK multiplies.
 
     Returns:
       For `jax.jit` or `compile`; nothing for other backends than CPUs, and for a version of jax

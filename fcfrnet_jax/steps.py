@@ -85,14 +85,15 @@ def make_eval_step(
 
 
 def _compiled(mapped: Any, options: dict[str, Any]) -> Callable[..., Any]:
-    """The same step, compiled with options for each set of shapes."""
+    """The same step, compiled with options for each set of shapes and dtypes."""
     programs: dict[Any, Any] = {}
 
     def call(*arguments: Any) -> Any:
-        shapes = str(jax.tree.map(jnp.shape, arguments))
-        if shapes not in programs:
-            programs[shapes] = mapped.lower(*arguments).compile(options)
-        return programs[shapes](*arguments)
+        leaves, structure = jax.tree.flatten(arguments)
+        kind = structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
+        if kind not in programs:
+            programs[kind] = mapped.lower(*arguments).compile(options)
+        return programs[kind](*arguments)
 
     return call
 
