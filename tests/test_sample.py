@@ -1,6 +1,7 @@
 """The sample data set: its layout and cameras, and how it comes onto the disk."""
 
 import json
+import shutil
 import threading
 
 import jax
@@ -138,6 +139,27 @@ def test_two_writers_at_once_leave_one_whole_data_set(quick, tmp_path, monkeypat
     assert failures == []
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert len(list((tmp_path / "set").rglob("*.png"))) == 9
+
+
+def test_a_folder_filled_by_another_process_meanwhile_is_taken_for_its_data_set(
+    quick, tmp_path, monkeypatch
+):
+    root = tmp_path / "set"
+    write_sample(root, frames=1, height=48, width=160)
+    growing = root.with_name(".set.incomplete")
+    is_free = rendered._is_free
+
+    def fill_and_look(folder):
+        if not (folder / rendered.MARKER).exists():
+            shutil.copytree(written, folder, dirs_exist_ok=True)
+        return is_free(folder)
+
+    written = root.rename(tmp_path / "written")
+    growing.mkdir()
+    monkeypatch.setattr(rendered, "_is_free", fill_and_look)
+    write_sample(root, frames=1, height=48, width=160)
+    assert (root / rendered.MARKER).is_file()
+    assert not growing.exists()
 
 
 def test_sample_dir_lies_in_the_users_cache(tmp_path, monkeypatch):

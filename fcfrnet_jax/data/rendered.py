@@ -153,6 +153,8 @@ def _holds(root: Path, plan: Plan) -> bool:
     """
     marker = root / MARKER
     wanted = settings(plan)
+    # In this order: a process that fills the folder meanwhile has written the marker first.
+    free = not root.exists() or (root.is_dir() and _is_free(root))
     if marker.is_file():
         found = json.loads(marker.read_text(encoding="utf-8"))
         if found == wanted:
@@ -165,7 +167,7 @@ def _holds(root: Path, plan: Plan) -> bool:
             if found.get(name) != wanted.get(name)
         ]
         what = f"holds another data set of rendered frames: {'; '.join(changed)}"
-    elif not root.exists() or (root.is_dir() and _is_free(root)):
+    elif free or not root.exists():
         return False
     else:
         what = f"exists and is no data set of rendered frames (it has no {MARKER})"
