@@ -11,7 +11,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from fcfrnet_jax.files import describe
-from fcfrnet_jax.process import add_xla_flags, keep_compiled, keep_freed_memory
+from fcfrnet_jax.process import add_xla_flags, collect_rarely, keep_compiled, keep_freed_memory
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to run, such as configs/eval.py.", lock_config=True
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     if CONFIG.value.xla_flags:
         add_xla_flags(CONFIG.value.xla_flags)
+    collect_rarely()
     keep_freed_memory()
     keep_compiled()
     run = runner(CONFIG.value.task)

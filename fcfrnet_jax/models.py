@@ -211,9 +211,12 @@ def variable_shapes(spec: ModelSpec | TwoStageSpec) -> dict[str, Any]:
 
 def shapes_of(network: nn.Module) -> dict[str, Any]:
     """The variables of a network that `build` made, as `variable_shapes` has them."""
-    size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
-    image, depth = jnp.zeros((*size, 3)), jnp.zeros((*size, 1))
-    return jax.eval_shape(network.init, jax.random.key(0), image, depth)
+
+    def init() -> Any:
+        size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
+        return network.init(jax.random.key(0), jnp.zeros((*size, 3)), jnp.zeros((*size, 1)))
+
+    return jax.eval_shape(init)
 
 
 def with_measured(

@@ -1,11 +1,13 @@
 """Memory and compiled programs that are kept."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 
+from fcfrnet_jax.process import collect_rarely
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -103,3 +105,25 @@ def test_what_is_no_flag_ends_the_command_with_a_line():
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("flags look like --xla_NAME=VALUE, got 'fast'")
+
+
+def test_garbage_is_looked_for_rarely():
+    def looks():
+        phases = []
+        gc.callbacks.append(lambda phase, _: phases.append(phase))
+        try:
+            kept = [[] for _ in range(10_000)]
+        finally:
+            gc.callbacks.pop()
+        assert len(kept) == 10_000
+        return len(phases)
+
+    before = gc.get_threshold()
+    gc.collect()
+    assert looks() > 10
+    try:
+        collect_rarely()
+        gc.collect()
+        assert looks() == 0
+    finally:
+        gc.set_threshold(*before)

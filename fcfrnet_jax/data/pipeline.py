@@ -89,16 +89,21 @@ def make_eval_dataset(
     if not frames or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
     tf = quiet_cpu_tensorflow()
-    dataset = (
-        tf.data.Dataset.from_tensor_slices(frame_columns(frames))
-        .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
-        .map(crop_bottom_centre(crop), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .map(pad_batch(batch_size))
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(reading_options(threads))
-    )
-    return Batches(dataset, math.ceil(len(frames) / batch_size))
+
+    # Our ops have no branch on a tensor; looking for one takes as long as the rest.
+    @tf.autograph.experimental.do_not_convert
+    def chain() -> Any:
+        return (
+            tf.data.Dataset.from_tensor_slices(frame_columns(frames))
+            .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
+            .map(crop_bottom_centre(crop), num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(batch_size)
+            .map(pad_batch(batch_size))
+            .prefetch(tf.data.AUTOTUNE)
+            .with_options(reading_options(threads))
+        )
+
+    return Batches(chain(), math.ceil(len(frames) / batch_size))
 
 
 def frame_columns(

@@ -120,27 +120,31 @@ def make_train_dataset(
     tf = quiet_cpu_tensorflow()
     parallel = tf.data.AUTOTUNE
     cut = crop_anywhere(crop) if augmentation.random_crop else crop_bottom_centre(crop)
-    dataset = (
-        tf.data.Dataset.range(first_step, sys.maxsize)
-        .map(pick_frames(len(frames), batch_size, share, seed, near))
-        .unbatch()
-        .map(look_up(columns))
-        .map(read_files(), num_parallel_calls=parallel)
-        .map(find_pose(), num_parallel_calls=parallel)
-        .map(augment(augmentation), num_parallel_calls=parallel)
-        .map(cut, num_parallel_calls=parallel)
-        .map(leave_out("seed", "near"))
-        .batch(share[1] - share[0], drop_remainder=True)
-        .prefetch(parallel)
-        .with_options(reading_options(threads))
-    )
+
+    # As in `make_eval_dataset`.
+    @tf.autograph.experimental.do_not_convert
+    def chain() -> Any:
+        return (
+            tf.data.Dataset.range(first_step, sys.maxsize)
+            .map(pick_frames(len(frames), batch_size, share, seed, near))
+            .unbatch()
+            .map(look_up(columns))
+            .map(read_files(), num_parallel_calls=parallel)
+            .map(find_pose(), num_parallel_calls=parallel)
+            .map(augment(augmentation), num_parallel_calls=parallel)
+            .map(cut, num_parallel_calls=parallel)
+            .map(leave_out("seed", "near"))
+            .batch(share[1] - share[0], drop_remainder=True)
+            .prefetch(parallel)
+            .with_options(reading_options(threads))
+        )
 
     def frames_of_step(step: int) -> list[Frame]:
         index = shuffled(step * batch_size + np.arange(*share), len(frames), seed)
         nearby = [j for i in index for j in near[i]] if near else []
         return [frames[i] for i in dict.fromkeys([*index.tolist(), *nearby])]
 
-    return TrainBatches(dataset, first_step, crop, frames_of_step)
+    return TrainBatches(chain(), first_step, crop, frames_of_step)
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
