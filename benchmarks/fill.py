@@ -24,7 +24,7 @@ from fcfrnet_jax.fill import classical_fill
 
 
 def opencv_fill(
-    sparse_depth: np.ndarray, max_depth: float = 100.0, dense: bool = True
+    sparse_depth: np.ndarray, max_depth: float = 100.0, dense: bool = True, blur: bool = True
 ) -> np.ndarray:
     """The algorithm of arXiv 1802.00036 in OpenCV, the reference for `classical_fill`.
 
@@ -33,6 +33,7 @@ def opencv_fill(
       max_depth: metres, the origin of the inverted depth.
       dense: repeats the last dilation until no pixel is empty. False is the published algorithm,
         which dilates once and lets pixels beyond its reach stay 0.
+      blur: False leaves out the two blurs at the end.
 
     Returns:
       Depth, float32 `[H, W]` metres.
@@ -57,9 +58,10 @@ def opencv_fill(
     while dense and 0 < np.count_nonzero(inverted > 0.1) < inverted.size:
         inverted = fill_empty(inverted, 31)
 
-    inverted = cv2.medianBlur(inverted, 5)
-    blurred = cv2.GaussianBlur(inverted, (5, 5), 0)
-    inverted = np.where(inverted > 0.1, blurred, inverted)
+    if blur:
+        inverted = cv2.medianBlur(inverted, 5)
+        blurred = cv2.GaussianBlur(inverted, (5, 5), 0)
+        inverted = np.where(inverted > 0.1, blurred, inverted)
     return np.where(inverted > 0.1, np.float32(max_depth) - inverted, inverted)
 
 
