@@ -1,8 +1,10 @@
 """Runs every test on eight virtual CPU devices, as the pmap tests need."""
 
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,23 +12,19 @@ import pytest
 
 # Must be set before jax makes its backend, so before any test module imports it.
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Almost all of the quick tests' time goes into compiling, of which a third is the optimisation of
-# code that then runs for milliseconds. That of the slow ones computes for longer.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 
 
 def xla_flags(devices: int) -> str:
-    """What a command that a test starts is to run with."""
+    """What a command that a test starts is to run with.
+
+    Almost all of the tests' time goes into compiling, of which a third is the optimisation of code
+    that then runs for milliseconds.
+    """
     count = f"--xla_force_host_platform_device_count={devices}"
-    return f"{count} {QUICK_TO_COMPILE}" if QUICK_TO_COMPILE in os.environ["XLA_FLAGS"] else count
+    return f"{count} --xla_backend_optimization_level=0"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if config.option.markexpr == "slow":
-        os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace(QUICK_TO_COMPILE, "")
-
-
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK_TO_COMPILE}"
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 # Many tests compile the same steps; workers and commands that tests start share what is compiled.
@@ -36,11 +34,16 @@ if OWN_CACHE:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fcfrnet-jax-tests-")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
+from tests import tiny_networks  # noqa: E402
+
 ROOT = Path(__file__).parent.parent
 
 # What is slow here is compiling, and a busy machine.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# As in the commands, see `process.collect_rarely`: tracing makes millions of objects that stay.
+gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
 def pytest_sessionfinish() -> None:
@@ -62,7 +65,13 @@ def kitti_real() -> Path:
 
 @pytest.fixture
 def short_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves one block in each layer of ResNet-18, which compiles in half the time."""
-    from fcfrnet_jax import layers, network
+    """For one test."""
+    tiny_networks.shorten_resnet(monkeypatch)
 
-    monkeypatch.setitem(network.RESNETS, 18, ((1, 1, 1, 1), layers.BasicBlock))
+
+@pytest.fixture(scope="module")
+def short_resnets() -> Iterator[None]:
+    """For all tests and fixtures of a module."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tiny_networks.shorten_resnet(monkeypatch)
+        yield

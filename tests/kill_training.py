@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from fcfrnet_jax.data import sample
 from fcfrnet_jax.journal import read_journal
+from tests import numbered_scenes
 from tests.test_train import finished, newest, run_command, wait_for_line
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         scenes, whole, killed = (Path(folder) / name for name in ("scenes", "whole", "killed"))
-        sample.write_sample(scenes, frames=3, height=48, width=160)
+        numbered_scenes.write_sample(scenes, frames=3, height=48, width=160)
         settings = {"steps": arguments.steps, "save_every": 4, "validate_every": 12}
         finished(run_command(whole, scenes, **settings))
         for kill in range(arguments.kills):

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from fcfrnet_jax.data import rendered, synthetic_batches
+from fcfrnet_jax.data import rendered, sample, synthetic_batches
 from fcfrnet_jax.data.lidar import HDL64
 from fcfrnet_jax.data.pinhole import KITTI
 from fcfrnet_jax.data.synthetic import Frame
@@ -26,6 +27,12 @@ def render_scene(key, camera=KITTI, lidar=HDL64, travelled=0.0, window=None, cor
 def put_in_place(monkeypatch):
     monkeypatch.setattr(rendered, "render_scene", render_scene)
     monkeypatch.setattr(synthetic_batches, "render_scene", render_scene)
+
+
+def write_sample(root, **size):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        put_in_place(monkeypatch)
+        sample.write_sample(root, **size)
 
 
 def places(batch):

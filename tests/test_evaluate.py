@@ -1,5 +1,6 @@
 """The evaluation, from the command line to its files."""
 
+import functools
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -66,12 +68,17 @@ def crop_of(array):
     return array[top:, left : left + CROP[1]]
 
 
+@functools.cache
+def applied(spec):
+    return jax.jit(models.build(spec).apply)
+
+
 def direct(folder, name, depth_of, spec, variables):
     """The network applied to one frame's files, read without the pipeline."""
     drive, camera, number = name.split("/")
     raw = folder / "raw" / drive[:10] / drive / camera / "data" / f"{number}.png"
     image, depth = crop_of(read_image(raw)), crop_of(depth_of(name))
-    output = models.build(spec).apply(variables, image[None], depth[None, ..., None])
+    output = applied(spec)(variables, image[None], depth[None, ..., None])
     return np.clip(output, 0.9, spec.max_depth)
 
 
@@ -217,7 +224,7 @@ def test_converted_paddle_weights_on_real_frames(kitti_real, tmp_path):
     for frame, found in zip(frames, result["per_frame"], strict=True):
         image = crop_of(read_image(frame.image))[None]
         coarse = crop_of(read_depth(tmp_path / "velodyne_raw" / frame.sparse.name))
-        output = models.build(spec).apply(variables, image, coarse[None, ..., None])
+        output = applied(spec)(variables, image, coarse[None, ..., None])
         truth = crop_of(read_depth(frame.ground_truth))[None, ..., None]
         expected = metrics.depth_metrics(np.clip(output, 0.9, 85), truth)
         for measure in ("rmse_mm", "mae_mm", "irmse_1_per_km"):

@@ -103,8 +103,8 @@ def test_prepared_networks_equal_the_folded_one(monkeypatch):
     network, prepared = prepare(spec, variables)
     assert shapes(prepared) == shapes(models.shapes_of(network))
     assert sum(leaf.ndim == 3 for leaf in jax.tree.leaves(prepared)) > 10
-    expected = models.build(spec, folded=True).apply(fold(spec, variables), *inputs())
-    found = network.apply(prepared, *inputs())
+    expected = jax.jit(models.build(spec, folded=True).apply)(fold(spec, variables), *inputs())
+    found = jax.jit(network.apply)(prepared, *inputs())
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=0.05), found, expected
     )
@@ -131,6 +131,6 @@ def test_prepared_variables_are_rounded_as_the_network_would_in_every_call():
     exact = fold(spec, random_variables(spec))
     jax.tree.map(
         np.testing.assert_array_equal,
-        network.apply(prepared, *inputs()),
-        network.apply(exact, *inputs()),
+        jax.jit(network.apply)(prepared, *inputs()),
+        jax.jit(network.apply)(exact, *inputs()),
     )

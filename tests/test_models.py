@@ -184,10 +184,10 @@ def test_two_stage_is_both_networks_in_turn():
     stage = {
         name: {kind: tree[name] for kind, tree in variables.items()} for name in ("coarse", "fine")
     }
-    first = models.build(coarse).apply(stage["coarse"], image, depth)
+    first = jax.jit(models.build(coarse).apply)(stage["coarse"], image, depth)
     clipped = np.clip(first, 0.9, 100.0)
-    second = models.build(fine).apply(stage["fine"], image, clipped)
-    outputs = models.build(spec).apply(variables, image, depth)
+    second = jax.jit(models.build(fine).apply)(stage["fine"], image, clipped)
+    outputs = jax.jit(models.build(spec).apply)(variables, image, depth)
     np.testing.assert_allclose(outputs[0], first, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(outputs[1], second, rtol=1e-5, atol=1e-4)
 
@@ -196,7 +196,7 @@ def test_bfloat16_follows_float32():
     spec = ModelSpec(COARSE_TO_FINE, 18, width=8)
     variables = random_variables(spec)
     exact, rounded = (
-        models.build(spec, dtype=dtype).apply(variables, *inputs())
+        jax.jit(models.build(spec, dtype=dtype).apply)(variables, *inputs())
         for dtype in (jnp.float32, jnp.bfloat16)
     )
     assert rounded.dtype == jnp.float32
@@ -211,7 +211,7 @@ def test_network_on_the_fill_adds_to_the_fill():
     last = variables["params"]["convtf"]
     last["kernel"], last["bias"] = jnp.zeros_like(last["kernel"]), jnp.full((1,), 0.02)
     expected = np.asarray(keep_measured(depth, classical_fill(depth))) + 2.0
-    np.testing.assert_allclose(network.apply(variables, image, depth), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, image, depth), expected, rtol=1e-6)
 
 
 def test_measured_depths_take_the_place_of_both_predictions():
@@ -235,10 +235,12 @@ def test_measured_depths_take_the_place_of_both_predictions():
         return np.where(measured, depth, dense)
 
     (coarse_network, coarse_variables), (fine_network, fine_variables) = separate
-    coarse = put_back(coarse_network.apply(coarse_variables, image, depth))
-    fine = fine_network.apply(fine_variables, image, np.clip(coarse, 0.9, 100.0))
+    coarse = put_back(jax.jit(coarse_network.apply)(coarse_variables, image, depth))
+    fine = jax.jit(fine_network.apply)(fine_variables, image, np.clip(coarse, 0.9, 100.0))
     keeping = dataclasses.replace(plain.coarse, keep_measured=True)
-    ours = models.build(dataclasses.replace(plain, coarse=keeping)).apply(variables, image, depth)
+    ours = jax.jit(models.build(dataclasses.replace(plain, coarse=keeping)).apply)(
+        variables, image, depth
+    )
     np.testing.assert_allclose(ours[0], coarse, rtol=1e-5)
     np.testing.assert_allclose(ours[1], put_back(fine), rtol=1e-5, atol=1e-3)
 

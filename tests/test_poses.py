@@ -50,7 +50,7 @@ def test_the_motion_along_a_rendered_street(
     pose = relative_pose(image, street[near][0], sparse, INTRINSICS)
     assert pose.found
     # The camera looks a little aside and down or up, and moves along the street.
-    along = np.asarray(make_street(jax.random.key(3)).rotation)[2]
+    along = np.asarray(jax.jit(make_street)(jax.random.key(3)).rotation)[2]
     np.testing.assert_allclose(pose.translation, metres * along, atol=0.06)
     np.testing.assert_allclose(pose.rotation, np.eye(3), atol=2e-3)
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax import checkpoint
-from fcfrnet_jax.data import sample
 from fcfrnet_jax.journal import read_journal
+from tests import numbered_scenes
 from tests.test_train import finished, newest, run_command, wait_for_line
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
 SETTINGS = {"batch_size": 4, "steps": 3, "save_every": 3, "validate_every": 3}
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "scenes"
-    sample.write_sample(root, frames=3, height=48, width=160)
+    numbered_scenes.write_sample(root, frames=3, height=48, width=160)
     return root
 
 

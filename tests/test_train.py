@@ -17,10 +17,10 @@ import pytest
 import fcfrnet_jax
 from configs import train as train_config
 from fcfrnet_jax import checkpoint, models, specs, train, train_setup, training
-from fcfrnet_jax.data import sample
 from fcfrnet_jax.journal import read_journal
 from fcfrnet_jax.optimizers import make_optimizer
 from fcfrnet_jax.snapshots import Snapshots
+from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
 from tests.weights import random_variables
 
@@ -35,12 +35,13 @@ SETTINGS = {
     "warmup_steps": 0,
 }
 NARROW = {"coarse.width": 4, "fine.width": 4}
+pytestmark = pytest.mark.usefixtures("short_resnets")
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "scenes"
-    sample.write_sample(root, frames=3, height=48, width=160)
+    numbered_scenes.write_sample(root, frames=3, height=48, width=160)
     return root
 
 
@@ -118,7 +119,7 @@ def test_a_share_of_the_residual_is_kept(stage):
     for share in (1.0, 0.25):
         config = config_of("nowhere", stage=stage, residual_share=share)
         kept = train.trained_variables(config, state)
-        found = models.build(spec).apply(kept, image, depth)
+        found = jax.jit(models.build(spec).apply)(kept, image, depth)
         depths.append((depth, found) if stage == "fine" else found)
     (before, whole), (same, quarter) = depths
     np.testing.assert_array_equal(same, before)
@@ -223,7 +224,7 @@ def run_command(workdir, scenes, devices=1, **settings):
     flat = {"steps": 12, "batch_size": 2, "save_every": 3, "validate_every": 6} | settings
     flags = [f"--config.{name}={value}" for name, value in (SETTINGS | flat | NARROW).items()]
     environment = os.environ | {"XLA_FLAGS": xla_flags(devices)}
-    command = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/train.py"]
+    command = [sys.executable, "-m", "tests.quick_command", "--config=configs/train.py"]
     arguments = [f"--config.data_dir={scenes}", f"--workdir={workdir}", *flags]
     return subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, text=True,
                             stderr=subprocess.PIPE)  # fmt: skip
