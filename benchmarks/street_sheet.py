@@ -19,9 +19,9 @@ if not __package__:
     # Run as a command, perhaps in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.synthetic import render_scene
-from fcfrnet_jax.files import read_depth, read_image
 from fcfrnet_jax.geometry import crop_box
 from fcfrnet_jax.visualize import colour_depth
 

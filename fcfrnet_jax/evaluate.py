@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import checkpoint, models, report, specs, steps, visualize
 from fcfrnet_jax.data import frame_check, kitti, kitti_layout, sample
-from fcfrnet_jax.files import write_depth, write_image, write_json
+from fcfrnet_jax.data.images import write_depth, write_image
+from fcfrnet_jax.files import write_json
 from fcfrnet_jax.fold import prepare
 from fcfrnet_jax.measure import Arrays, measure_frames
 from fcfrnet_jax.metrics import average

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.files import write_depth, write_image
+from fcfrnet_jax.data.images import write_depth, write_image
 
 DRIVE = "2011_09_26_drive_0009_sync"
 SELECTION = "depth_selection/val_selection_cropped"

@@ -10,6 +10,14 @@ import pytest
 
 from tests.conftest import ROOT, xla_flags
 
+# Runs a command as on a machine that has jax, flax and optax alone.
+BARE = """
+import runpy, sys
+missing = ["cv2", "ml_collections", "PIL", "tensorboardX", "tensorflow"]
+sys.modules.update(dict.fromkeys(missing))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 TINY = ["--layers", "18", "--width", "4", "--size", "32", "48", "--batch", "8", "--repeats", "2"]
 
 
@@ -17,7 +25,8 @@ TINY = ["--layers", "18", "--width", "4", "--size", "32", "48", "--batch", "8", 
 @pytest.mark.parametrize("mode", ["predict", "train"])
 def test_rows_of_a_model(mode, tmp_path):
     path = tmp_path / "rows.json"
-    line = [sys.executable, "benchmarks/model.py", "--mode", mode, *TINY, "--json", str(path)]
+    line = [sys.executable, "-c", BARE, "benchmarks/model.py", "--mode", mode, *TINY]
+    line += ["--json", str(path)]
     subprocess.run(line, cwd=ROOT, check=True)
     (row,) = json.loads(path.read_text())
     assert (row["mode"], row["batch"], row["dtype"]) == (mode, 8, "float32")
@@ -42,6 +51,6 @@ def test_the_torch_twin_computes_the_same(mode):
 
 def test_the_peers_commands_explain_themselves():
     for name in ("peers.py", "tpu_aot.py", "model.py"):
-        line = [sys.executable, f"benchmarks/{name}", "--help"]
+        line = [sys.executable, "-c", BARE, f"benchmarks/{name}", "--help"]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
         assert "usage" in done.stdout

@@ -15,7 +15,7 @@ import pytest
 from configs import eval as eval_config
 from fcfrnet_jax import checkpoint, evaluate, fill, metrics, models, report
 from fcfrnet_jax.data import kitti, sample
-from fcfrnet_jax.files import read_depth, read_image, write_depth
+from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data, numbered_scenes
 from tests.conftest import ROOT, xla_flags

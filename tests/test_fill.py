@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fill import opencv_fill, road_scan
-from fcfrnet_jax.files import read_depth
+from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.fill import (
     _extend_to_top,
     _gaussian,

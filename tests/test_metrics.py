@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax import metrics
-from fcfrnet_jax.files import read_depth
+from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.models import clip_depth
 from tests import golden_data
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import Frame, find_frames
 from fcfrnet_jax.data.pinhole import KITTI
 from fcfrnet_jax.data.poses import Pose, depth_at, match_key_points, relative_pose
 from fcfrnet_jax.data.street import make_street
 from fcfrnet_jax.data.synthetic import render_scene
-from fcfrnet_jax.files import read_depth, read_image
 from fcfrnet_jax.fill import classical_fill
 from fcfrnet_jax.geometry import inverse_warp
 

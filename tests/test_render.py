@@ -14,10 +14,10 @@ import pytest
 from configs import render as render_config
 from fcfrnet_jax import render
 from fcfrnet_jax.data import frame_check, kitti, rendered
+from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.lidar import HDL64
 from fcfrnet_jax.data.pinhole import KITTI
 from fcfrnet_jax.data.rendered import Plan, scaled_rig, write_data_set
-from fcfrnet_jax.files import read_depth, read_image
 from tests import numbered_scenes
 from tests.conftest import ROOT
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.data import rendered, sample
+from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.rendered import Plan, scaled_rig, write_data_set
 from fcfrnet_jax.data.sample import sample_dir, write_sample
 from fcfrnet_jax.data.synthetic import render_scene
-from fcfrnet_jax.files import read_depth, read_image
 from tests import numbered_scenes
 
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax.data.augment import Augmentation
+from fcfrnet_jax.data.images import read_depth, read_image, write_depth, write_image
 from fcfrnet_jax.data.kitti import Frame, find_frames, neighbours
 from fcfrnet_jax.data.train_pipeline import make_train_dataset, shuffled
-from fcfrnet_jax.files import read_depth, read_image, write_depth, write_image
 from tests import kitti_tree as tree
 from tests.conftest import ROOT
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.data.kitti import Frame, shorten
-from fcfrnet_jax.files import read_depth
 from fcfrnet_jax.geometry import Size
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.data.kitti import Frame
-from fcfrnet_jax.files import DEPTH_SCALE
 from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets
 
 if TYPE_CHECKING:

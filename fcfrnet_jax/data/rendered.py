@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.lidar import HDL64, Lidar, thinned
 from fcfrnet_jax.data.pinhole import KITTI, Camera
 from fcfrnet_jax.data.synthetic import Frame, render_scene
-from fcfrnet_jax.files import atomic_path, write_depth, write_image, write_json
+from fcfrnet_jax.files import atomic_path, write_json
 from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
 
 VERSION = 4  # goes up whenever the frames change
