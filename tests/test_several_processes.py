@@ -14,7 +14,13 @@ from tests import numbered_scenes
 from tests.test_train import finished, newest, run_command, wait_for_line
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
-SETTINGS = {"batch_size": 4, "steps": 3, "save_every": 3, "validate_every": 3}
+SETTINGS = {
+    "batch_size": 4,
+    "steps": 3,
+    "save_every": 3,
+    "validate_every": 3,
+    "schedule": "constant",  # compiles to one program for any number of steps
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def test_processes_that_disagree_end_with_a_message(scenes, tmp_path):
 
 
 def test_one_process_goes_on_where_two_were_stopped(scenes, tmp_path):
-    endless = {"steps": 5000, "schedule": "constant"}
+    endless = {"steps": 5000}
     both = start_two(tmp_path / "run", scenes, (endless, endless))
     wait_for_line(tmp_path / "run", both[0], 2)
     for process in both:
@@ -69,6 +75,6 @@ def test_one_process_goes_on_where_two_were_stopped(scenes, tmp_path):
         finished(process)
     end = int(newest(tmp_path / "run")[0]) + 2
     for run in ("run", "whole"):
-        settings = SETTINGS | {"schedule": "constant", "steps": end}
+        settings = SETTINGS | {"steps": end}
         finished(run_command(tmp_path / run, scenes, devices=4, **settings))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
