@@ -15,7 +15,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 
 def xla_flags(devices: int) -> str:
-    """What a command that a test starts is to run with.
+    """What the tests, and commands that they start, run with.
 
     Almost all of the tests' time goes into compiling, of which a third is the optimisation of code
     that then runs for milliseconds.

@@ -14,7 +14,7 @@ import pytest
 
 from configs import eval as eval_config
 from fcfrnet_jax import checkpoint, evaluate, fill, metrics, models, report
-from fcfrnet_jax.data import kitti, sample
+from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
 from tests import golden_data, numbered_scenes
@@ -29,9 +29,7 @@ COARSE, FINE = (ModelSpec(kind, 18, width=4) for kind in (SPARSE_TO_COARSE, COAR
 def scenes(tmp_path_factory):
     """Three sample scenes, small, and of noise."""
     root = tmp_path_factory.mktemp("data") / "scenes"
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        numbered_scenes.put_in_place(monkeypatch)
-        sample.write_sample(root, frames=3, height=96, width=320)
+    numbered_scenes.write_sample(root, frames=3, height=96, width=320)
     return root
 
 

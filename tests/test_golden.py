@@ -31,10 +31,8 @@ class Run(NamedTuple):
 # less than float32's rounding in the layers before: float64 shows that the formulas are the same.
 TIE = ("fcfrnet34_gd", "float32")
 RUNS = [*((name, "float32") for name in golden_data.MODELS), ("fcfrnet34_gd", "float64")]
-
-
-# What the tests' flags leave out, see conftest.py.
-OPTIMISED = {"xla_backend_optimization_level": 3}
+# What the tests' flags leave out, see conftest.py; float64 computes for longer than it compiles.
+OPTIONS = {"float32": None, "float64": {"xla_backend_optimization_level": 3}}
 
 
 @cache
@@ -51,11 +49,10 @@ def run_in(name: str, dtype: np.dtype) -> Run:
     trained = models.build_to_train(spec, dtype=dtype)
     image = golden["rgb" if spec.modality.startswith("rgb") else "gray"]
     depth, truth = golden["depth"], golden["gt"]
-    # Float64 computes for longer than it compiles.
-    compile = partial(jax.jit, compiler_options=OPTIMISED if dtype == jnp.float64 else None)
-    evaluate = compile(lambda variables: network.apply(variables, image, depth))
+    jit = partial(jax.jit, compiler_options=OPTIONS[dtype.name])
+    evaluate = jit(lambda variables: network.apply(variables, image, depth))
 
-    @compile
+    @jit
     def step(variables):
         def loss_of(params):
             state = {"params": params, "batch_stats": variables["batch_stats"]}
