@@ -34,8 +34,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     # --help should not wait for jax.
-    from fcfrnet_jax.convert import convert_paddle, summary
     from fcfrnet_jax.files import describe
+    from fcfrnet_jax.weights.convert import convert_paddle, summary
 
     try:
         conversion = convert_paddle(

@@ -20,7 +20,7 @@ if not __package__:
     # Run as a command, perhaps in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fcfrnet_jax.fill import classical_fill
+from fcfrnet_jax.networks.fill import classical_fill
 
 
 def opencv_fill(

@@ -28,14 +28,15 @@ if not __package__:
     # Run as a command, perhaps in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fcfrnet_jax import models, steps
-from fcfrnet_jax.cpu_conv import compiler_options
-from fcfrnet_jax.fold import prepare
-from fcfrnet_jax.initialise import initial_variables
-from fcfrnet_jax.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax import parallel
+from fcfrnet_jax.networks import models
+from fcfrnet_jax.networks.cpu.conv import compiler_options
+from fcfrnet_jax.networks.fold import prepare
+from fcfrnet_jax.networks.initialise import initial_variables
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, ModelSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.process import keep_freed_memory
-from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec, TwoStageSpec
-from fcfrnet_jax.training import Objective, initial_state
+from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax.training.update import Objective, initial_state
 
 GIB = 2**30
 # Rows of the matrices whose product gives the peak.
@@ -45,8 +46,8 @@ LARGE_MATRIX = 8192
 
 def describe(network: str, layers: int, width: int) -> ModelSpec | TwoStageSpec:
     """The model: `coarse`, `fine` (on given coarse maps) or `joint`, both in one call."""
-    coarse = ModelSpec(SPARSE_TO_COARSE, layers, width=width)
-    fine = ModelSpec(COARSE_TO_FINE, layers, width=width)
+    coarse = SparseToCoarseSpec(layers, width=width)
+    fine = CoarseToFineSpec(layers, width=width)
     return {"coarse": coarse, "fine": fine, "joint": TwoStageSpec(coarse, fine)}[network]
 
 
@@ -98,11 +99,11 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
     network = models.build_to_train(spec, dtype=jnp.dtype(dtype), remat=remat)
-    step = steps.make_train_step(network, None, optimizer, schedule, Objective())
-    state = steps.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
-    batch = steps.shard(random_batch(batch_size, *options.size))
+    step = parallel.make_train_step(network, None, optimizer, schedule, Objective())
+    state = parallel.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
+    batch = parallel.shard(random_batch(batch_size, *options.size))
     if options.repeats:
-        batch = jax.pmap(lambda leaf: leaf, steps.AXIS)(batch)
+        batch = jax.pmap(lambda leaf: leaf, parallel.AXIS)(batch)
 
     def call(step: Any) -> Any:
         nonlocal state

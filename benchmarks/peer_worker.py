@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec
 
 Call = Callable[[], Any]
 RATE = 1e-4
@@ -28,7 +28,7 @@ class Task:
 
     def __init__(self, described: dict[str, Any]):
         self.name, self.dtype, self.mode = (described[key] for key in ("name", "dtype", "mode"))
-        self.spec = ModelSpec(COARSE_TO_FINE, described["layers"], "rgbd", width=described["width"])
+        self.spec = CoarseToFineSpec(described["layers"], "rgbd", width=described["width"])
         random = np.random.default_rng(0)
         shape = (described["batch"], *described["size"])
         # Smooth, as depth is: of noise, rounding would choose the fusion's branch.
@@ -41,7 +41,7 @@ class Task:
 
     def variables(self) -> dict[str, Any]:
         """Random ones, whose last layer makes a residual of some metres."""
-        from fcfrnet_jax.initialise import initial_variables
+        from fcfrnet_jax.networks.initialise import initial_variables
 
         variables = initial_variables(self.spec, 0, "resnet")
         last = variables["params"]["convtf"]
@@ -50,7 +50,7 @@ class Task:
         return variables
 
     def folded(self) -> dict[str, Any]:
-        from fcfrnet_jax.fold import fold
+        from fcfrnet_jax.networks.fold import fold
 
         return fold(self.spec, self.variables())
 
@@ -59,12 +59,13 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     import jax
     import jax.numpy as jnp
 
-    from fcfrnet_jax import models, steps
-    from fcfrnet_jax.cpu_conv import compiler_options
-    from fcfrnet_jax.fold import prepare
-    from fcfrnet_jax.optimizers import make_optimizer, make_schedule
+    from fcfrnet_jax import parallel
+    from fcfrnet_jax.networks import models
+    from fcfrnet_jax.networks.cpu.conv import compiler_options
+    from fcfrnet_jax.networks.fold import prepare
     from fcfrnet_jax.process import keep_freed_memory
-    from fcfrnet_jax.training import Objective, initial_state
+    from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+    from fcfrnet_jax.training.update import Objective, initial_state
 
     # As the commands do.
     keep_freed_memory()
@@ -78,10 +79,10 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     network = models.build_to_train(task.spec, dtype=dtype)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
-    step = steps.make_train_step(network, None, optimizer, schedule, Objective())
-    state = steps.replicate(initial_state(task.variables(), optimizer))
+    step = parallel.make_train_step(network, None, optimizer, schedule, Objective())
+    state = parallel.replicate(initial_state(task.variables(), optimizer))
     batch = {"image": task.image, "coarse_depth": task.depth, "ground_truth": task.truth}
-    batch = steps.shard(batch | {"sparse_depth": task.depth})
+    batch = parallel.shard(batch | {"sparse_depth": task.depth})
 
     def update() -> Any:
         nonlocal state

@@ -21,9 +21,9 @@ if not __package__:
 
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.synthetic import render_scene
 from fcfrnet_jax.geometry import crop_box
-from fcfrnet_jax.visualize import colour_depth
+from fcfrnet_jax.pictures.panels import colour_depth
+from fcfrnet_jax.streets.frame import render_scene
 
 CROP = (352, 1216)
 TILE = (304, 88)  # columns, rows

@@ -27,15 +27,15 @@ if not __package__:
     # Run as a command, perhaps in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fcfrnet_jax.data.echoes import scan, sparse_map
-from fcfrnet_jax.data.ground_truth import keep_ground_truth
-from fcfrnet_jax.data.lidar import HDL64
-from fcfrnet_jax.data.pinhole import KITTI, window_matrix
-from fcfrnet_jax.data.raycast import camera_rays, trace
-from fcfrnet_jax.data.shading import shade
-from fcfrnet_jax.data.street import Street, make_street
-from fcfrnet_jax.data.synthetic import render_scene
 from fcfrnet_jax.geometry import Size, crop_box
+from fcfrnet_jax.sensors.camera import KITTI, window_matrix
+from fcfrnet_jax.sensors.lidar import HDL64
+from fcfrnet_jax.streets.frame import render_scene
+from fcfrnet_jax.streets.picture.shading import shade
+from fcfrnet_jax.streets.rays.raycast import camera_rays, trace
+from fcfrnet_jax.streets.scan.echoes import scan, sparse_map
+from fcfrnet_jax.streets.scan.ground_truth import keep_ground_truth
+from fcfrnet_jax.streets.scene.street import Street, make_street
 
 SIZES = ((352, 1216), (96, 320))
 

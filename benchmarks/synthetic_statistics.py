@@ -19,10 +19,10 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax.data.images import read_depth
-from fcfrnet_jax.data.synthetic import render_scene
-from fcfrnet_jax.fill import classical_fill
+from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.geometry import crop_box
-from fcfrnet_jax.metrics import depth_metrics
+from fcfrnet_jax.networks.fill import classical_fill
+from fcfrnet_jax.streets.frame import render_scene
 
 CROP = (352, 1216)
 ROWS = 16  # to a band

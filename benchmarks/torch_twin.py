@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcfrnet_jax.network import NORM_EPSILON, RESNETS
-from fcfrnet_jax.specs import COARSE_TO_FINE, ModelSpec
+from fcfrnet_jax.networks.network import NORM_EPSILON, RESNETS
+from fcfrnet_jax.networks.specs import COARSE_TO_FINE, ModelSpec
 
 LEVELS = ("conv2", "conv3", "conv4", "conv5", "conv6")
 

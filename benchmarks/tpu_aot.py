@@ -63,10 +63,10 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
     from jax.sharding import NamedSharding, PartitionSpec
 
     from benchmarks.model import describe, random_batch
-    from fcfrnet_jax import models
-    from fcfrnet_jax.optimizers import make_optimizer, make_schedule
-    from fcfrnet_jax.steps import AXIS
-    from fcfrnet_jax.training import Objective, initial_state, make_update
+    from fcfrnet_jax.networks import models
+    from fcfrnet_jax.parallel import AXIS
+    from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+    from fcfrnet_jax.training.update import Objective, initial_state, make_update
 
     spec = describe(options.network, options.layers, options.width)
     folded = options.mode == "predict"

@@ -1,10 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and how messages name things."""
 
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ def cache_dir() -> Path:
       RuntimeError: this user has no home folder.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcfrnet_jax"
+
+
+def list_some(items: Sequence[object], limit: int = 3) -> str:
+    """Names the first items and counts the rest: `a, b, c and 7 more`."""
+    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(str(item) for item in items[:limit]) + rest
 
 
 @contextmanager

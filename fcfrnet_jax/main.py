@@ -11,7 +11,13 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from fcfrnet_jax.files import describe
-from fcfrnet_jax.process import add_xla_flags, collect_rarely, keep_compiled, keep_freed_memory
+from fcfrnet_jax.process import (
+    add_xla_flags,
+    collect_rarely,
+    keep_compiled,
+    keep_freed_memory,
+    quiet_tensorflow,
+)
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to run, such as configs/eval.py.", lock_config=True
@@ -32,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     collect_rarely()
     keep_freed_memory()
     keep_compiled()
+    quiet_tensorflow()
     run = runner(CONFIG.value.task)
     run(CONFIG.value, WORKDIR.value)
 
@@ -46,11 +53,11 @@ def runner(task: str) -> Callable[[ConfigDict, str], None]:
     run: Callable
     match task:
         case "evaluate":
-            from fcfrnet_jax.evaluate import run
+            from fcfrnet_jax.commands.evaluate import run
         case "render":
-            from fcfrnet_jax.render import run
+            from fcfrnet_jax.commands.render import run
         case "train":
-            from fcfrnet_jax.train import run
+            from fcfrnet_jax.commands.train import run
         case _:
             raise ValueError(f"config.task must be evaluate or render or train, got {task!r}")
     return run

@@ -77,6 +77,18 @@ def keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow from printing start-up messages and from importing Keras.
+
+    TensorFlow only reads and batches here. It must run before TensorFlow is imported.
+    """
+    # Messages about oneDNN ignore the log level.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # TensorFlow imports Keras 3 unless told to use another one, which takes two seconds.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
 def _accelerator_may_be_used() -> bool:
     chosen = os.environ.get("JAX_PLATFORMS", "")
     if chosen:

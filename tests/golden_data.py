@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax import convert
-from fcfrnet_jax.specs import ModelSpec
+from fcfrnet_jax.networks.specs import StageSpec
+from fcfrnet_jax.weights import convert
 from tests.golden import stand_in_weights
 
 FOLDER = Path(__file__).parent / "golden"
@@ -28,7 +28,7 @@ def state_dict(name: str, seed: int) -> dict[str, np.ndarray]:
     return stand_in_weights.state_dict(kind, STATE_SPEC[name], seed)
 
 
-def model(name: str, seed: int) -> tuple[ModelSpec, dict[str, Any]]:
+def model(name: str, seed: int) -> tuple[StageSpec, dict[str, Any]]:
     """Spec and variables of stand-in weights, through the converter's rules."""
     arrays = state_dict(name, seed)
     spec = convert.recognise(arrays)

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from fcfrnet_jax.journal import read_journal
+from fcfrnet_jax.training.journal import read_journal
 from tests import numbered_scenes
-from tests.test_train import finished, newest, run_command, wait_for_line
+from tests.commands.test_train import finished, newest, run_command, wait_for_line
 
 
 def main() -> None:

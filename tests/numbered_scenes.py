@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import rendered, sample, synthetic_batches
-from fcfrnet_jax.data.lidar import HDL64
-from fcfrnet_jax.data.pinhole import KITTI
-from fcfrnet_jax.data.synthetic import Frame
+from fcfrnet_jax.sensors.camera import KITTI
+from fcfrnet_jax.sensors.lidar import HDL64
+from fcfrnet_jax.streets import data_set, sample
+from fcfrnet_jax.streets.frame import Frame
+from fcfrnet_jax.training import street_batches
 
 
 def render_scene(key, camera=KITTI, lidar=HDL64, travelled=0.0, window=None, corner=(0, 0)):
@@ -25,8 +26,8 @@ def render_scene(key, camera=KITTI, lidar=HDL64, travelled=0.0, window=None, cor
 
 
 def put_in_place(monkeypatch):
-    monkeypatch.setattr(rendered, "render_scene", render_scene)
-    monkeypatch.setattr(synthetic_batches, "render_scene", render_scene)
+    monkeypatch.setattr(data_set, "render_scene", render_scene)
+    monkeypatch.setattr(street_batches, "render_scene", render_scene)
 
 
 def write_sample(root, **size):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fcfrnet_jax.data.intersect import CELL_AXES, INNER_SHELL
-from fcfrnet_jax.data.solids import leaf_gaps
-from fcfrnet_jax.data.value_noise import FACTORS
+from fcfrnet_jax.streets.rays.intersect import CELL_AXES, INNER_SHELL
+from fcfrnet_jax.streets.scene.solids import leaf_gaps
+from fcfrnet_jax.streets.scene.value_noise import FACTORS
 
 
 def in_solids(street, points, offset=True):

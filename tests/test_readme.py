@@ -12,8 +12,8 @@ import fcfrnet_jax
 from configs import eval as eval_config
 from configs import render as render_config
 from configs import train as train_config
-from fcfrnet_jax.data import frame_check, kitti
-from fcfrnet_jax.journal import read_journal
+from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.training.journal import read_journal
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -97,7 +97,7 @@ def test_rendered_data_set_can_be_evaluated(tmp_path):
     assert len(list(streets.glob("*/*/proj_depth/groundtruth/image_02/*.png"))) == 20
     frames = kitti.find_frames(streets, "val_selection", require={"image", "ground_truth"})
     assert frames
-    assert frame_check.check_frames(frames, (352, 1216)) == []
+    assert check.check_frames(frames, (352, 1216)) == []
 
 
 def test_program_example_works():

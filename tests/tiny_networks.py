@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from fcfrnet_jax import layers, network
-from fcfrnet_jax.layers import ConvNormAct
-from fcfrnet_jax.models import CoarseToFine, SparseToCoarse
-from fcfrnet_jax.specs import COARSE_TO_FINE, SPARSE_TO_COARSE, ModelSpec
+from fcfrnet_jax.networks import layers, network
+from fcfrnet_jax.networks.layers import ConvNormAct
+from fcfrnet_jax.networks.models import CoarseToFine, SparseToCoarse
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec
 
 
 def shorten_resnet(monkeypatch):
@@ -20,9 +20,10 @@ def shorten_resnet(monkeypatch):
 
 
 def two_layers(model, image, depth, train):
-    conv, norm, *_ = model.parts(train)
+    parts = model.bound_parts(train)
     x = jnp.concatenate([image / 255.0, depth / 100.0], axis=-1).astype(model.dtype)
-    return nn.Conv(1, (1, 1))(ConvNormAct(6, conv, norm)(x).astype(depth.dtype))
+    block = ConvNormAct(6, parts.bound_conv, parts.norm())
+    return nn.Conv(1, (1, 1))(block(x).astype(depth.dtype))
 
 
 class TinyCoarse(SparseToCoarse):
@@ -37,8 +38,8 @@ class TinyFine(CoarseToFine):
         return depth + 20.0 * two_layers(self, image, depth, train)
 
 
-COARSE = TinyCoarse(ModelSpec(SPARSE_TO_COARSE, 18, width=4))
-FINE = TinyFine(ModelSpec(COARSE_TO_FINE, 18, width=4))
+COARSE = TinyCoarse(SparseToCoarseSpec(18, width=4))
+FINE = TinyFine(CoarseToFineSpec(18, width=4))
 
 
 def variables_of(network, seed=0):

@@ -8,13 +8,12 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.data.kitti import Frame
 from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def make_eval_dataset(
     """
     if not frames or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
-    tf = quiet_cpu_tensorflow()
+    import tensorflow as tf
 
     # Our ops have no branch on a tensor; looking for one takes as long as the rest.
     @tf.autograph.experimental.do_not_convert
@@ -217,29 +216,12 @@ def reading_options(threads: int | None) -> "tf.data.Options":
     return options
 
 
-def quiet_cpu_tensorflow() -> Any:
-    """Imports TensorFlow without its start-up messages and keeps it off the accelerators."""
-    # Messages about oneDNN escape the log level; nothing here computes with it.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    # TensorFlow imports Keras with it unless told of another one; two seconds, for nothing here.
-    with _environment("TF_USE_LEGACY_KERAS", "1"):
-        import tensorflow as tf
+def hide_accelerators() -> None:
+    """Keeps TensorFlow from reserving the memory of GPUs and TPUs, for the whole process.
+
+    For commands: jax computes there, and TensorFlow only reads and batches.
+    """
+    import tensorflow as tf
 
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
-    return tf
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Sets a variable of the environment for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax.data import frame_check
-from fcfrnet_jax.data.augment import Augmentation, augment, crop_anywhere
-from fcfrnet_jax.data.kitti import Frame, neighbours, shorten
+from fcfrnet_jax.data import check
+from fcfrnet_jax.data.frame import Frame, check_calibrated, neighbours
 from fcfrnet_jax.data.pipeline import (
     BatchStream,
     Example,
     Op,
+    crop_at,
     crop_bottom_centre,
     frame_columns,
-    quiet_cpu_tensorflow,
     read_files,
     reading_options,
 )
 from fcfrnet_jax.data.poses import Pose, relative_pose
+from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
 # NumPy's generators are seeded by (seed, one of these, epoch or position).
@@ -54,9 +54,7 @@ class TrainBatches(BatchStream):
                 batch = next(batches)
             except tf.errors.OpError as error:
                 # TensorFlow's message does not name the file.
-                frame_check.raise_bad_frames(
-                    frame_check.check_frames(self._frames_of_step(step), self._crop)
-                )
+                check.raise_bad_frames(check.check_frames(self._frames_of_step(step), self._crop))
                 raise OSError(f"the batch of step {step} cannot be read: {error}") from error
             yield batch
 
@@ -67,7 +65,7 @@ def make_train_dataset(
     batch_size: int,
     crop: Size,
     seed: int,
-    augmentation: Augmentation,
+    random_crop: bool = False,
     first_step: int = 0,
     near_reach: int = 0,
     process: tuple[int, int] = (0, 1),
@@ -75,17 +73,18 @@ def make_train_dataset(
 ) -> BatchStream:
     """Opens `frames` for training: endless batches, epochs in random order, nothing dropped.
 
-    The batch of a step depends on `frames`, `batch_size`, `crop`, `seed`, `augmentation` and
+    The batch of a step depends on `frames`, `batch_size`, `crop`, `seed`, `random_crop` and
     `near_reach` (and the versions of NumPy, TensorFlow and OpenCV), not on where the stream was
     opened. Position p of the stream is example p % B of step p // B and belongs to epoch
     p // len(frames); an epoch may end within a batch.
 
     Args:
-      frames: frames that have passed `frame_check.check_frames` with the same crop.
+      frames: frames that have passed `check.check_frames` with the same crop.
       batch_size: frames a step of all processes together, B.
       crop: (height, width).
       seed: not negative.
-      augmentation: how examples are varied.
+      random_crop: place the crop anywhere, every position equally likely, instead of at the bottom
+        centre.
       first_step: of the first batch; each iteration of the stream starts there.
       near_reach: gives every example a nearby frame, at most this many frames away in the same
         drive and camera, for the photometric loss; 0 = none.
@@ -100,26 +99,28 @@ def make_train_dataset(
         ground_truth, coarse_depth: the same, if the frames have them;
         intrinsics: float32 [b, 4] (fx, fy, cx, cy) pixels of the crop, NaN = not calibrated;
         index: int32 [b] position in `frames`;
+        position: int64 [b] position in the stream;
       and with `near_reach`
-        near_image: uint8 [b, H, W, 3] RGB, cut and varied as the image is; the image itself where
-          the frame has no neighbour or no pose was found;
+        near_image: uint8 [b, H, W, 3] RGB, cropped as the image is; the image itself where the
+          frame has no neighbour or no pose was found;
         rotation, translation: float32 [b, 3, 3] and [b, 3] metres, of `poses.Pose`.
 
     Raises:
-      ValueError: nothing to batch, a batch that does not divide by the processes, a negative seed
-        or step, files that only some frames have, or frames without what the nearby frames or the
-        beams need: an image, calibration, and a neighbour for at least one.
+      ValueError: nothing to batch, a batch size that is not divisible by the number of processes, a
+        negative seed or step, files that only some frames have, or frames without what `near_reach`
+        needs: an image, calibration, and a neighbour for at least one.
     """
     _check_request(frames, batch_size, seed, first_step, process)
     near = _near_frames(frames, near_reach) if near_reach else None
-    if near_reach or augmentation.beams:
-        _check_calibrated(frames, "finding poses" if near_reach else "leaving out beams")
+    if near_reach:
+        check_calibrated(frames, "finding poses")
     columns = frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
     share = _share(batch_size, process)
 
-    tf = quiet_cpu_tensorflow()
+    import tensorflow as tf
+
     parallel = tf.data.AUTOTUNE
-    cut = crop_anywhere(crop) if augmentation.random_crop else crop_bottom_centre(crop)
+    cut = crop_anywhere(crop) if random_crop else crop_bottom_centre(crop)
 
     # As in `make_eval_dataset`.
     @tf.autograph.experimental.do_not_convert
@@ -131,9 +132,8 @@ def make_train_dataset(
             .map(look_up(columns))
             .map(read_files(), num_parallel_calls=parallel)
             .map(find_pose(), num_parallel_calls=parallel)
-            .map(augment(augmentation), num_parallel_calls=parallel)
             .map(cut, num_parallel_calls=parallel)
-            .map(leave_out("seed", "near"))
+            .map(leave_out("place", "near"))
             .batch(share[1] - share[0], drop_remainder=True)
             .prefetch(parallel)
             .with_options(reading_options(threads))
@@ -168,32 +168,41 @@ def pick_frames(
     seed: int,
     near: Sequence[Sequence[int]] | None,
 ) -> Callable[[Any], Example]:
-    """Maps a step to the `index` and `seed` of its examples `share`, and to `near` frames."""
+    """Maps a step to the `index`, `position` and crop `place` of its examples, and to `near`."""
     import tensorflow as tf
 
-    def pick(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pick(step: np.ndarray) -> tuple[np.ndarray, ...]:
         positions = step * batch_size + np.arange(*share)
         index = shuffled(positions, count, seed)
+        draws = np.stack([np.random.default_rng([seed, _EXAMPLE, p]).random(3) for p in positions])
         nearby = index
         if near is not None:
-            draws = [np.random.default_rng([seed, _EXAMPLE, p]).random() for p in positions]
-            choices = [near[i] for i in index]
-            pairs = zip(choices, draws, strict=True)
-            nearby = np.array([some[int(draw * len(some))] for some, draw in pairs])
-        seeds = np.stack([np.full_like(positions, seed), positions], axis=1)
-        return index.astype(np.int32), nearby.astype(np.int32), seeds
+            pairs = zip((near[i] for i in index), draws[:, 0], strict=True)
+            nearby = np.array([choices[int(draw * len(choices))] for choices, draw in pairs])
+        place = draws[:, 1:].astype(np.float32)
+        return index.astype(np.int32), positions, place, nearby.astype(np.int32)
 
     def tensors(step: Any) -> Example:
-        types = (tf.int32, tf.int32, tf.int64)
-        index, nearby, seeds = tf.numpy_function(pick, [step], types, stateful=False)
-        size = share[1] - share[0]
-        index.set_shape([size])
-        nearby.set_shape([size])
-        seeds.set_shape([size, 2])
-        picked = {"index": index, "seed": seeds}
-        return picked if near is None else picked | {"near": nearby}
+        types = (tf.int32, tf.int64, tf.float32, tf.int32)
+        columns = tf.numpy_function(pick, [step], types, stateful=False)
+        picked = dict(zip(("index", "position", "place", "near"), columns, strict=True))
+        for name, column in picked.items():
+            column.set_shape([share[1] - share[0], *([2] if name == "place" else [])])
+        return picked if near is not None else leave_out("near")(picked)
 
     return tensors
+
+
+def crop_anywhere(crop: Size) -> Op:
+    """Crops all maps at the example's `place`: (down, across) as shares, in [0, 1), of the room."""
+    import tensorflow as tf
+
+    def cut(example: Example) -> Example:
+        room = tf.shape(example["sparse_depth"])[:2] - crop + 1
+        top, left = tf.unstack(tf.cast(example["place"] * tf.cast(room, tf.float32), tf.int32))
+        return crop_at(example, top, left, crop)
+
+    return cut
 
 
 def look_up(columns: dict[str, np.ndarray]) -> Op:
@@ -261,7 +270,7 @@ def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
     if without:
         raise ValueError(
             f"nearby frames need images: {len(without)} of {len(frames)} frames have none: "
-            f"{shorten(without)}"
+            f"{list_some(without)}"
         )
     near = neighbours(frames, reach)
     if not any(near):
@@ -270,15 +279,6 @@ def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
             f"frames, e.g. {frames[0].name}: a photometric loss needs unbroken drives"
         )
     return [found or [i] for i, found in enumerate(near)]
-
-
-def _check_calibrated(frames: Sequence[Frame], purpose: str) -> None:
-    without = [frame.name for frame in frames if frame.intrinsics is None]
-    if without:
-        raise ValueError(
-            f"{purpose} needs calibration: {len(without)} of {len(frames)} frames have none: "
-            f"{shorten(without)}; unpack calib_cam_to_cam.txt of their dates under raw/<date>"
-        )
 
 
 def _check_request(
@@ -291,8 +291,8 @@ def _check_request(
         raise ValueError(f"there is no process {index} among {count}, counted from 0")
     if batch_size % count:
         raise ValueError(
-            f"a batch of {batch_size} does not divide among {count} processes: "
+            f"a batch of {batch_size} is not divisible by the {count} processes: "
             f"take {batch_size // count * count or count} or {(batch_size // count + 1) * count}"
         )
     if seed < 0 or first_step < 0:
-        raise ValueError(f"seed and first step should not be negative, got {seed}, {first_step}")
+        raise ValueError(f"seed and first step must not be negative, got {seed}, {first_step}")

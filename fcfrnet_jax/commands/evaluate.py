@@ -1,0 +1,251 @@
+"""Evaluates depth maps on a KITTI split: metrics, predictions and panels."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from fcfrnet_jax import parallel, progress
+from fcfrnet_jax.commands import tables
+from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import write_depth, write_image
+from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.data.pipeline import hide_accelerators
+from fcfrnet_jax.evaluation.depth_maps import make_eval_step
+from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
+from fcfrnet_jax.evaluation.metrics import average
+from fcfrnet_jax.files import write_json
+from fcfrnet_jax.networks import select
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
+from fcfrnet_jax.pictures import panels
+from fcfrnet_jax.prediction.predictor import DTYPES
+from fcfrnet_jax.streets import sample
+from fcfrnet_jax.weights import checkpoint
+
+COARSE_SOURCES = ("auto", "network", "files", "fill")
+Model = tuple[Spec, dict[str, Any]]
+
+
+def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """Runs `configs/eval.py` and returns what it writes to `metrics.json`.
+
+    The workdir gets `metrics.json`, `predictions/` with a KITTI depth PNG for every frame, named as
+    its image, and `panels/`. They are written when the run is complete and replace those of an
+    earlier run.
+
+    Raises:
+      ValueError: a setting, a checkpoint or a data file that cannot be used.
+      OSError: the workdir cannot be written.
+    """
+    check_config(config)
+    hide_accelerators()
+    model = load_model(config)
+    frames, bad = find_frames(config, model)
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=workdir))
+    try:
+        per_frame = evaluate_frames(config, model, frames, staging)
+        result = summarise(config, per_frame, bad)
+        for folder in ("predictions", "panels"):
+            _replace(staging / folder, workdir / folder)
+        write_json(workdir / "metrics.json", result)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    tables.print_metrics(result, workdir)
+    return result
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError for an impossible setting, before anything is loaded."""
+    for name, allowed in (
+        ("split", kitti.SPLITS),
+        ("coarse_source", COARSE_SOURCES),
+        ("dtype", DTYPES),
+    ):
+        if config[name] not in allowed:
+            raise ValueError(
+                f"--config.{name} must be one of {', '.join(allowed)}, got {config[name]!r}"
+            )
+    if len(config.crop) != 2 or min(config.crop) < 0 or any(size % 16 for size in config.crop):
+        raise ValueError(f"--config.crop must be two multiples of 16, or (0, 0), got {config.crop}")
+    devices = jax.local_device_count()
+    if config.batch_size < 0 or config.batch_size % devices:
+        raise ValueError(
+            f"--config.batch_size={config.batch_size} is not divisible by the {devices} devices "
+            "here"
+        )
+
+
+def load_model(config: ConfigDict) -> Model | None:
+    """Loads the checkpoints that the config names, as one model; None for the fill alone.
+
+    Raises:
+      ValueError: a folder that is no checkpoint, or networks that do not go together.
+    """
+    given = f"--config.checkpoint={config.checkpoint}"
+    model = checkpoint.load_model(config.checkpoint) if config.checkpoint else None
+    if not config.coarse_checkpoint:
+        return model
+    coarse = checkpoint.load_model(config.coarse_checkpoint)
+    coarse_given = f"--config.coarse_checkpoint={config.coarse_checkpoint}"
+    if not isinstance(coarse[0], SparseToCoarseSpec):
+        raise ValueError(
+            f"{coarse_given} holds a {coarse[0].network} network, expected "
+            f"{SparseToCoarseSpec.network}; --config.checkpoint takes any"
+        )
+    if model is None:
+        return coarse
+    if not isinstance(model[0], CoarseToFineSpec):
+        raise ValueError(
+            f"{given} holds a coarse network, and so does {coarse_given}; give one of them"
+        )
+    return checkpoint.combine(coarse, model)
+
+
+def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
+    """Decides where the coarse depth comes from: `network`, `files` or `fill`.
+
+    `auto` is the first of them that is available.
+
+    Raises:
+      ValueError: a source that is not available, or one that leaves another setting unused.
+    """
+    has_network = spec is not None and not isinstance(spec, CoarseToFineSpec)
+    source = config.coarse_source
+    if source == "network" and not has_network:
+        raise ValueError(
+            "--config.coarse_source=network needs a coarse network: give --config.coarse_checkpoint"
+        )
+    if source in ("files", "fill") and has_network:
+        setting = "coarse_checkpoint" if config.coarse_checkpoint else "checkpoint"
+        raise ValueError(
+            f"--config.coarse_source={source} leaves the coarse network of "
+            f"--config.{setting}={config[setting]} unused; give one of them"
+        )
+    if config.coarse_dir and source not in ("auto", "files"):
+        raise ValueError(f"--config.coarse_source={source} leaves --config.coarse_dir unused")
+    if config.coarse_dir and has_network:
+        raise ValueError(
+            f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused: give the "
+            "maps, or a --config.checkpoint with a coarse network"
+        )
+    if source != "auto":
+        return source
+    if has_network:
+        return "network"
+    stored = config.coarse_dir or layout.depth_files(data_dir, config.split, "coarse")
+    return "files" if stored else "fill"
+
+
+def find_frames(
+    config: ConfigDict, model: Model | None
+) -> tuple[list[Frame], list[check.BadFrame]]:
+    """Finds and checks the frames of the split, with every file that the evaluation reads.
+
+    Returns:
+      The frames to evaluate, and the files for which others are left out.
+
+    Raises:
+      ValueError: no frames, files without a partner, or files that cannot be used.
+    """
+    data_dir = Path(config.data_dir).expanduser() if config.data_dir else sample.sample_dir()
+    spec = model[0] if model else None
+    require = {"image"} if spec is None or spec.uses_image else set()
+    if config.split != "test_completion":
+        require.add("ground_truth")
+    if coarse_source(config, spec, data_dir) == "files":
+        require.add("coarse")
+    frames = kitti.find_frames(
+        data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    bad = check.check_frames(frames, _crop(config))
+    if not config.skip_bad_frames:
+        check.raise_bad_frames(bad)
+    frames = check.drop_bad_frames(frames, bad)
+    check.check_density(frames)
+    return frames, bad
+
+
+def evaluate_frames(
+    config: ConfigDict, model: Model | None, frames: list[Frame], folder: Path
+) -> list[dict[str, Any]]:
+    """Measures all frames and writes predictions and panels into `folder`.
+
+    Returns:
+      The name of every frame, and the metrics of every depth map; none for a split without ground
+      truth.
+    """
+    with_panel = {frame.name for frame in frames[: config.panels]}
+    for name in ("predictions", "panels"):
+        (folder / name).mkdir()
+
+    def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
+        best = maps[list(maps)[-1]]
+        write_depth(folder / "predictions" / f"{frame.name}.png", best)
+        if frame.name in with_panel:
+            picture = panels.panel(
+                example.get("image"),
+                example["sparse_depth"][..., 0],
+                maps,
+                example["ground_truth"][..., 0] if frame.ground_truth else None,
+                captions=tables.captions(metrics),
+            )
+            write_image(folder / "panels" / f"{frame.name.replace('/', '_')}.png", picture)
+
+    network, variables, options = (
+        select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
+    )
+    with progress.frames_progress(len(frames)) as advance:
+        measured = measure_frames(
+            make_eval_step(network, options),
+            parallel.replicate(variables, jax.local_devices()),
+            frames,
+            batch_size=config.batch_size or jax.local_device_count(),
+            crop=_crop(config),
+            visit=write,
+            advance=advance,
+        )
+    pairs = zip(frames, measured, strict=True)
+    return [{"name": frame.name, "metrics": metrics} for frame, metrics in pairs]
+
+
+def summarise(
+    config: ConfigDict, per_frame: list[dict[str, Any]], bad: list[check.BadFrame]
+) -> dict[str, Any]:
+    """The content of `metrics.json`: settings, means, every frame, and what is left out."""
+    maps = per_frame[0]["metrics"]
+    return {
+        "split": config.split,
+        "frames": len(per_frame),
+        "checkpoint": config.checkpoint or None,
+        "coarse_checkpoint": config.coarse_checkpoint or None,
+        "provenance": {
+            setting: checkpoint.load_provenance(config[setting])
+            for setting in ("checkpoint", "coarse_checkpoint")
+            if config[setting]
+        },
+        "data": config.data_dir or "sample scenes",
+        "metrics": {
+            name: average([frame["metrics"][name] for frame in per_frame]) for name in maps
+        },
+        "per_frame": per_frame,
+        "skipped": [
+            {"name": item.frame.name, "path": str(item.path), "reason": item.reason} for item in bad
+        ],
+    }
+
+
+def _crop(config: ConfigDict) -> tuple[int, int] | None:
+    return tuple(config.crop) if any(config.crop) else None
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    source.rename(target)

@@ -1,0 +1,74 @@
+"""What commands print about their results."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fcfrnet_jax.evaluation.frames import FrameMetrics
+from fcfrnet_jax.evaluation.metrics import NAMES
+
+LABELS = {
+    "rmse_mm": "RMSE (mm)",
+    "mae_mm": "MAE (mm)",
+    "irmse_1_per_km": "iRMSE (1/km)",
+    "imae_1_per_km": "iMAE (1/km)",
+    "silog": "SILog (x100)",
+    "abs_rel": "abs rel",
+    "sq_rel": "sq rel",
+    "delta1": "delta < 1.25",
+    "delta2": "delta < 1.25^2",
+    "delta3": "delta < 1.25^3",
+}
+
+
+def print_metrics(result: dict[str, Any], workdir: Path) -> None:
+    """Prints what `metrics.json` says in short: where the models come from, means, what to look at.
+
+    Args:
+      result: of `evaluate.run`.
+      workdir: where everything was written.
+    """
+    console = Console()
+    for setting, provenance in result["provenance"].items():
+        console.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
+    if result["metrics"]:
+        title = f"Mean over the {result['frames']} frames of {result['split']}, {result['data']}:"
+        console.print(title, soft_wrap=True)
+        table = Table("", *result["metrics"])
+        for measure in NAMES:
+            row = (_rounded(values[measure]) for values in result["metrics"].values())
+            table.add_row(LABELS[measure], *row)
+        console.print(table)
+    if result["skipped"]:
+        count = len({item["name"] for item in result["skipped"]})
+        console.print(f"Left out {count} frames with files that cannot be used; see metrics.json")
+    console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
+
+
+def origin(provenance: dict[str, Any]) -> str:
+    """Says in words where weights come from, by the `provenance` of their checkpoint."""
+    if {"coarse", "fine"} <= provenance.keys():
+        return "; ".join(f"{stage} {origin(provenance[stage])}" for stage in ("coarse", "fine"))
+    if "source" in provenance:
+        return f"converted from {provenance['source']}"
+    if "trained_steps" not in provenance:
+        return "of unknown origin"
+    settings = provenance.get("settings", {})
+    data = settings.get("data_dir") or "sample scenes"
+    if settings.get("source") == "synthetic":
+        data = "rendered streets alone"
+    return f"trained for {provenance['trained_steps']} steps on {data}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.1f}" if value >= 100 else f"{value:.4g}"
+
+
+def captions(metrics: FrameMetrics) -> dict[str, str]:
+    """What a panel says about the error of each depth map."""
+    return {
+        name: f"RMSE {values['rmse_mm']:.0f} mm, MAE {values['mae_mm']:.0f} mm"
+        for name, values in metrics.items()
+    }

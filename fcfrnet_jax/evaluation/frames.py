@@ -1,0 +1,99 @@
+"""The loop over frames that evaluation and the validation of training share."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax import parallel
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.pipeline import make_eval_dataset
+from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS
+from fcfrnet_jax.evaluation.metrics import MIN_TRUTH, NAMES
+from fcfrnet_jax.geometry import Size
+
+Arrays = dict[str, np.ndarray]
+FrameMetrics = dict[str, dict[str, float]]
+Visit = Callable[[Frame, Arrays, Arrays, FrameMetrics], None]
+
+
+def measure_frames(
+    step: Callable[[Any, Any], Any],
+    variables: Any,
+    frames: Sequence[Frame],
+    *,
+    batch_size: int,
+    crop: Size | None,
+    visit: Visit,
+    advance: Callable[[int], None],
+) -> list[FrameMetrics]:
+    """Measures every depth map of every frame.
+
+    Args:
+      step: of `depth_maps.make_eval_step`.
+      variables: its replicated variables.
+      frames: frames that have passed `frame_check.check_frames`.
+      batch_size: frames in flight over the local devices.
+      crop: (height, width) at the bottom centre, None for whole frames.
+      visit: called in other threads with each frame, its arrays of the batch (`[H, W, ...]`), its
+        depth maps (`[H, W]` metres, from the crudest to the best) and their metrics.
+      advance: called with the number of frames that are done.
+
+    Returns:
+      For every frame, in order, the metrics of every depth map; empty where it has no ground truth.
+
+    Raises:
+      ValueError: a frame whose ground truth is empty in the crop, or weights that give no numbers.
+    """
+    batches = make_eval_dataset(frames, batch_size=batch_size, crop=crop)
+    measured: list[FrameMetrics] = []
+    with ThreadPoolExecutor() as pool:
+        for batch, maps, metrics in _one_ahead(_results(step, variables, batches)):
+            maps, metrics = parallel.unshard(maps), parallel.unshard(metrics)
+            visits = []
+            for i in np.flatnonzero(batch["mask"]).tolist():
+                frame = frames[batch["index"][i]]
+                found = _frame_metrics(frame, metrics, i) if frame.ground_truth else {}
+                measured.append(found)
+                example = {name: leaf[i] for name, leaf in batch.items()}
+                its_maps = {name: maps[name][i, ..., 0] for name in MAPS if name in maps}
+                visits.append(pool.submit(visit, frame, example, its_maps, found))
+            for done in visits:
+                done.result()
+            advance(len(visits))
+    return measured
+
+
+def _results(step: Callable, variables: Any, batches: Iterable[Arrays]) -> Iterator[tuple]:
+    for batch in batches:
+        inputs = {name: batch[name] for name in INPUTS if name in batch}
+        yield batch, *step(variables, parallel.shard(inputs))
+
+
+def _one_ahead(results: Iterable[Any]) -> Iterator[Any]:
+    """Starts the next batch before the last one is read back, so that the devices do not wait."""
+    waiting = None
+    for result in results:
+        if waiting is not None:
+            yield waiting
+        waiting = result
+    if waiting is not None:
+        yield waiting
+
+
+def _frame_metrics(frame: Frame, metrics: dict[str, Any], i: int) -> FrameMetrics:
+    found = {
+        name: {measure: float(metrics[name][measure][i]) for measure in NAMES}
+        for name in MAPS
+        if name in metrics
+    }
+    for name, values in found.items():
+        bad = [measure for measure in NAMES if not np.isfinite(values[measure])]
+        if bad:
+            raise ValueError(
+                f"{frame.name}: {', '.join(bad)} of the {name} depth is not finite: either "
+                f"{frame.ground_truth} has no depth above {MIN_TRUTH} m in the crop, or the "
+                "weights are broken"
+            )
+    return found

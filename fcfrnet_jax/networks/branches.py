@@ -1,0 +1,111 @@
+"""How the two branches of the coarse-to-fine network are mixed and fused.
+
+Each operation on features is also a module without parameters, so that `capture_intermediates`
+returns its output. Branches are `[B, H, W, C]`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+
+@jax.jit
+def channel_shuffle(x: jax.Array) -> jax.Array:
+    """Interleaves the halves of the channels: `[a1 a2 .., b1 b2 ..]` becomes `[a1 b1 a2 b2 ..]`.
+
+    Args:
+      x: `[..., 2C]`.
+
+    Returns:
+      `[..., 2C]`: the channels viewed as (2, C), transposed to (C, 2) and flattened.
+
+    Raises:
+      ValueError: an odd number of channels.
+    """
+    *lead, channels = x.shape
+    if channels % 2:
+        raise ValueError(f"channel_shuffle needs an even number of channels, got shape {x.shape}")
+    return x.reshape(*lead, 2, channels // 2).swapaxes(-1, -2).reshape(*lead, channels)
+
+
+class ChannelShuffle(nn.Module):
+    """Mixes two branches `[B, H, W, C]`: each gets half of the shuffled channels of both."""
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mixed = channel_shuffle(jnp.concatenate([first, second], axis=-1))
+        first, second = jnp.split(mixed, 2, axis=-1)
+        return first, second
+
+
+class EnergyFusion(nn.Module):
+    """`energy_fusion` of two branches, as a module so that its output can be captured."""
+
+    window: int = 5
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array) -> jax.Array:
+        return energy_fusion(first, second, self.window)
+
+
+def energy_fusion(first: jax.Array, second: jax.Array, window: int = 5) -> jax.Array:
+    """Keeps, at every pixel and channel, the branch with the larger local energy, times two.
+
+    The energy is the sum of squares over a `window` x `window` box with zeros beyond the border, in
+    float32 at least; `first` wins a tie (FCFR-Net, section "energy-based fusion").
+
+    Args:
+      first, second: `[B, H, W, C]` of one shape.
+      window: odd side of the box, in pixels.
+
+    Raises:
+      ValueError: an even window, or shapes that differ.
+    """
+    if window % 2 == 0 or window < 1:
+        raise ValueError(f"the fusion window must be odd and positive, got {window}")
+    if first.shape != second.shape:
+        raise ValueError(f"energy_fusion needs one shape, got {first.shape} and {second.shape}")
+    # The comparison has no gradient; saying so spares the backward pass the box sums.
+    stronger = _energy(lax.stop_gradient(first), window) >= _energy(
+        lax.stop_gradient(second), window
+    )
+    return 2 * jnp.where(stronger, first, second)
+
+
+def _energy(x: jax.Array, window: int) -> jax.Array:
+    squares = jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+    box = (1, window, window, 1)
+    zero = np.zeros((), squares.dtype)
+    return lax.reduce_window(squares, zero, lax.add, box, (1, 1, 1, 1), "SAME")
+
+
+class ExchangeHalves(nn.Module):
+    """`ChannelShuffle` for kernels that `fold.py` has reordered: swaps the last halves.
+
+    Each branch gets the channels that it gets from the shuffle, in another order. No channel moves
+    to another position, which saves accelerators a copy of both branches.
+    """
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
+        channels = first.shape[-1]
+        kept = np.arange(channels) < channels // 2
+        return jnp.where(kept, first, second), jnp.where(kept, second, first)
+
+
+class GatherHalves(nn.Module):
+    """`ChannelShuffle` for reordered kernels where the energies of the branches are compared.
+
+    As after the shuffle, channel k of one branch is compared with channel k of the other one: the
+    first branch gets the first halves of both, the second branch the last halves.
+    """
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
+        half = first.shape[-1] // 2
+        return (
+            jnp.concatenate([first[..., :half], second[..., :half]], axis=-1),
+            jnp.concatenate([first[..., half:], second[..., half:]], axis=-1),
+        )

@@ -1,0 +1,114 @@
+"""The convolution that networks are built of on CPUs: `nn.Conv`, computed in other ways."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.linen import dtypes
+from jax import lax
+
+from fcfrnet_jax.networks.cpu import winograd
+from fcfrnet_jax.networks.cpu.bfloat16 import moved, narrow
+
+# With fewer channels Winograd's transforms cost more than its products save.
+MIN_CHANNELS = 64
+
+
+class CpuConv(nn.Conv):
+    """A convolution that goes Winograd's way where that is quicker, and else is `nn.Conv`.
+
+    The variables are those of `nn.Conv`. With `predicts` there are no gradients, convolutions of
+    stride 2 are matrix products in bfloat16, and kernels that go Winograd's way are already what
+    `winograd.transform_kernel` makes of them; `fold` does.
+    """
+
+    min_channels: int = MIN_CHANNELS
+    predicts: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        size: Any = self.kernel_size
+        shape = (*size, x.shape[-1], self.features)
+        strides = (self.strides,) * 2 if isinstance(self.strides, int) else self.strides
+        same = shape[:2] == (1, 1) or (shape[:2] == (3, 3) and self.padding == 1)
+        wide = min(shape[2:]) >= self.min_channels
+        if same and wide and shape[0] == 3 and strides in (None, (1, 1)):
+            convolve: Any = winograd.convolve_plain
+            if self.predicts:
+                shape = (winograd.IN**2, *shape[2:])
+                in_strips = self.dtype != jnp.bfloat16
+                convolve = winograd.convolve_strips if in_strips else winograd.convolve
+        elif same and self.predicts and self.dtype == jnp.bfloat16 and strides == (2, 2):
+            convolve = convolve_halving
+        else:
+            return super().__call__(x)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        y = convolve(x, kernel).astype(x.dtype)
+        return y if bias is None else y + bias
+
+
+@functools.cache
+def compiler_options(dtype: np.dtype) -> dict[str, Any]:
+    """What the compiler is to be told of programs that predict with these convolutions.
+
+    In float32, that matrices are multiplied by Eigen instead of YNNPACK, which takes longer, above
+    all for a strip. bfloat16 only YNNPACK multiplies.
+
+    Returns:
+      For `jax.jit` or `compile`; nothing for other backends than CPUs, and for a version of jax
+      that does not know the option.
+    """
+    options: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu" or dtype == jnp.bfloat16:
+        return {}
+    try:
+        jax.jit(lambda: 0).lower().compile(options)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
+def convolve_halving(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution of stride 2, 3x3 with zeros around the picture or 1x1.
+
+    As matrix products, one for each row of the kernel, which in bfloat16 are twice as fast as XLA's
+    convolutions, those of float32.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[3, 3, C, D]` or `[1, 1, C, D]`.
+
+    Returns:
+      `[B, H / 2, W / 2, D]`, rounded up, of the dtype of `x`; sums are float32 at least.
+    """
+    size = len(kernel)
+    _, height, width, _ = x.shape
+    border = (size // 2, size // 2)
+
+    def columns(x: jax.Array) -> jax.Array:
+        padded = jnp.pad(x, ((0, 0), border, border, (0, 0)))
+        return jnp.concatenate([padded[:, :, j : j + width : 2] for j in range(size)], axis=-1)
+
+    def rows(first: int) -> jax.Array:
+        return moved(lambda x: x[:, first : first + height : 2], beside)
+
+    beside = moved(columns, x)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    products = [
+        lax.dot_general(
+            rows(i),
+            kernel[i].reshape(beside.shape[-1], -1),
+            (((3,), (0,)), ((), ())),
+            precision=lax.Precision.HIGHEST,
+            preferred_element_type=dtype,
+        )
+        for i in range(size)
+    ]
+    return narrow(sum(products[1:], start=products[0]), x.dtype)

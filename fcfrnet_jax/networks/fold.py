@@ -1,0 +1,152 @@
+"""Variables for inference: BatchNorm and the channel shuffles folded into the convolutions.
+
+With them, the network of `models.build(spec, folded=True)` computes what the plain network computes
+in eval mode, up to rounding.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax.networks.layers import HEAD, NORM_EPSILON
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
+
+Tree = dict[str, Any]
+
+
+def fold(spec: Spec, variables: Tree) -> Tree:
+    """Folds the variables of a model, computing in float64.
+
+    Args:
+      spec: the model.
+      variables: `params` and `batch_stats` of `models.build(spec)`.
+
+    Returns:
+      `{"params": ...}` of `models.build(spec, folded=True)`, NumPy arrays of the same dtypes.
+    """
+    params, statistics = variables["params"], variables["batch_stats"]
+    if isinstance(spec, TwoStageSpec):
+        stages: dict[str, Spec] = {"coarse": spec.coarse, "fine": spec.fine}
+        folded = {
+            name: fold(stage, {"params": params[name], "batch_stats": statistics[name]})["params"]
+            for name, stage in stages.items()
+        }
+        return {"params": folded}
+    folded = _without_norms(params, statistics)
+    if isinstance(spec, CoarseToFineSpec):
+        _unshuffle(folded, spec)
+    return {"params": folded}
+
+
+def _without_norms(params: Tree, statistics: Tree) -> Tree:
+    """Multiplies the scale of every BatchNorm into the convolution before it."""
+    folded: Tree = {}
+    for name, leaf in params.items():
+        norm = name.replace("conv", "norm")
+        if not isinstance(leaf, dict):
+            folded[name] = np.asarray(leaf)
+        elif "kernel" in leaf and norm in params:
+            folded[name] = _normalised(leaf["kernel"], params[norm], statistics[norm])
+        elif name not in statistics or "mean" not in statistics[name]:
+            folded[name] = _without_norms(leaf, statistics.get(name, {}))
+    return folded
+
+
+def _normalised(kernel: Any, norm: Tree, statistics: Tree) -> Tree:
+    scale, shift, mean, variance = (
+        np.asarray(leaf, np.float64)
+        for leaf in (norm["scale"], norm["bias"], statistics["mean"], statistics["var"])
+    )
+    factor = scale / np.sqrt(variance + NORM_EPSILON)
+    dtype = np.asarray(kernel).dtype
+    return {
+        "kernel": (np.asarray(kernel, np.float64) * factor).astype(dtype),
+        "bias": (shift - mean * factor).astype(dtype),
+    }
+
+
+def _unshuffle(params: Tree, spec: CoarseToFineSpec) -> None:
+    """Reorders the inputs of all that reads shuffled branches.
+
+    The readers of a level are the first convolutions of both branches' next level, which are two in
+    a ResNet layer, and one layer of the decoder. The decoder's layer reads the channels from below
+    first, then the skip: both branches, or their fusion.
+
+    Instead of the shuffled channels [a1 b1 a2 b2 ..], a branch holds [a1 a2 .. b1 b2 ..]; in the
+    released wiring, the second branch holds these halves swapped (see `ExchangeHalves`).
+    """
+    released = spec.variant != "paper"
+    for level in ("conv3", "conv4", "conv5", "conv6"):
+        for branch in (level, f"{level}_2"):
+            # In the released wiring, this alone reads the second branch.
+            second = released and branch == "conv3_2"
+            for conv in _first_convs(params[branch]):
+                order = _evens_first(conv["kernel"].shape[2])
+                _reorder_inputs(conv, _swapped(order) if second else order)
+    deepest = params["convt5"]["conv"]
+    _reorder_inputs(deepest, _evens_first(deepest["kernel"].shape[2]))
+    below = 4 * spec.width
+    for decoder in ("convt4", "convt3", "convt2", "convt1"):
+        conv = params[decoder]["conv"]
+        skip = conv["kernel"].shape[2] - below
+        if released:
+            order = _evens_first(skip // 2)
+            order = np.concatenate([order, skip // 2 + _swapped(order)])
+        else:
+            order = _evens_first(skip)
+        _reorder_inputs(conv, order, below)
+        below = conv["kernel"].shape[-1]
+    if released:
+        _swap_second_branch(params)
+
+
+def _swap_second_branch(params: Tree) -> None:
+    """Swaps the halves of the second branch's channels from `conv2_2` to `conv5_2`.
+
+    Then `ExchangeHalves` moves no channel to another position.
+    """
+    for level in ("conv2_2", "conv3_2", "conv4_2", "conv5_2"):
+        blocks = params[level]
+        for name, block in blocks.items():
+            last = max(conv for conv in block if conv.startswith("conv"))
+            for conv in (last, "proj_conv"):
+                if conv in block:
+                    _swap_outputs(block[conv])
+            if name != "block0" or "proj_conv" not in block:
+                _swap_last_inputs(block["conv1"], block["conv1"]["kernel"].shape[2])
+        if "proj_conv" not in blocks["block0"]:
+            # The first block adds to the stem, which the last layer reads last.
+            stem, head = params["conv1_d_2"]["conv"], params[HEAD]
+            _swap_outputs(stem)
+            _swap_last_inputs(head, stem["kernel"].shape[-1])
+
+
+def _first_convs(level: Tree) -> list[Tree]:
+    if "conv" in level:
+        return [level["conv"]]
+    return [level["block0"]["conv1"], level["block0"]["proj_conv"]]
+
+
+def _evens_first(count: int) -> np.ndarray:
+    """The even channels, then the odd ones."""
+    return np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
+
+
+def _swapped(order: np.ndarray) -> np.ndarray:
+    return np.roll(order, order.size // 2)
+
+
+def _reorder_inputs(conv: Tree, order: np.ndarray, start: int = 0) -> None:
+    """Reorders a kernel's inputs from `start` on."""
+    kernel = conv["kernel"]
+    conv["kernel"] = kernel[:, :, np.concatenate([np.arange(start), start + order])]
+
+
+def _swap_last_inputs(conv: Tree, count: int) -> None:
+    """Swaps the halves of the last `count` inputs of a kernel."""
+    _reorder_inputs(conv, _swapped(np.arange(count)), conv["kernel"].shape[2] - count)
+
+
+def _swap_outputs(conv: Tree) -> None:
+    for name, leaf in conv.items():
+        conv[name] = leaf[..., _swapped(np.arange(leaf.shape[-1]))]

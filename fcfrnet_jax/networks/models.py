@@ -1,0 +1,210 @@
+"""The two networks of FCFR-Net (arXiv 2012.08270) and their composition.
+
+All take an image `[B, H, W, 3]` (or gray `[B, H, W, 1]`) with values 0..255 and a depth map `[B, H,
+W, 1]` in metres, 0 = missing, with H and W multiples of 16, and return float32 metres `[B, H, W,
+1]`, not clamped: `clip_depth` gives the depth that is evaluated and returned to users. Layers have
+the names of the released code.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jax.typing import DTypeLike
+
+from fcfrnet_jax.networks.branches import EnergyFusion
+from fcfrnet_jax.networks.fill import classical_fill, keep_measured
+from fcfrnet_jax.networks.inputs import checked_depth, select_channels
+from fcfrnet_jax.networks.network import Backbone
+from fcfrnet_jax.networks.parts import Parts
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
+
+# Metres; KITTI's LiDAR measures nothing nearer.
+MIN_PREDICTION = 0.9
+# The encoder halves its input four times.
+SIZE_MULTIPLE = 16
+
+
+class SparseToCoarse(Backbone):
+    """The sparse-to-coarse network ("self-supervised sparse-to-dense", Ma et al., ICRA 2019)."""
+
+    spec: SparseToCoarseSpec
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array | None, depth: jax.Array | None, train: bool = False
+    ) -> jax.Array:
+        """Predicts the coarse depth from the image and the sparse depth.
+
+        See the module's docstring for shapes and units.
+
+        Raises:
+          ValueError: an input that the modality needs is None or has the wrong shape.
+        """
+        parts, spec = self.bound_parts(train), self.spec
+        stems = []
+        sparse_depth, base = depth, jnp.zeros(())
+        if spec.uses_depth:
+            depth = sparse_depth = checked_depth(depth)
+            if spec.base == "fill":
+                base = keep_measured(depth, classical_fill(depth, spec.max_depth))
+                depth = jnp.concatenate([depth, base], axis=-1)
+            features = spec.width // len(spec.modality)
+            stems.append(parts.stem(features, "conv1_d")(depth.astype(self.dtype)))
+        if spec.uses_image:
+            image = select_channels(image, spec.modality).astype(self.dtype)
+            share = 3 if spec.modality.startswith("rgb") else 1
+            features = spec.width * share // len(spec.modality)
+            stems.append(parts.stem(features, "conv1_img")(image))
+        stem = x = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
+        levels = []
+        for layer in self.encoder(parts):
+            x = layer(x)  # 1, 1/2, 1/4, 1/8 and 1/16 of H and W
+            levels.append(x)
+        *skips, deepest = levels
+        output = self.decode(deepest, [[skip] for skip in skips], [stem], parts)
+        return put_back_measured(spec, sparse_depth, base + spec.max_depth * output)
+
+
+class CoarseToFine(Backbone):
+    """FCFR-Net: learns the residual of the coarse depth (Liu et al., AAAI 2021).
+
+    `capture_intermediates` returns the shuffled branches of each level as `shuffle2`..`shuffle6`
+    and the fused features as `fusion6`, in the paper's wiring as `fusion1`..`fusion6`.
+    """
+
+    spec: CoarseToFineSpec
+
+    @nn.compact
+    def __call__(self, image: jax.Array, depth: jax.Array, train: bool = False) -> jax.Array:
+        """Refines the coarse depth `depth`.
+
+        See the module's docstring for shapes and units.
+
+        Raises:
+          ValueError: an input is None or has the wrong shape.
+        """
+        parts, spec = self.bound_parts(train), self.spec
+        image = select_channels(image, spec.modality) / 255.0
+        coarse = jnp.minimum(checked_depth(depth), spec.max_depth) / spec.max_depth
+        a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))  # [B, H, W, width]
+        b = parts.stem(spec.width, "conv1_d_2")(coarse.astype(self.dtype))
+        wire = self._paper if spec.variant == "paper" else self._released
+        return spec.max_depth * (wire(a, b, parts) + coarse)
+
+    def _released(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
+        """The wiring of the released code: one fusion, and both branches feed the decoder."""
+        stems, levels = (a, b), []
+        encoders = self.encoder(parts), self.encoder(parts, suffix="_2")
+        for i, (colour, distance) in enumerate(zip(*encoders, strict=True)):
+            # From the third level on, both branches read the colour branch.
+            a, b = colour(a), distance(b if i < 2 else a)
+            a, b = parts.shuffle(i, fused=i == 4, name=f"shuffle{i + 2}")(a, b)
+            levels.append((a, b))
+        *skips, deepest = levels
+        fused = EnergyFusion(self.spec.window, name="fusion6")(*deepest)
+        return self.decode(fused, skips, stems, parts)
+
+    def _paper(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
+        """The wiring of the paper's figures 2 and 3.
+
+        The branches stay separate, the shuffle puts depth first, and the decoder reads the fusion
+        of every level.
+        """
+        window = self.spec.window
+        stem = EnergyFusion(window, name="fusion1")(a, b)
+        levels = []
+        encoders = self.encoder(parts), self.encoder(parts, suffix="_2")
+        for i, (colour, distance) in enumerate(zip(*encoders, strict=True)):
+            a, b = colour(a), distance(b)
+            b, a = parts.shuffle(i, fused=True, name=f"shuffle{i + 2}")(b, a)
+            levels.append(EnergyFusion(window, name=f"fusion{i + 2}")(a, b))
+        *skips, deepest = levels
+        return self.decode(deepest, [[skip] for skip in skips], [stem], parts)
+
+
+class TwoStage(nn.Module):
+    """Both networks end to end: image and sparse depth in, coarse and fine depth out.
+
+    With `freeze_coarse` the coarse network runs in eval mode and gets no gradient.
+    """
+
+    coarse: SparseToCoarse
+    fine: CoarseToFine
+    freeze_coarse: bool = False
+
+    @property
+    def spec(self) -> TwoStageSpec:
+        return TwoStageSpec(self.coarse.spec, self.fine.spec)
+
+    @property
+    def dtype(self) -> DTypeLike:
+        return self.fine.dtype
+
+    def __call__(
+        self, image: jax.Array, depth: jax.Array | None, train: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns (coarse, fine) for the sparse depth `depth`, neither clamped."""
+        spec = self.coarse.spec
+        coarse = self.coarse(image, depth, train and not self.freeze_coarse)
+        if self.freeze_coarse:
+            coarse = lax.stop_gradient(coarse)
+        fine = self.fine(image, clip_depth(coarse, spec.max_depth), train)
+        return coarse, put_back_measured(spec, depth, fine)
+
+
+Network = SparseToCoarse | CoarseToFine | TwoStage
+
+
+def build(spec: Spec, **settings: Any) -> Network:
+    """The network that `spec` describes.
+
+    Args:
+      spec: what to build.
+      **settings: the fields of `network.Backbone`, the same for both stages: `dtype`, `conv`,
+        `folded`, `axis_name`, `remat`, `parts`.
+    """
+    if isinstance(spec, TwoStageSpec):
+        return TwoStage(
+            SparseToCoarse(spec.coarse, **settings), CoarseToFine(spec.fine, **settings)
+        )
+    if isinstance(spec, SparseToCoarseSpec):
+        return SparseToCoarse(spec, **settings)
+    return CoarseToFine(spec, **settings)
+
+
+def variable_shapes(spec: Spec) -> dict[str, Any]:
+    """The variables of a network as a tree of `jax.ShapeDtypeStruct`; computes nothing."""
+    return shapes_of(build(spec))
+
+
+def shapes_of(network: Network) -> dict[str, Any]:
+    """`variable_shapes` of a network that `build` made, in the form that it has."""
+
+    def init() -> Any:
+        size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
+        return network.init(jax.random.key(0), jnp.zeros((*size, 3)), jnp.zeros((*size, 1)))
+
+    return jax.eval_shape(init)
+
+
+def put_back_measured(
+    coarse_spec: SparseToCoarseSpec, sparse_depth: jax.Array | None, depth: jax.Array
+) -> jax.Array:
+    """Replaces predicted by measured depths where the model is meant to (`keep_measured`).
+
+    Args:
+      coarse_spec: of the model's sparse-to-coarse network.
+      sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
+      depth: `[B, H, W, 1]` metres, the coarse or the fine depth.
+    """
+    if not coarse_spec.keep_measured:
+        return depth
+    return keep_measured(checked_depth(sparse_depth), depth)
+
+
+def clip_depth(depth: jax.Array, max_depth: float) -> jax.Array:
+    """Clips metres to [0.9, `max_depth`], as evaluation and prediction do."""
+    return jnp.clip(depth, MIN_PREDICTION, max_depth)

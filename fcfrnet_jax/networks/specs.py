@@ -1,0 +1,177 @@
+"""What a model is: the settings that its weights depend on, without the network itself."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+SPARSE_TO_COARSE = "sparse_to_coarse"
+COARSE_TO_FINE = "coarse_to_fine"
+TWO_STAGE = "two_stage"
+RESNET_LAYERS = (18, 34, 50)
+VARIANTS = ("released", "paper")
+BASES = ("none", "fill")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backbone:
+    """The settings that both networks have; see the classes below."""
+
+    network: ClassVar[str]
+    max_depth: ClassVar[float]
+    modalities: ClassVar[tuple[str, ...]]
+
+    layers: int = 34
+    modality: str = "rgbd"
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        _check("layers", self.layers, RESNET_LAYERS)
+        _check("modality", self.modality, self.modalities)
+        if self.width < 4 or self.width % 4:
+            raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
+
+    @property
+    def uses_image(self) -> bool:
+        return self.modality != "d"
+
+    @property
+    def uses_depth(self) -> bool:
+        return self.modality.endswith("d")
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseToCoarseSpec(_Backbone):
+    """The sparse-to-coarse network (the STD network).
+
+    Attributes:
+      layers: depth of the ResNet encoder: 18, 34 or 50.
+      modality: the inputs: `rgb` (colour) or `g` (gray) for the image, `d` for depth, or both.
+      width: channels at full resolution, which scale all others; the published width is 64.
+      base: `none`, as published; or `fill`: the network also reads the classical fill of the
+        sparse depth, with the measured depths put back, and predicts the difference from it. A
+        narrow network gets further this way with little training.
+      keep_measured: whether measured depths replace predicted ones, here and in a network that
+        refines the coarse depth, except at points seen through the foreground; the replacement
+        step of CSPN (arXiv 1808.00150). Off, as published.
+
+    Raises:
+      ValueError: a value outside its range.
+    """
+
+    network = SPARSE_TO_COARSE
+    max_depth = 100.0  # metres, the largest depth that the network is meant to return
+    modalities = ("rgbd", "gd", "d", "rgb", "g")
+
+    base: str = "none"
+    keep_measured: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("base", self.base, BASES)
+        _check("keep_measured", self.keep_measured, (False, True))
+        if (self.base == "fill" or self.keep_measured) and not self.uses_depth:
+            raise ValueError(
+                "base='fill' and keep_measured=True need a modality with depth, "
+                f"got {self.modality!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CoarseToFineSpec(_Backbone):
+    """The coarse-to-fine network (FCFR-Net).
+
+    Attributes:
+      layers, width: as for `SparseToCoarseSpec`.
+      modality: `rgbd`, or `gd` for a gray image.
+      variant: the wiring: `released`, which the published weights need, or `paper`.
+      window: side in pixels of the box over which energies are summed, odd.
+
+    Raises:
+      ValueError: a value outside its range.
+    """
+
+    network = COARSE_TO_FINE
+    max_depth = 85.0  # metres, as above
+    modalities = ("rgbd", "gd")
+
+    variant: str = "released"
+    window: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("variant", self.variant, VARIANTS)
+        if self.window < 1 or self.window % 2 == 0:
+            raise ValueError(f"window must be odd and positive, got {self.window}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoStageSpec:
+    """A sparse-to-coarse network and the coarse-to-fine network that refines its depth.
+
+    Raises:
+      ValueError: the networks are not one of each kind in this order.
+    """
+
+    coarse: SparseToCoarseSpec
+    fine: CoarseToFineSpec
+
+    network = TWO_STAGE
+
+    def __post_init__(self) -> None:
+        found = (self.coarse.network, self.fine.network)
+        if found != (SPARSE_TO_COARSE, COARSE_TO_FINE):
+            raise ValueError(
+                f"a two-stage model is {SPARSE_TO_COARSE} then {COARSE_TO_FINE}, "
+                f"got {found[0]} then {found[1]}"
+            )
+
+    @property
+    def max_depth(self) -> float:
+        return self.fine.max_depth
+
+    @property
+    def uses_image(self) -> bool:
+        return True
+
+    @property
+    def uses_depth(self) -> bool:
+        return self.coarse.uses_depth
+
+
+StageSpec = SparseToCoarseSpec | CoarseToFineSpec
+Spec = SparseToCoarseSpec | CoarseToFineSpec | TwoStageSpec
+
+
+def spec_to_json(spec: Spec) -> dict[str, Any]:
+    """Describes a spec in JSON's types; `spec_from_json` is the inverse."""
+    if isinstance(spec, TwoStageSpec):
+        stages = {"coarse": spec_to_json(spec.coarse), "fine": spec_to_json(spec.fine)}
+        return {"network": TWO_STAGE, **stages}
+    return {"network": spec.network, **dataclasses.asdict(spec)}
+
+
+def spec_from_json(record: dict[str, Any]) -> Spec:
+    """Reads what `spec_to_json` wrote.
+
+    Raises:
+      ValueError: an unknown network, or a value outside its range.
+      KeyError, TypeError: a record without a network, or with settings it does not have.
+    """
+    settings = dict(record)
+    network = settings.pop("network")
+    if network == TWO_STAGE:
+        coarse, fine = (spec_from_json(settings.pop(stage)) for stage in ("coarse", "fine"))
+        return TwoStageSpec(coarse, fine, **settings)  # type: ignore[arg-type]  # checked there
+    _check("network", network, (SPARSE_TO_COARSE, COARSE_TO_FINE, TWO_STAGE))
+    kinds: tuple[type[StageSpec], ...] = (SparseToCoarseSpec, CoarseToFineSpec)
+    kind, other = kinds if network == SPARSE_TO_COARSE else kinds[::-1]
+    own = {field.name for field in dataclasses.fields(kind)}
+    # The first checkpoints described every network by the settings of both.
+    for field in dataclasses.fields(other):
+        if field.name not in own and settings.get(field.name) == field.default:
+            del settings[field.name]
+    return kind(**settings)
+
+
+def _check(name: str, value: Any, allowed: tuple) -> None:
+    if value not in allowed or type(value) is not type(allowed[0]):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")

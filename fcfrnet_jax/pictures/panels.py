@@ -1,0 +1,224 @@
+"""One picture per frame: image, sparse depth, depth maps, ground truth and errors, side by side."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from fcfrnet_jax.pictures.colours import MAX_ERROR, NEAREST, colour_depth, colour_error
+
+BACKGROUND = (24, 25, 28)
+TEXT = (226, 226, 226)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+DEPTH_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200)
+ERROR_TICKS = (0, 0.1, 0.5, 1, 2, 3, 4, 5)
+
+LEAST_CELL = 320  # pixels; captions stay legible in it
+DESIGN_CELL = 1216  # margins and letters are laid out for this width and shrink with narrower cells
+
+
+def panel(
+    image: np.ndarray | None,
+    sparse_depth: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    ground_truth: np.ndarray | None = None,
+    max_depth: float = 80.0,
+    captions: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """Draws captioned tiles in two columns with a colour bar for depth and one for errors.
+
+    With ground truth each map stands beside its absolute error. Depth colours are logarithmic, near
+    is warm; error colours follow the square root up to 5 m. Missing pixels are dark gray. Points of
+    sparse maps are drawn larger.
+
+    Args:
+      image: uint8 `[H, W, 3]` RGB or `[H, W, 1]` gray; None for a model without one.
+      sparse_depth: `[H, W]` metres, 0 or not finite = missing, as in all depth maps here.
+      maps: caption to depth map `[H, W]`, drawn in this order.
+      ground_truth: `[H, W]`, or None for no error tiles.
+      max_depth: metres at the far end of the depth colours.
+      captions: what to write over the error of each map, such as its metrics.
+
+    Returns:
+      The picture, uint8 `[H', W', 3]` RGB.
+
+    Raises:
+      ValueError: shapes disagree, the image is not uint8, or `max_depth` is not positive.
+    """
+    _check(image, sparse_depth, maps, ground_truth, max_depth)
+    height, width = sparse_depth.shape
+    # Small pictures grow by a whole factor; narrow ones get a wider cell.
+    zoom = max(1, min(LEAST_CELL // width, LEAST_CELL // height))
+    cell = max(LEAST_CELL, zoom * width)
+
+    def tile(caption: str, pixels: np.ndarray) -> np.ndarray:
+        return _captioned(caption, pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), cell)
+
+    def depth_tile(caption: str, depth: np.ndarray) -> np.ndarray:
+        return tile(caption, colour_depth(depth, max_depth))
+
+    sparse_points = _enlarge(np.where(sparse_depth > 0, sparse_depth, np.nan))
+    cells = []
+    if image is not None:
+        cells.append(tile("image", np.broadcast_to(image, (height, width, 3))))
+    cells.append(depth_tile(f"sparse depth, {_share(sparse_depth)}", sparse_points))
+    if ground_truth is not None and len(cells) == 1:
+        cells.append(depth_tile(f"ground truth, {_share(ground_truth)}", ground_truth))
+    for name, depth in maps.items():
+        cells.append(depth_tile(name, depth))
+        if ground_truth is not None:
+            error = _error(depth, ground_truth)
+            caption = (captions or {}).get(name, "absolute error")
+            cells.append(tile(f"{name}: {caption}", colour_error(_enlarge(error))))
+    if ground_truth is not None and image is not None:
+        cells.append(depth_tile(f"ground truth, {_share(ground_truth)}", ground_truth))
+    bars = [depth_bar(cell, max_depth)]
+    if ground_truth is not None and maps:
+        bars.append(error_bar(cell))
+    return _arrange(cells, bars, cell)
+
+
+def depth_bar(width: int, max_depth: float = 80.0) -> np.ndarray:
+    """Draws the labelled depth scale, `width` pixels wide."""
+    near = max_depth * NEAREST
+
+    def place(metres: float) -> float:
+        return float(np.log(metres / near) / np.log(max_depth / near))
+
+    ticks = [near, *(tick for tick in DEPTH_TICKS if near < tick < max_depth), max_depth]
+    metres = near * (max_depth / near) ** np.linspace(0.0, 1.0, width)
+    return _bar(
+        "depth in m", colour_depth(metres, max_depth), [(place(t), f"{t:g}") for t in ticks]
+    )
+
+
+def error_bar(width: int) -> np.ndarray:
+    """Draws the labelled scale of absolute errors, `width` pixels wide."""
+    metres = MAX_ERROR * np.linspace(0.0, 1.0, width) ** 2
+    ticks = [(float(np.sqrt(tick / MAX_ERROR)), f"{tick:g}") for tick in ERROR_TICKS]
+    return _bar("absolute error in m", colour_error(metres), ticks)
+
+
+def _check(
+    image: np.ndarray | None,
+    sparse_depth: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    ground_truth: np.ndarray | None,
+    max_depth: float,
+) -> None:
+    if sparse_depth.ndim != 2 or 0 in sparse_depth.shape:
+        raise ValueError(f"expected sparse depth [H, W], got shape {sparse_depth.shape}")
+    others = dict(maps) if ground_truth is None else {**maps, "ground truth": ground_truth}
+    for name, depth in others.items():
+        if depth.shape != sparse_depth.shape:
+            raise ValueError(
+                f"{name} has shape {depth.shape}, the sparse depth {sparse_depth.shape}; "
+                "they must agree"
+            )
+    if image is not None:
+        if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
+            raise ValueError(
+                f"expected a uint8 image [H, W, 3] or [H, W, 1], got {image.dtype} {image.shape}"
+            )
+        if image.shape[:2] != sparse_depth.shape:
+            raise ValueError(
+                f"the image has shape {image.shape}, the sparse depth {sparse_depth.shape}; "
+                "heights and widths must agree"
+            )
+    if not (np.isfinite(max_depth) and max_depth > 0):
+        raise ValueError(f"max_depth must be a positive number of metres, got {max_depth}")
+
+
+def _error(depth: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
+    """Absolute errors in metres, NaN where either map is missing."""
+    valid = np.isfinite(ground_truth) & (ground_truth > 0) & np.isfinite(depth) & (depth > 0)
+    error = np.full(depth.shape, np.nan)
+    error[valid] = np.abs(depth[valid].astype(np.float64) - ground_truth[valid])
+    return error
+
+
+def _share(depth: np.ndarray) -> str:
+    return f"{np.mean(np.isfinite(depth) & (depth > 0)):.1%} of pixels"
+
+
+def _enlarge(values: np.ndarray) -> np.ndarray:
+    """Gives missing (NaN) pixels of `[H, W]` the mean of their neighbours, so that points show.
+
+    A mean makes no value outside its neighbours' range. Small pictures stay as they are.
+    """
+    if values.shape[1] < LEAST_CELL:
+        return values
+    valid = np.isfinite(values)
+    total = cv2.blur(np.where(valid, values, 0.0).astype(np.float64), (3, 3))
+    count = cv2.blur(valid.astype(np.float64), (3, 3))
+    mean = np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0.05)
+    return np.where(valid, values, mean)
+
+
+def _scale(cell: int) -> float:
+    return float(np.clip(cell / DESIGN_CELL, 0.5, 1.0))
+
+
+def _margin(cell: int) -> int:
+    return round(20 * _scale(cell))
+
+
+def _write(
+    canvas: np.ndarray, text: str, left: float, baseline: int, scale: float, centred: bool = False
+) -> None:
+    """Writes one line, moved and if need be shrunk so that it stays on the canvas."""
+    size = 0.85 * scale
+    (width, _), _ = cv2.getTextSize(text, FONT, size, 1)
+    size *= min(1.0, (canvas.shape[1] - 4) / max(width, 1))
+    (width, _), _ = cv2.getTextSize(text, FONT, size, 1)
+    x = round(left - width / 2) if centred else round(left)
+    x = min(max(x, 0), max(canvas.shape[1] - width - 2, 0))
+    cv2.putText(canvas, text, (x, baseline), FONT, size, TEXT, 1, cv2.LINE_AA)
+
+
+def _captioned(caption: str, pixels: np.ndarray, cell: int) -> np.ndarray:
+    scale = _scale(cell)
+    strip = np.full((round(36 * scale), cell, 3), BACKGROUND, np.uint8)
+    _write(strip, caption, 0, round(25 * scale), scale)
+    padded = np.full((pixels.shape[0], cell, 3), BACKGROUND, np.uint8)
+    padded[:, : pixels.shape[1]] = pixels
+    return np.concatenate([strip, padded])
+
+
+def _bar(title: str, colours: np.ndarray, ticks: Sequence[tuple[float, str]]) -> np.ndarray:
+    """Draws a scale of `colours` `[W, 3]` with a title above and labels below its tick marks."""
+    cell = colours.shape[0]
+    scale = _scale(cell)
+    thick, line = round(26 * scale), round(36 * scale)
+    strip = np.broadcast_to(colours, (thick, cell, 3))
+    labels = np.full((line, cell, 3), BACKGROUND, np.uint8)
+    for position, label in ticks:
+        x = round(position * (cell - 1))
+        labels[: round(6 * scale), max(x - 1, 0) : x + 1] = TEXT
+        _write(labels, label, x, round(30 * scale), 0.8 * scale, centred=True)
+    return np.concatenate([_captioned(title, strip, cell), labels])
+
+
+def _arrange(cells: list[np.ndarray], bars: list[np.ndarray], cell: int) -> np.ndarray:
+    """Puts cells in two columns; the bars go to the free cell at the end, or below if it is low."""
+    margin = _margin(cell)
+    gap = np.full((margin, cell, 3), BACKGROUND, np.uint8)
+    legend = np.concatenate([part for bar in bars for part in (bar, gap)][:-1])
+    rows_of_cells = [cells[i : i + 2] for i in range(0, len(cells), 2)]
+    if len(cells) % 2 == 1 and legend.shape[0] <= cells[-1].shape[0]:
+        rows_of_cells[-1].append(legend)
+    else:
+        rows_of_cells.append(bars)
+    rows = [_row(pair, cell, margin) for pair in rows_of_cells]
+    edge = np.full((margin, rows[0].shape[1], 3), BACKGROUND, np.uint8)
+    return np.concatenate([edge, *(part for row in rows for part in (row, edge))])
+
+
+def _row(cells: list[np.ndarray], cell: int, margin: int) -> np.ndarray:
+    height = max(part.shape[0] for part in cells)
+    row = np.full((height, 2 * cell + 3 * margin, 3), BACKGROUND, np.uint8)
+    for column, part in enumerate(cells):
+        left = margin + column * (cell + margin)
+        row[: part.shape[0], left : left + cell] = part
+    return row

@@ -1,0 +1,132 @@
+"""Depth maps from a checkpoint, for use in other programs; needs no TensorFlow."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcfrnet_jax.networks import models, select
+from fcfrnet_jax.networks.specs import Spec
+from fcfrnet_jax.weights import checkpoint
+
+DTYPES = ("float32", "bfloat16")
+
+
+class Predictor:
+    """Maps images and depth maps of any size to dense depth; made by `fcfrnet_jax.load`.
+
+    Attributes:
+      spec: what the model is.
+    """
+
+    def __init__(self, spec: Spec, variables: dict[str, Any], dtype: str = "float32"):
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        self.spec = spec
+        network, folded, options = select.for_prediction(spec, variables, jnp.dtype(dtype))
+        self._variables = jax.device_put(folded)
+        # One compilation for every size of batch and image.
+        self._apply = jax.jit(partial(_predict, network), compiler_options=options)
+
+    def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
+        """Predicts dense depth.
+
+        Args:
+          image: uint8 `[B, H, W, 3]` RGB, or gray `[B, H, W, 1]` for the modalities `gd` and `g`;
+            None for `d`.
+          depth: float32 `[B, H, W]` metres, 0 = missing: the sparse depth for a sparse-to-coarse or
+            a two-stage model, the coarse depth for coarse-to-fine alone; None for `rgb` and `g`.
+
+        Returns:
+          Float32 `[B, H, W]` metres between 0.9 and the model's maximum (100 for sparse-to-coarse,
+          85 for the others). Sizes that are not multiples of 16 are padded with zeros at the bottom
+          and the right and cut back.
+
+        Raises:
+          ValueError: an input that is missing, not wanted, of the wrong shape or dtype, or a depth
+            that is negative or not finite.
+        """
+        _check_wanted("image", image, self.spec.uses_image)
+        _check_wanted("depth", depth, self.spec.uses_depth)
+        image = None if image is None else _checked_image(image)
+        depth = None if depth is None else _checked_depth(depth)
+        sizes = [array.shape[:3] for array in (image, depth) if array is not None]
+        if sizes[0] != sizes[-1]:
+            raise ValueError(f"image {sizes[0]} and depth {sizes[-1]} differ in [B, H, W]")
+        _, height, width = sizes[0]
+        prediction = self._apply(self._variables, _padded(image), _padded(depth))
+        return np.asarray(prediction)[:, :height, :width, 0]
+
+
+def load(
+    checkpoint_dir: str | Path,
+    dtype: str = "float32",
+    *,
+    coarse_checkpoint: str | Path | None = None,
+) -> Predictor:
+    """Loads a model checkpoint for prediction.
+
+    Args:
+      checkpoint_dir: a folder that `convert_paddle_weights.py` wrote.
+      dtype: of the convolutions: `float32` or `bfloat16`; inputs and outputs stay float32.
+      coarse_checkpoint: a sparse-to-coarse model to run before a coarse-to-fine one.
+
+    Raises:
+      ValueError: a folder that is no checkpoint or is damaged, models that do not go together, or
+        an unknown dtype.
+    """
+    spec, variables = checkpoint.load_model(checkpoint_dir)
+    if coarse_checkpoint is not None:
+        coarse = checkpoint.load_model(coarse_checkpoint)
+        spec, variables = checkpoint.combine(coarse, (spec, variables))
+    return Predictor(spec, variables, dtype)
+
+
+def _predict(network: models.Network, variables: Any, image: Any, depth: Any) -> jax.Array:
+    prediction: Any = network.apply(variables, image, depth)
+    if isinstance(network, models.TwoStage):
+        _, prediction = prediction
+    return models.clip_depth(prediction, network.spec.max_depth)
+
+
+def _padded(array: np.ndarray | None) -> np.ndarray | None:
+    if array is None:
+        return None
+    missing = [-size % models.SIZE_MULTIPLE for size in array.shape[1:3]]
+    return np.pad(array, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
+
+
+def _check_wanted(name: str, value: np.ndarray | None, wanted: bool) -> None:
+    if wanted and value is None:
+        raise ValueError(f"this model needs {name}s, got {name}=None")
+    if not wanted and value is not None:
+        raise ValueError(f"this model takes no {name}s: pass {name}=None")
+
+
+def _checked_image(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 4
+        or image.shape[-1] not in (1, 3)
+        or not image.size
+    ):
+        raise ValueError(
+            "expected a uint8 image [B, H, W, 3] or [B, H, W, 1], "
+            f"got {image.dtype} {list(image.shape)}"
+        )
+    return image
+
+
+def _checked_depth(depth: np.ndarray) -> np.ndarray:
+    depth = np.asarray(depth)
+    if depth.dtype != np.float32 or depth.ndim != 3 or not depth.size:
+        raise ValueError(
+            f"expected a float32 depth map [B, H, W], got {depth.dtype} {list(depth.shape)}"
+        )
+    if not np.isfinite(depth).all() or depth.min() < 0:
+        raise ValueError("a depth map holds finite metres, 0 = missing; this one has others")
+    return depth[..., None]

@@ -1,0 +1,206 @@
+"""The light that comes back along rays into a street: surfaces, sun and shadows, haze and sky."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fcfrnet_jax.streets.picture.facades import building, wall
+from fcfrnet_jax.streets.picture.looks import Look, grade, looks, mirrored, sky
+from fcfrnet_jax.streets.picture.surfaces import Surface, find_surfaces
+from fcfrnet_jax.streets.picture.textures import (
+    blend,
+    foliage,
+    ground,
+    metal,
+    pavement,
+    person,
+    plain,
+    sign,
+    trunk,
+)
+from fcfrnet_jax.streets.picture.vehicles import cabin, car, fresnel, truck, wheel
+from fcfrnet_jax.streets.rays.raycast import trace
+from fcfrnet_jax.streets.scene.solids import CAR, FOLIAGE, GROUND
+from fcfrnet_jax.streets.scene.street import Street
+from fcfrnet_jax.streets.scene.value_noise import value_noise
+from fcfrnet_jax.streets.strips import in_strips, settle
+
+# Rays that a CPU shades at once, so that what lies between the steps stays in its cache.
+STRIP = 4096
+
+
+def shade(
+    street: Street,
+    directions: jax.Array,
+    distance: jax.Array,
+    index: jax.Array,
+    focal: jax.Array,
+    width: int | None = None,
+) -> jax.Array:
+    """Returns light `[3, R]`, linear RGB, exposed so that 1 is white for `develop`; never NaN.
+
+    Args:
+      street: the street; its numbers decide the weather and the camera's settings too.
+      directions: `[3, R]` of the rays from the camera, as `trace` takes them, of length 1 along the
+        optical axis: a longer ray lies farther from the picture's centre, which is brightest.
+      distance, index: `[R]`, what `trace` returned for these rays.
+      focal: of the camera in pixels; details smaller than a pixel are faded out.
+      width: of the picture in pixels, if the rays are those of a whole one, as for `trace`.
+    """
+    look = looks(street)
+    sunlit = _sunlight(street, look, directions, distance, width)
+    colour = partial(_colour, street, look, focal)
+    rays = (directions, distance, index, sunlit)
+    if distance.shape[0] <= STRIP:
+        return colour(*rays)
+    strips = partial(in_strips, colour, STRIP)
+    return jax.lax.platform_dependent(*rays, cpu=strips, default=colour)
+
+
+def _sunlight(
+    street: Street, look: Look, directions: jax.Array, distance: jax.Array, width: int | None
+) -> jax.Array:
+    """Returns the share of the sun, or under clouds of the sky, that reaches the ends of rays."""
+    # A little short of the surface. Where the sky is all there is, light comes from above.
+    reach = jnp.where(jnp.isfinite(distance), 0.9995 * distance - 0.02, 0.0)
+    start = street.camera[:, None] + reach * directions
+    above = jnp.array([0.1, -1.0, 0.1])
+    toward = jnp.where(look.overcast > 0.7, above, street.sun)
+    # Rays without a start meet nothing, which is quick to find out.
+    begin = jnp.where(jnp.isfinite(distance), start, jnp.nan)
+    way, blocker = trace(street, begin, toward[:, None], width)
+    blocked = jnp.isfinite(way)
+    # Light falls through the leaves of a crown in specks, which are blurred farther from it.
+    x, y, z = start + jnp.where(blocked, way, 0.0) * toward[:, None]
+    specks = value_noise(2.3 * x, 2.3 * y, 2.3 * z) + 0.5 * value_noise(7.0 * x, 7.0 * y, 7.0 * z)
+    through = jnp.clip(3.0 * (specks - 0.95), 0.0, 1.0)
+    leafy = jnp.take(_materials(street), blocker) == FOLIAGE
+    return jnp.where(blocked, jnp.where(leafy, through, 0.0), 1.0)
+
+
+def _materials(street: Street) -> jax.Array:
+    groups = (street.boxes, street.ellipsoids, street.cylinders)
+    return jnp.concatenate([group.material for group in groups])
+
+
+def _colour(
+    street: Street,
+    look: Look,
+    focal: jax.Array,
+    directions: jax.Array,
+    distance: jax.Array,
+    index: jax.Array,
+    sunlit: jax.Array,
+) -> jax.Array:
+    s = find_surfaces(street, directions, distance, index, focal)
+    albedo, mirror = _material(s, look, street)
+    light = settle(partial(_light, look, street.sun), s, sunlit, mirror)
+    diffuse = light.direct * look.sun + light.opening * look.ambient + light.bounce * look.sun
+    shine = mirrored(light.mirrored_up, s.raw[1], look) + light.glint * look.sun
+    lit = albedo * diffuse + light.mirror * shine
+    lit = blend(0.7 * look.horizon, lit, light.clear)
+    clouds = 0.8 * s.raw[0] + 0.5 * s.raw[1] + 0.25 * s.raw[2]
+    return grade(jnp.where(s.hit, lit, sky(s.up, clouds, look)) * light.lens, look)
+
+
+def _material(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array]:
+    """Returns the albedo `[3, R]` and the share of light that is mirrored `[R]`."""
+
+    def finish(pattern: Callable) -> Callable:
+        def coloured() -> tuple[jax.Array, jax.Array]:
+            surface = pattern(s, look)
+            albedo, gloss = surface if isinstance(surface, tuple) else (surface, 0.0)
+            shape = s.facing.shape
+            return jnp.broadcast_to(albedo, (3, *shape)), jnp.broadcast_to(gloss, shape)
+
+        return coloured
+
+    # In the order of the materials' numbers.
+    road = partial(ground, street=street)
+    patterns: list[Callable] = [road, pavement, building, car, cabin, wheel, truck]
+    patterns += [foliage, trunk, metal, sign, person, wall, plain]
+    branches = [finish(pattern) for pattern in patterns]
+
+    def add(finished: tuple, kind: jax.Array) -> tuple[tuple, None]:
+        here = s.material == kind
+
+        def paint() -> tuple[jax.Array, jax.Array]:
+            albedo, gloss = jax.lax.switch(kind, branches)
+            return jnp.where(here, albedo, finished[0]), jnp.where(here, gloss, finished[1])
+
+        return jax.lax.cond(_anywhere(here), paint, lambda: finished), None
+
+    nothing = (jnp.zeros_like(s.colour), jnp.zeros_like(s.facing))
+    # A loop with branches, not a selection: only what a strip shows is computed.
+    (albedo, mirror), _ = jax.lax.scan(add, nothing, jnp.arange(len(patterns)))
+    return jnp.clip(albedo, 0.0, 1.0), jnp.clip(mirror, 0.0, 1.0)
+
+
+@jax.custom_batching.custom_vmap
+def _anywhere(mask: jax.Array) -> jax.Array:
+    """Whether any element is true: in the whole batch under `vmap`, so that branches stay."""
+    return jnp.any(mask)
+
+
+@_anywhere.def_vmap
+def _anywhere_in_batch(axis_size: int, in_batched: list, mask: jax.Array) -> tuple[jax.Array, bool]:
+    return _anywhere(mask), False
+
+
+class _Light(NamedTuple):
+    """Light at R surfaces, all `[R]`: shares of the sun's and the sky's, and what is mirrored."""
+
+    direct: jax.Array
+    opening: jax.Array
+    bounce: jax.Array
+    mirror: jax.Array
+    mirrored_up: jax.Array
+    glint: jax.Array
+    clear: jax.Array
+    lens: jax.Array
+
+
+def _light(look: Look, sun: jax.Array, s: Surface, sunlit: jax.Array, mirror: jax.Array) -> _Light:
+    leafy = s.material == FOLIAGE
+    ruffled = (n + jnp.where(leafy, r, 0.0) for n, r in zip(s.normal, s.raw[1:4], strict=True))
+    nx, ny, nz = _unit(*ruffled)
+    cosine = _cosine(s, (nx, ny, nz), sun)
+    # Leaves let some light through.
+    cosine = jnp.where(leafy, 0.75 * cosine + 0.25, cosine)
+    # The sky is seen by what looks up; less of it next to the ground.
+    opening = 0.62 - 0.38 * ny
+    opening *= 1.0 - 0.4 * jnp.exp(-2.5 * s.height) * (jnp.abs(s.normal[1]) < 0.7)
+    opening *= 1.0 - look.overcast * 0.6 * (1.0 - sunlit)
+
+    # Doors and panes are not quite flat; the upper half of a car's side looks up a little.
+    bulge = 0.35 * jnp.clip(s.local[1] / s.half[1], -1.0, 1.0) * (s.material == CAR)
+    nx, ny, nz = _unit(s.normal[0], s.normal[1] + bulge + 0.06 * s.raw[1], s.normal[2])
+    twice = 2.0 * sum(v * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
+    reflected = tuple(v - twice * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
+    aligned = _cosine(s, reflected, sun)
+    return _Light(
+        direct=jnp.maximum(cosine, 0.0) * sunlit,
+        opening=opening,
+        bounce=0.05 * (1.0 + s.normal[1]),
+        # Water on the road mirrors at grazing angles only.
+        mirror=jnp.where(s.material == GROUND, mirror * (fresnel(s.facing) + 0.05), mirror),
+        mirrored_up=-reflected[1],
+        glint=12.0 * jnp.clip(60.0 * (aligned - 1.0) + 1.0, 0.0, 1.0) ** 4 * sunlit,
+        clear=jnp.exp(-s.reach / look.haze),
+        # Lenses are darker off the axis, by less than the natural cos^4.
+        lens=1.0 / (0.35 + 0.65 * s.length * s.length),
+    )
+
+
+def _unit(x: jax.Array, y: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    scale = jax.lax.rsqrt(x * x + y * y + z * z + 1e-6)
+    return scale * x, scale * y, scale * z
+
+
+def _cosine(s: Surface, vector: tuple, sun: jax.Array) -> jax.Array:
+    """The cosine between the way to the sun and a unit vector in the solid's turned frame."""
+    x, y, z = vector
+    return (s.cos * x + s.sin * z) * sun[0] + y * sun[1] + (s.cos * z - s.sin * x) * sun[2]

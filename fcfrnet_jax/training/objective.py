@@ -1,0 +1,83 @@
+"""The objective of a training: which losses are minimised, and with which weights."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from fcfrnet_jax.training.losses import (
+    MODES,
+    NearView,
+    loss_parts,
+    masked_l1,
+    masked_l1_mse,
+    masked_mse,
+)
+
+# The arrays of a batch that the photometric loss reads, beside those of every step.
+NEAR_INPUTS = ("near_image", "rotation", "translation", "intrinsics")
+DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is minimised, see `losses.loss_parts`.
+
+    Attributes:
+      mode: one of `losses.MODES`.
+      depth_loss: `mse`, `l1` or `l1+mse`.
+      photometric_weight, smoothness_weight: beside the depth loss of weight 1.
+      coarse_weight, fine_weight: of the two depth maps when both networks train together.
+
+    Raises:
+      ValueError: an unknown mode or loss, or a negative weight.
+    """
+
+    mode: str = "dense"
+    depth_loss: str = "mse"
+    photometric_weight: float = 0.1
+    smoothness_weight: float = 0.1
+    coarse_weight: float = 1.0
+    fine_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", MODES), ("depth_loss", tuple(DEPTH_LOSSES))):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        for name in ("photometric_weight", "smoothness_weight", "coarse_weight", "fine_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def supervision(self) -> str | None:
+        """The array of the batch that the depth loss compares with."""
+        if "sparse" in self.mode:
+            return "sparse_depth"
+        return "ground_truth" if "dense" in self.mode else None
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each part of the loss."""
+        return {
+            "depth": 1.0,
+            "photometric": self.photometric_weight,
+            "smoothness": self.smoothness_weight,
+        }
+
+    def parts(
+        self, depth: jax.Array, batch: dict[str, Any], axis_name: str | None
+    ) -> dict[str, jax.Array]:
+        """This device's shares of the parts of the loss, not weighted."""
+        near = None
+        if "near_image" in batch:
+            near = NearView(*(batch[name] for name in NEAR_INPUTS))
+        return loss_parts(
+            self.mode,
+            depth,
+            image=batch.get("image"),
+            sparse_depth=batch["sparse_depth"],
+            ground_truth=batch.get("ground_truth"),
+            near=near,
+            depth_loss=DEPTH_LOSSES[self.depth_loss],
+            axis_name=axis_name,
+        )

@@ -1,0 +1,178 @@
+"""Model checkpoints on disk: a readable `model.json` beside the variables in an orbax folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from fcfrnet_jax.files import atomic_path, write_json
+from fcfrnet_jax.networks.models import variable_shapes
+from fcfrnet_jax.networks.specs import (
+    Spec,
+    StageSpec,
+    TwoStageSpec,
+    spec_from_json,
+    spec_to_json,
+)
+
+FORMAT = 1
+# The two-stage model that comes with the package, trained on rendered streets.
+COMPACT = Path(__file__).parents[1] / "pretrained" / "compact"
+
+
+def save_model(
+    directory: str | Path,
+    spec: Spec,
+    variables: dict[str, Any],
+    *,
+    provenance: dict[str, Any],
+    overwrite: bool = False,
+) -> None:
+    """Writes a model checkpoint; the folder appears whole or not at all.
+
+    Args:
+      directory: the folder to make.
+      spec: what the model is.
+      variables: `params` and `batch_stats` as the network's `init` gives them.
+      provenance: where the weights come from, kept in `model.json` for whoever finds the folder.
+      overwrite: replace a model checkpoint that stands there.
+
+    Raises:
+      ValueError: the folder holds something already.
+      OSError: it cannot be written.
+    """
+    directory = Path(directory).absolute()
+    check_free(directory, overwrite)
+    record = {"format": FORMAT, "model": spec_to_json(spec), "provenance": provenance}
+    with atomic_path(directory) as temporary:
+        with _checkpointer() as checkpointer:
+            checkpointer.save(temporary / "variables", jax.tree.map(np.asarray, variables))
+        write_json(temporary / "model.json", record)
+        old = directory.with_name(f"{temporary.name}.old")
+        if directory.exists():
+            directory.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_free(directory: Path, overwrite: bool) -> None:
+    """Raises ValueError unless a checkpoint may be written to `directory` (see `save_model`)."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise ValueError(f"{directory}: expected a folder to write to, found a file")
+    if not any(directory.iterdir()):
+        return
+    if not (directory / "model.json").is_file():
+        raise ValueError(f"{directory}: holds other files; choose a new folder")
+    if not overwrite:
+        raise ValueError(f"{directory}: holds a model already; choose a new folder or --overwrite")
+
+
+def load_spec(directory: str | Path) -> Spec:
+    """Reads what model a checkpoint folder holds.
+
+    Raises:
+      ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
+    """
+    return _description(Path(directory))[0]
+
+
+def load_provenance(directory: str | Path) -> dict[str, Any]:
+    """Reads where the weights of a checkpoint folder come from, as `save_model` was told.
+
+    Raises:
+      ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
+    """
+    return _description(Path(directory))[1]
+
+
+def _description(directory: Path) -> tuple[Spec, dict[str, Any]]:
+    path = directory / "model.json"
+    if not path.is_file():
+        found = "no such folder" if not directory.exists() else "no model.json in it"
+        hint = "a folder that convert_paddle_weights.py or training wrote"
+        raise ValueError(f"{directory}: {found}; expected {hint}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
+        return spec_from_json(record["model"]), dict(record["provenance"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a readable model description ({error})") from error
+
+
+def load_model(directory: str | Path) -> tuple[Spec, dict[str, Any]]:
+    """Reads a model checkpoint: its spec and its variables as float32 NumPy arrays.
+
+    Raises:
+      ValueError: the folder is no model checkpoint, is damaged, or its variables do not fit its
+        spec.
+    """
+    spec = load_spec(directory)
+    path = Path(directory).absolute() / "variables"
+    wanted = variable_shapes(spec)
+    try:
+        with _checkpointer() as checkpointer:
+            found = checkpointer.metadata(path).item_metadata
+            _check_same(_shapes(found.tree if hasattr(found, "tree") else found), _shapes(wanted))
+            target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
+            return spec, checkpointer.restore(path, target)
+    except Exception as error:  # orbax raises many kinds for a damaged folder
+        raise ValueError(f"{path}: cannot read the variables: {_first_line(error)}") from error
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    # Each process on its own: orbax would otherwise wait for all processes of a job.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
+
+
+def combine(
+    coarse: tuple[Spec, dict[str, Any]], fine: tuple[Spec, dict[str, Any]]
+) -> tuple[TwoStageSpec, dict[str, Any]]:
+    """One two-stage model of a sparse-to-coarse and a coarse-to-fine one, each (spec, variables).
+
+    Raises:
+      ValueError: one of them is another network.
+    """
+    spec = TwoStageSpec(coarse[0], fine[0])  # type: ignore[arg-type]  # checked by the class
+    kinds = {**coarse[1], **fine[1]}
+    return spec, {kind: {"coarse": coarse[1][kind], "fine": fine[1][kind]} for kind in kinds}
+
+
+def stages(model: tuple[Spec, dict[str, Any]]) -> list[tuple[StageSpec, dict[str, Any]]]:
+    """The one network of a model, or the coarse and the fine one: each (spec, variables)."""
+    spec, variables = model
+    if not isinstance(spec, TwoStageSpec):
+        return [(spec, variables)]
+    parts = (("coarse", spec.coarse), ("fine", spec.fine))
+    return [(part, {kind: tree[name] for kind, tree in variables.items()}) for name, part in parts]
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
+
+
+def _check_same(found: dict[str, tuple], wanted: dict[str, tuple]) -> None:
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, expected {wanted.get(name, 'nothing')}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if wrong:
+        raise ValueError(f"{len(wrong)} do not fit model.json: {'; '.join(wrong[:3])}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,281 @@
+"""Converts released checkpoints of the two networks by a strict table of names."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import numpy as np
+
+from fcfrnet_jax.files import list_some
+from fcfrnet_jax.networks.layers import HEAD
+from fcfrnet_jax.networks.models import variable_shapes
+from fcfrnet_jax.networks.network import RESNETS
+from fcfrnet_jax.networks.specs import (
+    CoarseToFineSpec,
+    SparseToCoarseSpec,
+    Spec,
+    StageSpec,
+    spec_to_json,
+)
+from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
+from fcfrnet_jax.weights.foreign.read import read_state
+
+Arrays = dict[str, np.ndarray]
+
+
+# Parts of our variable names and what the released checkpoints call them.
+RULES = (
+    (r"block(\d+)", r"\1"),
+    (r"proj_conv", "downsample.0"),
+    (r"proj_norm", "downsample.1"),
+    (r"conv(\d)", r"conv\1"),
+    (r"norm(\d)", r"bn\1"),
+    (r"conv", "0"),
+    (r"norm", "1"),
+    (r"kernel|scale", "weight"),
+    (r"bias", "bias"),
+    (r"mean", "_mean"),
+    (r"var", "_variance"),
+)
+# PyTorch's names of the same entries, where they differ from Paddle's.
+PYTORCH_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
+# PyTorch counts the batches that a BatchNorm has seen; nothing reads the counter.
+COUNTER = "num_batches_tracked"
+
+
+class Entry(NamedTuple):
+    """An entry of a released checkpoint: the variable it becomes, and how its axes lie there.
+
+    Attributes:
+      target: our variable, `params/conv2/block0/conv1/kernel`.
+      axes: for every axis of the entry, which axis of the variable it is.
+      turned: whether the kernel of a transposed convolution has to be turned around.
+    """
+
+    target: str
+    axes: tuple[int, ...]
+    turned: bool
+
+
+def entries(shapes: dict[str, Any]) -> dict[str, Entry]:
+    """The entries, by their Paddle name, that fill variables of these names and shapes."""
+    return {
+        _source_name(target): _entry(target, len(leaf.shape)) for target, leaf in shapes.items()
+    }
+
+
+def _source_name(target: str) -> str:
+    _, top, *parts = target.split("/")
+    if top == HEAD:
+        parts = ["conv", *parts]
+    return ".".join([top, *map(_translate, parts)])
+
+
+def _translate(part: str) -> str:
+    for ours, theirs in RULES:
+        match = re.fullmatch(ours, part)
+        if match:
+            return match.expand(theirs)
+    raise AssertionError(f"no rule for {part!r}")
+
+
+def _entry(target: str, rank: int) -> Entry:
+    if rank != 4:
+        return Entry(target, tuple(range(rank)), False)
+    if re.match(r"params/convt\d/", target):
+        return Entry(target, (2, 3, 0, 1), True)  # IOHW in HWIO
+    return Entry(target, (3, 2, 0, 1), False)  # OIHW in HWIO
+
+
+class Conversion(NamedTuple):
+    """What a file was turned into: `skipped` are its entries that the network does not have."""
+
+    spec: Spec
+    variables: dict[str, Any]
+    skipped: list[str]
+    provenance: dict[str, Any]
+
+
+def recognise(arrays: Arrays) -> StageSpec:
+    """Tells by the entries of a state dict which network it holds.
+
+    Raises:
+      ValueError: the entries are of neither network, or leave its ResNet or modality open.
+    """
+    fine = any(re.match(r"(conv[2-6]_2|conv1_d_2)\.", name) for name in arrays)
+    if not any(re.match(r"conv[2-5]\.\d+\.", name) for name in arrays):
+        raise ValueError(
+            "the entries are those of neither FCFR-Net nor the STD network "
+            f"(conv2.0.conv1.weight and so on); found {list_some(list(arrays), 4)}"
+        )
+    image = arrays.get("conv1_img.0.weight")
+    if image is not None and (image.ndim != 4 or image.shape[1] not in (1, 3)):
+        raise ValueError(f"conv1_img.0.weight: expected [N, 1 or 3, 3, 3], found {image.shape}")
+    if fine and image is None:
+        raise ValueError(
+            "conv1_img.0.weight is missing: it tells whether the image is colour or gray"
+        )
+    modality = "" if image is None else "g" if image.shape[1] == 1 else "rgb"
+    modality += "d" if fine or "conv1_d.0.weight" in arrays else ""
+    first = arrays.get("conv2.0.conv1.weight")
+    if first is None or first.ndim != 4 or not modality:
+        missing = "conv1_img.0.weight and conv1_d.0.weight" if first is not None else ""
+        raise ValueError(f"{missing or 'conv2.0.conv1.weight'}: missing or not a convolution")
+    kind = CoarseToFineSpec if fine else SparseToCoarseSpec
+    return kind(_resnet_layers(arrays), modality, width=first.shape[0])
+
+
+def _resnet_layers(arrays: Arrays) -> int:
+    found = [re.match(r"conv([2-5])\.(\d+)\.", name) for name in arrays]
+    blocks = [0] * 4
+    for match in filter(None, found):
+        level = int(match[1]) - 2
+        blocks[level] = max(blocks[level], int(match[2]) + 1)
+    expansion = 4 if "conv2.0.conv3.weight" in arrays else 1
+    for layers, (wanted, block) in RESNETS.items():
+        if (tuple(blocks), expansion) == (wanted, block.expansion):
+            return layers
+    kind = "bottleneck" if expansion == 4 else "basic"
+    known = ", ".join(f"ResNet-{layers}" for layers in RESNETS)
+    raise ValueError(f"conv2..conv5 hold {blocks} {kind} blocks, which is none of {known}")
+
+
+def to_variables(
+    arrays: Arrays, spec: StageSpec, strict: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """Maps the entries of a state dict to the variables of the network `spec`.
+
+    Returns:
+      The variables, and the names of the entries that the network does not have.
+
+    Raises:
+      ValueError: lists every variable without an entry or with two, every entry of the wrong shape
+        or with values that are not finite; with `strict` every entry that the network does not
+        have.
+    """
+    shapes = flax.traverse_util.flatten_dict(variable_shapes(spec), sep="/")
+    wanted = entries(shapes)
+    filled: Arrays = {}
+    source: dict[str, str] = {}
+    skipped, faults = [], []
+    for name, array in arrays.items():
+        stem, _, leaf = name.rpartition(".")
+        key = f"{stem}.{PYTORCH_NAMES.get(leaf, leaf)}"
+        if key not in wanted:
+            if leaf != COUNTER:
+                skipped.append(name)
+            continue
+        entry = wanted[key]
+        fault = _fault(array, entry, shapes[entry.target].shape)
+        if key in source:
+            fault = f"given already, by {source[key]}"
+        source[key] = name
+        if fault:
+            faults.append(f"{name} -> {entry.target}: {fault}")
+        else:
+            filled[entry.target] = _rearranged(array, entry)
+    faults += [f"{key} -> {wanted[key].target}: missing" for key in wanted.keys() - source]
+    if strict:
+        faults += [f"{name}: the network has no such entry" for name in skipped]
+    if faults:
+        listed = "\n  ".join(sorted(faults))
+        raise ValueError(f"{len(faults)} entries do not fit {_title(spec)}:\n  {listed}")
+    return flax.traverse_util.unflatten_dict(filled, sep="/"), skipped
+
+
+def _fault(array: np.ndarray, entry: Entry, shape: tuple[int, ...]) -> str | None:
+    expected = tuple(shape[axis] for axis in entry.axes)
+    if array.shape != expected:
+        return f"shape {array.shape}, expected {expected}"
+    if array.dtype.kind != "f":
+        return f"holds {array.dtype}, expected floating-point numbers"
+    bad = int(array.size - np.isfinite(array).sum())
+    if bad:
+        return f"{bad} of {array.size} values are NaN or infinite"
+    if entry.target.endswith("/var") and array.min() < 0:
+        return f"a variance of {array.min():.4g}"
+    return None
+
+
+def _rearranged(array: np.ndarray, entry: Entry) -> np.ndarray:
+    if entry.turned:
+        array = array[:, :, ::-1, ::-1]
+    return np.ascontiguousarray(array.transpose(np.argsort(entry.axes)), np.float32)
+
+
+def convert(path: str | Path, strict: bool = False) -> Conversion:
+    """Reads and converts one checkpoint file; see `convert_paddle`."""
+    state = read_state(path)
+    try:
+        spec = recognise(state.arrays)
+        variables, skipped = to_variables(state.arrays, spec, strict)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    provenance = {
+        "source": Path(path).name,
+        "format": state.origin,
+        "notes": state.notes,
+        "skipped_entries": skipped,
+    }
+    return Conversion(spec, variables, skipped, provenance)
+
+
+def convert_paddle(
+    path: str | Path,
+    output_dir: str | Path,
+    *,
+    coarse_path: str | Path | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> Conversion:
+    """Converts a PaddlePaddle or PyTorch checkpoint and writes it as a model checkpoint.
+
+    Nothing that the file names is executed or imported, so a stranger's file is safe to convert.
+
+    Args:
+      path: `.pdparams` of FCFR-Net or of the STD network, a bare state dict or a training
+        checkpoint, or `.pth.tar` of the original STD code.
+      output_dir: folder to make, for `fcfrnet_jax.load` and `--config.checkpoint`.
+      coarse_path: such a file of an STD network, where `path` is FCFR-Net: the checkpoint holds
+        both and goes from sparse depth to fine depth.
+      strict: entries that the network does not have are an error; else they are skipped and listed.
+      overwrite: replace a model checkpoint that stands at `output_dir`.
+
+    Raises:
+      ValueError: the file is damaged, refused or does not fit, everything wrong listed at once; or
+        `output_dir` holds something already.
+      OSError: a file cannot be read or the folder cannot be written.
+    """
+    check_free(Path(output_dir), overwrite)
+    result = convert(path, strict)
+    if coarse_path is not None:
+        coarse = convert(coarse_path, strict)
+        spec, variables = combine(coarse[:2], result[:2])
+        provenance = {"coarse": coarse.provenance, "fine": result.provenance}
+        result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
+    save_model(
+        output_dir, result.spec, result.variables, provenance=result.provenance, overwrite=overwrite
+    )
+    return result
+
+
+def summary(conversion: Conversion) -> list[tuple[str, str]]:
+    """Rows (what, value) that describe a conversion to a person."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(conversion.variables["params"]))
+    record = spec_to_json(conversion.spec)
+    rows = []
+    for stage, part in record.items() if record["network"] == "two_stage" else [("", record)]:
+        if isinstance(part, dict):
+            rows += [(f"{stage} {name}".strip(), str(value)) for name, value in part.items()]
+    rows.append(("parameters", f"{count:,}"))
+    skipped = conversion.skipped
+    rows.append(
+        ("skipped entries", f"{len(skipped)}: {list_some(skipped, 4)}" if skipped else "none")
+    )
+    return rows
+
+
+def _title(spec: StageSpec) -> str:
+    return f"{spec.network} (ResNet-{spec.layers}, modality {spec.modality}, width {spec.width})"

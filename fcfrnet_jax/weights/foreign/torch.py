@@ -1,0 +1,269 @@
+"""Tensors as PyTorch saves them, decoded from inert nodes, in both of its file formats.
+
+Since PyTorch 1.6 a checkpoint is a zip archive `<name>/data.pkl` with one uncompressed entry
+`<name>/data/<key>` a storage. The format before has five pickles in a row (magic number, version,
+machine, content, storage keys), then each storage as an int64 count and its data. A tensor names
+its storage by a persistent id ("storage", type, key, location, elements).
+"""
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from fcfrnet_jax.weights.foreign.paddle import calls
+from fcfrnet_jax.weights.foreign.pickle_nodes import (
+    CheckpointError,
+    Global,
+    PersistentId,
+    PickleContents,
+    list_some,
+    shorten,
+)
+from fcfrnet_jax.weights.foreign.pickle_reader import read_pickle
+
+# torch.serialization.MAGIC_NUMBER and PROTOCOL_VERSION of the format before 1.6.
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
+
+_STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "b1",
+}
+_MAX_RANK = 32
+_ZIP_FAULTS = (zipfile.BadZipFile, RuntimeError, EOFError, LookupError, struct.error)
+_BROKEN_ZIP = (*_ZIP_FAULTS, ValueError, OverflowError, MemoryError, OSError)
+
+
+class TorchFile:
+    """A PyTorch checkpoint; its storages are read when a tensor asks for them.
+
+    Attributes:
+      contents: its pickle.
+    """
+
+    def __init__(self, contents: PickleContents, read: Callable[[str], bytes], order: str):
+        """Takes the pickle, what reads a storage's bytes by its key, and their order < or >."""
+        self.contents = contents
+        self._read = read
+        self._order = order
+        self._storages: dict[str, bytes] = {}
+
+    def decode_tensor(self, node: Any) -> np.ndarray:
+        """Decodes one tensor; a read-only view of its storage.
+
+        Raises:
+          CheckpointError: no tensor, an unknown dtype, or a view beyond the storage.
+        """
+        if calls(node, "torch._utils._rebuild_parameter") and node.arguments and node.is_plain():
+            node = node.arguments[0]
+        names = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
+        if not (calls(node, *names) and node.is_plain()):
+            what = str(node.function) if hasattr(node, "function") else type(node).__name__
+            raise CheckpointError(f"{shorten(what)}, expected a tensor")
+        match node.arguments:
+            case (
+                PersistentId(value=identity),
+                int() as offset,
+                tuple() as sizes,
+                tuple() as strides,
+                *_,
+            ):
+                return _strided(self._storage(identity), offset, sizes, strides)
+        raise CheckpointError("a tensor without (storage, offset, sizes, strides)")
+
+    def _storage(self, identity: Any) -> np.ndarray:
+        key, dtype, count, view = _parse_identity(identity)
+        if key not in self._storages:
+            self._storages[key] = self._read(key)
+        data = self._storages[key]
+        code = "u2" if dtype == "bfloat16" else dtype
+        if count * np.dtype(code).itemsize != len(data):
+            raise CheckpointError(
+                f"storage {shorten(key)} has {len(data)} bytes for {shorten(str(count))} x {dtype}"
+            )
+        values = np.frombuffer(data, self._order + code)
+        if view is not None:
+            start, size = view
+            if not (start >= 0 and size >= 0 and start + size <= count):
+                raise CheckpointError(f"a view beyond storage {shorten(key)}")
+            values = values[start : start + size]
+        if dtype == "bfloat16":
+            return values.astype(np.uint16, copy=False).view(ml_dtypes.bfloat16)
+        return values
+
+
+def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | None]:
+    """Returns key, dtype code, elements and (offset, elements) of a view of a persistent id."""
+    match identity:
+        case (
+            "storage",
+            Global("torch" | "torch.cuda", kind),
+            str() as key,
+            str(),
+            int() as count,
+            *more,
+        ):
+            if kind not in _STORAGES:
+                raise CheckpointError(f"a storage of type torch.{shorten(kind)}")
+            match more:
+                case [] | [None]:
+                    return key, _STORAGES[kind], count, None
+                case [(str(), int() as start, int() as size)]:
+                    return key, _STORAGES[kind], count, (start, size)
+        case ("module", *_):
+            raise CheckpointError(
+                "a whole pickled module; save its state_dict() with torch.save instead"
+            )
+    raise CheckpointError("a storage that is not (type, key, location, elements)")
+
+
+def _strided(storage: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> np.ndarray:
+    """The view of `storage` with these sizes and strides in elements, if it stays inside."""
+    plain = all(type(value) is int and value >= 0 for value in (offset, *sizes, *strides))
+    if not plain or len(sizes) != len(strides) or len(sizes) > _MAX_RANK:
+        raise CheckpointError("a tensor with impossible sizes or strides")
+    count = math.prod(sizes)
+    last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    # An expanded tensor (stride 0) could announce any size; no network's state holds one.
+    if count > len(storage) or (count and last >= len(storage)):
+        raise CheckpointError(
+            f"a tensor of {shorten(str(sizes))} beyond a storage of {len(storage)}"
+        )
+    if count == 0:
+        if max(sizes) >= 1 << 40 or math.prod(max(size, 1) for size in sizes) >= 1 << 59:
+            raise CheckpointError("a tensor with impossible sizes or strides")
+        return np.zeros(sizes, storage.dtype)
+    steps = [
+        stride * storage.itemsize if size > 1 else 0
+        for size, stride in zip(sizes, strides, strict=True)
+    ]
+    return np.lib.stride_tricks.as_strided(storage[offset:], sizes, steps, writeable=False)
+
+
+def read_zip(file: BinaryIO) -> TorchFile:
+    """Reads the archive that PyTorch 1.6 and later write; `file` must stay open.
+
+    Raises:
+      CheckpointError: no such archive, a TorchScript archive, or a damaged or compressed one.
+    """
+    size = file.seek(0, 2)
+    with _zip_errors():
+        archive = zipfile.ZipFile(file)
+        entries = archive.namelist()
+        root = _archive_root(entries)
+        _check_entries(archive.infolist(), size)
+        contents = read_pickle(
+            io.BytesIO(archive.read(f"{root}/data.pkl")), allow_persistent_ids=True
+        )
+        order = f"{root}/byteorder"
+        big = order in entries and archive.read(order).strip() == b"big"
+
+    def read(key: str) -> bytes:
+        with _zip_errors():
+            return archive.read(f"{root}/data/{key}")
+
+    return TorchFile(contents, read, ">" if big else "<")
+
+
+@contextmanager
+def _zip_errors() -> Iterator[None]:
+    """Turns the many errors of `zipfile` on a damaged archive into one."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except _BROKEN_ZIP as error:
+        raise CheckpointError(f"damaged zip archive: {shorten(str(error))}") from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuses what makes a small archive large: compression, and entries that overlap."""
+    if len({entry.filename for entry in entries}) != len(entries):
+        raise CheckpointError("a zip archive that names an entry twice")
+    stored = all(
+        entry.compress_type == zipfile.ZIP_STORED
+        and entry.compress_size == entry.file_size
+        and not entry.flag_bits & 1
+        for entry in entries
+    )
+    if not stored or sum(entry.file_size for entry in entries) > size:
+        raise CheckpointError("a zip archive with compressed, encrypted or overlapping entries")
+
+
+def _archive_root(names: list[str]) -> str:
+    roots = [name[: -len("/data.pkl")] for name in names if name.endswith("/data.pkl")]
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError(
+            "a TorchScript archive; load it with torch.jit.load and torch.save its state_dict()"
+        )
+    if len(roots) != 1 or "/" in roots[0]:
+        raise CheckpointError(
+            f"a zip archive without PyTorch's <name>/data.pkl; it holds {list_some(names)}"
+        )
+    return roots[0]
+
+
+def read_legacy(file: BinaryIO) -> TorchFile:
+    """Reads the row of pickles that PyTorch wrote before 1.6.
+
+    Raises:
+      CheckpointError: another version of the format, or a damaged file.
+    """
+    if read_pickle(file).root != LEGACY_MAGIC or read_pickle(file).root != _LEGACY_VERSION:
+        raise CheckpointError(f"not version {_LEGACY_VERSION} of PyTorch's format before 1.6")
+    if not isinstance(read_pickle(file).root, dict):
+        raise CheckpointError("PyTorch's description of the writing machine is missing")
+    contents = read_pickle(file, allow_persistent_ids=True)
+    dtypes: dict[str, str] = {}
+    for item in contents.persistent_ids:
+        key, dtype, _, _ = _parse_identity(item.value)
+        if dtypes.setdefault(key, dtype) != dtype:
+            raise CheckpointError(f"storage {shorten(key)} has two types")
+    keys = read_pickle(file).root
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise CheckpointError("the list of storages is missing")
+    if len(set(keys)) != len(keys) or set(keys) != set(dtypes):
+        raise CheckpointError("the list of storages is not that of the tensors")
+    spans = _legacy_spans(file, keys, dtypes)
+
+    def read(key: str) -> bytes:
+        start, size = spans[key]
+        file.seek(start)
+        return file.read(size)
+
+    return TorchFile(contents, read, "<")
+
+
+def _legacy_spans(
+    file: BinaryIO, keys: list[str], dtypes: dict[str, str]
+) -> dict[str, tuple[int, int]]:
+    """Returns the first byte and the size of each storage, which together end with the file."""
+    position = file.tell()
+    end = file.seek(0, 2)
+    spans = {}
+    for key in keys:
+        file.seek(position)
+        count = int.from_bytes(file.read(8), "little")
+        size = count * (2 if dtypes[key] == "bfloat16" else np.dtype(dtypes[key]).itemsize)
+        spans[key] = (position + 8, size)
+        position += 8 + size
+        if position > end:
+            raise CheckpointError(f"truncated at byte {end}, in storage {shorten(key)}")
+    if position != end:
+        raise CheckpointError(f"{end - position} bytes behind the last storage")
+    return spans

@@ -1,0 +1,80 @@
+"""Training in several processes, as a job on many hosts does: two of two devices each."""
+
+import signal
+import socket
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from fcfrnet_jax.training.journal import read_journal
+from fcfrnet_jax.weights import checkpoint
+from tests import numbered_scenes
+from tests.commands.test_train import finished, newest, run_command, wait_for_line
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
+SETTINGS = {
+    "batch_size": 4,
+    "steps": 3,
+    "save_every": 3,
+    "validate_every": 3,
+    "schedule": "constant",  # compiles to one program for any number of steps
+}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    numbered_scenes.write_sample(root, frames=3, height=48, width=160)
+    return root
+
+
+def start_two(workdir, scenes, settings=({}, {})) -> list[subprocess.Popen]:
+    """Two processes of one job, each with `settings` of its own."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    job = SETTINGS | {"coordinator": address, "processes": 2}
+    return [
+        run_command(workdir, scenes, devices=2, **job | {"process": process} | settings[process])
+        for process in range(2)
+    ]
+
+
+def assert_same_run(one, other):
+    """Up to rounding: another number of processes sums in another order."""
+    for mine, theirs in zip(read_journal(one), read_journal(other), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
+    models = (checkpoint.load_model(run / "last")[1] for run in (one, other))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4), *models)
+
+
+def test_two_processes_equal_one(scenes, tmp_path):
+    for process in start_two(tmp_path / "two", scenes):
+        finished(process)
+    finished(run_command(tmp_path / "one", scenes, devices=4, **SETTINGS))
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+
+
+def test_processes_that_disagree_end_with_a_message(scenes, tmp_path):
+    for process in start_two(tmp_path / "run", scenes, ({"seed": 1}, {"seed": 2})):
+        _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "Error: the config of process 1 is not that of process 0" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_goes_on_where_two_were_stopped(scenes, tmp_path):
+    endless = {"steps": 5000}
+    both = start_two(tmp_path / "run", scenes, (endless, endless))
+    wait_for_line(tmp_path / "run", both[0], 2)
+    for process in both:
+        process.send_signal(signal.SIGTERM)
+    for process in both:
+        finished(process)
+    end = int(newest(tmp_path / "run")[0]) + 2
+    for run in ("run", "whole"):
+        settings = SETTINGS | {"steps": end}
+        finished(run_command(tmp_path / run, scenes, devices=4, **settings))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -1,0 +1,187 @@
+"""Training on streets that the devices render, from the command line to the models."""
+
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import train as train_config
+from fcfrnet_jax.commands import train, train_setup
+from fcfrnet_jax.streets import sample
+from fcfrnet_jax.streets.frame import Pair
+from fcfrnet_jax.training import street_batches
+from fcfrnet_jax.training.journal import read_journal
+from fcfrnet_jax.weights import checkpoint
+from tests import numbered_scenes
+from tests.commands.test_train import finished, run_command
+from tests.conftest import ROOT
+
+SETTINGS = {
+    "source": "synthetic",
+    "camera": (40, 120),
+    "crop": (32, 64),
+    "batch_size": 8,
+    "steps": 4,
+    "log_every": 1,
+    "validate_every": 4,
+    "save_every": 2,
+    "panels": 0,
+    "warmup_steps": 0,
+    "split": "val",  # is not read
+}
+NARROW = {"coarse.width": 4, "fine.width": 4}
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
+
+@pytest.fixture(scope="module")
+def quick():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        numbered_scenes.put_in_place(monkeypatch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def scenes(quick, tmp_path_factory):
+    """For the validation."""
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    sample.write_sample(root, frames=2, height=40, width=120)
+    return root
+
+
+def config_of(scenes, **settings):
+    config = train_config.get_config()
+    config.update_from_flattened_dict(NARROW)
+    config.update(data_dir=str(scenes), **SETTINGS)
+    config.update(settings)
+    return config.lock()
+
+
+@pytest.fixture(scope="module")
+def whole_run(scenes, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train.run(config_of(scenes), workdir)
+    return workdir
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_rendered_streets(scenes, tmp_path):
+    settings = SETTINGS | NARROW | {"data_dir": scenes, "mode": "dense+photo"}
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    program = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/train.py"]
+    done = subprocess.run(
+        [*program, f"--workdir={tmp_path}", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [line["coarse/depth"] for line in read_journal(tmp_path)[:4]]
+    assert len(set(losses)) == 4
+    # Of the whole ResNet, which is not this process's.
+    assert checkpoint.load_spec(tmp_path / "last").width == 4
+
+
+@pytest.mark.slow
+def test_two_processes_render_the_batches_of_one(scenes, tmp_path):
+    """Two processes of two devices each, and one of four."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    settings = SETTINGS | {"batch_size": 4, "steps": 2, "validate_every": 0}
+    both = [
+        run_command(
+            tmp_path / "two",
+            scenes,
+            devices=2,
+            **settings | {"coordinator": address, "processes": 2, "process": process},
+        )
+        for process in range(2)
+    ]
+    for process in both:
+        finished(process)
+    finished(run_command(tmp_path / "one", scenes, devices=4, **settings))
+    pairs = zip(read_journal(tmp_path / "two"), read_journal(tmp_path / "one"), strict=True)
+    for two, one in pairs:
+        assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_trains_and_validates(whole_run):
+    lines = read_journal(whole_run)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 4]
+    assert len({line["loss"] for line in lines[:4]}) == 4
+    assert "val/coarse/rmse_mm" in lines[-1]
+
+
+def test_resuming_equals_going_on(whole_run, scenes, tmp_path):
+    """Stopped after the snapshot of step 2, and on with the rest."""
+    shutil.copytree(whole_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "snapshots" / "4")
+    train.run(config_of(scenes), tmp_path / "run")
+    journals = [path / "metrics.jsonl" for path in (tmp_path / "run", whole_run)]
+    assert journals[0].read_bytes() == journals[1].read_bytes()
+    ours, theirs = (checkpoint.load_model(run / "last")[1] for run in (tmp_path / "run", whole_run))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_the_photometric_loss_gets_the_nearby_frame(quick, monkeypatch, scenes):
+    rotation, translation = jnp.eye(3)[jnp.array([1, 0, 2])], jnp.array([1.0, 2.0, 3.0])
+
+    def render_pair(*view):
+        frame = numbered_scenes.render_scene(*view)
+        return Pair(frame, 255 - frame.image, rotation, translation)
+
+    monkeypatch.setattr(street_batches, "render_pair", render_pair)
+    plain = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
+    config = config_of(scenes, mode="photo", augmentation=plain)
+    source = train_setup.make_source(
+        config, train_setup.make_model(config), train_setup.make_objective(config)
+    )
+    positions, inputs = next(source.batches(5))
+    np.testing.assert_array_equal(positions, np.arange(40, 48))
+    assert inputs["image"].shape == (8, 1, 32, 64, 3)
+    np.testing.assert_array_equal(inputs["near_image"], 255 - np.asarray(inputs["image"]))
+    np.testing.assert_array_equal(inputs["rotation"][5, 0], rotation)
+    np.testing.assert_array_equal(inputs["translation"][5, 0], translation)
+
+
+def test_a_loss_that_is_not_finite_names_the_frames(scenes, tmp_path):
+    wild = config_of(scenes, optimizer="sgd", learning_rate=1e30, validate_every=0)
+    with pytest.raises(ValueError, match=r"on the frames synthetic frame \d+ of seed 0, synthetic"):
+        train.run(wild, tmp_path)
+
+
+def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
+    config = config_of(scenes)
+    model, objective = train_setup.make_model(config), train_setup.make_objective(config)
+    frames = train_setup.find_frames(config, "val", model, objective)
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    with pytest.raises(ValueError, match=r"the 2 frames of config.val_split=val are too few for 3"):
+        train.make_validation(config, model, frames, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"source": "radio"}, "config.source must be one of files, synthetic, got 'radio'"),
+        ({"steps": 0, "epochs": 3}, "has no epochs: say how long with --config.steps"),
+        ({"schedule": "step"}, "config.schedule=step counts epochs"),
+        ({"crop": (32, 128)}, r"config.camera=\(40, 120\) should be .* config.crop=\(32, 128\)"),
+        ({"camera": (40,)}, "config.camera=.* should be the rows and columns"),
+        ({"stage": "fine", "coarse_dir": "maps"}, "instead of --config.coarse_dir=maps"),
+        ({"augmentation": {"beams": (99,)}}, "beams should be between 1 and 64"),
+        ({"clutter": 1.5}, "clutter should be between 0 and 1, got 1.5"),
+        ({"source": "files", "clutter": 0.5}, "config.clutter is for rendered streets"),
+        ({"misalignment": -1.0}, "misalignment should be pixels between 0 and the crop's 32"),
+        ({"source": "files", "misalignment": 1.0}, "config.misalignment is for rendered streets"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, message, scenes, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train.run(config_of(scenes, **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

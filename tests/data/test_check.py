@@ -1,0 +1,180 @@
+"""Checking the files of frames before a run."""
+
+import dataclasses
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fcfrnet_jax.data.check import (
+    check_density,
+    check_frames,
+    drop_bad_frames,
+    raise_bad_frames,
+    read_jpeg_header,
+    read_png_header,
+)
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.kitti import find_frames
+from tests import kitti_tree as tree
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> list[Frame]:
+    tree.write_val_selection(tmp_path)
+    return find_frames(tmp_path, "val_selection")
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def rewrite(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return rewrite
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+def eight_bits(path: Path) -> None:
+    cv2.imwrite(str(path), np.zeros(tree.SIZE, np.uint8))
+
+
+def three_channels(path: Path) -> None:
+    cv2.imwrite(str(path), np.zeros((*tree.SIZE, 3), np.uint16))
+
+
+def without_pixels(data: bytes) -> bytes:
+    return data[:33] + png_chunk(b"IEND", b"")
+
+
+DAMAGE = {
+    "cannot be read: No such file": Path.unlink,
+    "is empty": rewritten(lambda data: b""),
+    "is not a PNG file": rewritten(lambda data: b"no image at all"),
+    "is 8-bit gray, expected a 16-bit single-channel": eight_bits,
+    "is 16-bit RGB, expected a 16-bit single-channel": three_channels,
+    "is truncated at byte 5, before": rewritten(lambda data: data[:5]),
+    "is truncated at byte 4 of chunk IHDR": rewritten(lambda data: data[:20]),
+    "is truncated at byte 10 of chunk IDAT": rewritten(
+        lambda data: data[: data.index(b"IDAT") + 14]
+    ),
+    "is truncated at byte [0-9]+, before the end": rewritten(lambda data: data[:-12]),
+    "is truncated at byte 2 of chunk IEND": rewritten(lambda data: data[:-2]),
+    "wrong checksum of chunk IDAT": rewritten(
+        lambda data: data[:70] + bytes([data[70] ^ 1]) + data[71:]
+    ),
+    "no PNG chunk begins here": rewritten(lambda data: data[:33] + bytes(40)),
+    "has no IDAT chunk": rewritten(without_pixels),
+}
+
+
+@pytest.mark.parametrize("reason", DAMAGE)
+@pytest.mark.parametrize("kind", ["sparse", "ground_truth"])
+def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: str) -> None:
+    path = getattr(frames[1], kind)
+    DAMAGE[reason](path)
+    (bad,) = check_frames(frames, crop=(8, 12))
+    assert (bad.frame, bad.path) == (frames[1], path)
+    with pytest.raises(
+        ValueError, match=f"1 frame cannot be used: {path} .*{reason}.*skip_bad_frames"
+    ):
+        raise_bad_frames([bad])
+
+
+def test_sound_files_pass(frames: list[Frame]) -> None:
+    assert check_frames(frames, None) == check_frames(frames, tree.SIZE) == []
+    raise_bad_frames([])
+
+
+def test_every_truncation_of_an_image_is_found(tmp_path: Path) -> None:
+    pixels = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8), (5, 5), 2
+    )
+    for suffix, read in ((".png", read_png_header), (".jpg", read_jpeg_header)):
+        data = cv2.imencode(suffix, pixels)[1].tobytes()
+        header = read(data)
+        assert (header.size, header.bits, header.colour) == ((24, 32), 8, "RGB")
+        for length in range(8, len(data)):
+            with pytest.raises(ValueError, match=r"truncated|damaged"):
+                read(data[:length])
+
+
+def test_every_flipped_bit_of_a_png_is_found(tmp_path: Path) -> None:
+    data = tree.random_depth(tmp_path / "map.png").read_bytes()
+    for position in range(8, len(data)):
+        flipped = data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
+        with pytest.raises(ValueError, match=r"truncated|damaged|has no"):
+            read_png_header(flipped)
+
+
+def test_bad_images(frames: list[Frame]) -> None:
+    three_channels(frames[0].image)
+    frames[1].image.write_bytes(b"GIF89a")
+    frames[2].image.write_bytes(cv2.imencode(".jpg", np.zeros((*tree.SIZE, 3)))[1].tobytes()[:-2])
+    reasons = [bad.reason for bad in check_frames(frames, None)]
+    assert reasons[0] == "is 16-bit RGB, expected an image of 8 bits a channel"
+    assert reasons[1] == "is neither a PNG nor a JPEG file"
+    assert reasons[2].endswith("the JPEG has no end marker")
+
+
+def test_sizes_within_a_frame_must_agree(frames: list[Frame]) -> None:
+    tree.random_image(frames[1].image, (9, 16))
+    (bad,) = check_frames(frames, crop=(8, 12))
+    assert bad.path == frames[1].image
+    assert bad.reason == f"is 9x16 (height x width), {frames[1].sparse} is 9x15 (height x width)"
+
+
+def test_frames_must_be_as_large_as_the_crop(frames: list[Frame]) -> None:
+    for path in (frames[1].image, frames[1].sparse, frames[1].ground_truth):
+        write = tree.random_image if path == frames[1].image else tree.random_depth
+        write(path, (8, 15))
+    for crop, reason in (((9, 15), "smaller than the crop 9x15"), (None, "the first frame 9x15")):
+        (bad,) = check_frames(frames, crop)
+        assert bad.frame == frames[1]
+        assert f"is 8x15 (height x width), {reason}" in bad.reason
+    assert check_frames(frames, crop=(8, 15)) == []
+
+
+def test_a_bad_first_frame_does_not_set_the_size(frames: list[Frame]) -> None:
+    tree.random_depth(frames[0].sparse, (8, 15))
+    bad = check_frames(frames, crop=None)
+    assert {item.frame.name for item in bad} == {frames[0].name}
+
+
+def test_bad_frames_can_be_dropped(frames: list[Frame]) -> None:
+    eight_bits(frames[1].sparse)
+    eight_bits(frames[1].ground_truth)
+    bad = check_frames(frames, None)
+    assert len(bad) == 2
+    assert drop_bad_frames(frames, bad) == [frames[0], frames[2]]
+    with pytest.raises(ValueError, match=r"none of the 1 frames can be used: .* is 8-bit"):
+        drop_bad_frames(frames[1:2], bad)
+
+
+def test_dense_maps_as_sparse_depth_and_the_reverse(frames: list[Frame]) -> None:
+    frame = frames[0]
+    dense = tree.random_depth(frame.sparse.with_name("dense.png"), density=0.6)
+    check_density([dataclasses.replace(frame, coarse=dense)])
+    with pytest.raises(ValueError, match=r"dense.png: 60% .* dense map.*--config.coarse_dir"):
+        check_density([frame, dataclasses.replace(frame, sparse=dense)])
+    with pytest.raises(ValueError, match=r"png: only 20% .* no coarse map.*--config.coarse_dir"):
+        check_density([dataclasses.replace(frame, coarse=frame.ground_truth)])
+
+
+@pytest.mark.parametrize(
+    ("split", "crop"), [("train", None), ("val", None), ("val_selection", (352, 1216))]
+)
+def test_real_frames_are_sound(kitti_real: Path, split: str, crop: tuple | None) -> None:
+    frames = find_frames(kitti_real, split)
+    assert check_frames(frames, crop) == []
+    check_density(frames)

@@ -1,0 +1,191 @@
+"""The tf.data pipeline against OpenCV's decoding of the same files, and the crop's arithmetic."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.kitti import find_frames
+from fcfrnet_jax.data.pipeline import frame_columns, make_eval_dataset
+from fcfrnet_jax.geometry import crop_box, crop_intrinsics
+from tests import kitti_tree as tree
+
+SIZES = st.tuples(st.integers(1, 400), st.integers(1, 1300))
+MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> list[Frame]:
+    tree.write_drive(tmp_path, numbers=range(5))
+    return find_frames(tmp_path, "val")
+
+
+def decoded(path: Path) -> np.ndarray:
+    """The file as OpenCV reads it: RGB, or float64 metres with a channel axis."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels[..., None].astype(np.float64) / 256
+
+
+def bottom_centre(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    left = (array.shape[1] - width) // 2
+    return array[-height:, left : left + width]
+
+
+def joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The examples of all batches without the padding."""
+    return {key: np.concatenate([b[key][b["mask"]] for b in batches]) for key in batches[0]}
+
+
+# The crop.
+
+
+@given(SIZES, SIZES)
+def test_a_crop_lies_at_the_bottom_and_in_the_middle(size: tuple, crop: tuple) -> None:
+    if crop[0] > size[0] or crop[1] > size[1]:
+        with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} is smaller than"):
+            crop_box(size, crop)
+        return
+    top, left = crop_box(size, crop)
+    right = size[1] - crop[1] - left
+    assert top + crop[0] == size[0]
+    assert 0 <= left <= right <= left + 1
+
+
+@pytest.mark.parametrize("size", [(375, 1242), (370, 1226), (374, 1238), (376, 1241), (370, 1224)])
+def test_kitti_sizes_are_cropped_as_in_the_reference(size: tuple[int, int]) -> None:
+    # The reference rounds the halves of odd margins to even.
+    assert crop_box(size, (352, 1216)) == (size[0] - 352, round((size[1] - 1216) / 2.0))
+
+
+@given(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.floats(1, 80)), SIZES)
+def test_a_point_keeps_its_pixel_under_a_crop(point: tuple, offset: tuple) -> None:
+    def project(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+        x, y, z = point
+        return np.array([fy * y / z + cy, fx * x / z + cx])
+
+    intrinsics = (721.5, 720.0, 609.6, 172.9)
+    moved = project(*crop_intrinsics(intrinsics, *offset)) + offset
+    np.testing.assert_allclose(moved, project(*intrinsics), atol=1e-9)
+
+
+# The batches.
+
+
+@pytest.mark.parametrize("crop", [None, (9, 15), (6, 8), (1, 1)], ids=str)
+def test_batches_hold_what_opencv_reads(frames: list[Frame], crop: tuple | None) -> None:
+    data = joined(list(make_eval_dataset(frames, batch_size=2, crop=crop)))
+    for key, attribute in MAPS.items():
+        expected = np.stack([decoded(getattr(frame, attribute)) for frame in frames])
+        cropped = [bottom_centre(array, *(crop or tree.SIZE)) for array in expected]
+        np.testing.assert_array_equal(data[key], cropped)
+
+
+def test_types_and_shapes(frames: list[Frame]) -> None:
+    (batch,) = make_eval_dataset(frames, batch_size=8, crop=(6, 8))
+    assert {key: (value.dtype, value.shape) for key, value in batch.items()} == {
+        "image": (np.uint8, (8, 6, 8, 3)),
+        "sparse_depth": (np.float32, (8, 6, 8, 1)),
+        "ground_truth": (np.float32, (8, 6, 8, 1)),
+        "intrinsics": (np.float32, (8, 4)),
+        "index": (np.int32, (8,)),
+        "mask": (np.bool_, (8,)),
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 7])
+def test_order_and_padding(frames: list[Frame], batch_size: int) -> None:
+    dataset = make_eval_dataset(frames, batch_size=batch_size, crop=(6, 8))
+    batches = list(dataset)
+    index = np.concatenate([batch["index"] for batch in batches])
+    assert len(dataset) == len(batches) == -(-5 // batch_size)
+    np.testing.assert_array_equal(index[:5], range(5))
+    assert (index[5:] == -1).all()
+    np.testing.assert_array_equal(np.concatenate([b["mask"] for b in batches]), index >= 0)
+    assert all((value[~batches[-1]["mask"]] <= 0).all() for value in batches[-1].values())
+
+
+def test_a_dataset_can_be_read_again(frames: list[Frame]) -> None:
+    dataset = make_eval_dataset(frames, batch_size=2, crop=(6, 8), threads=2)
+    first, second = joined(list(dataset)), joined(list(dataset))
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, second[key])
+
+
+def test_intrinsics_follow_the_crop(frames: list[Frame]) -> None:
+    frames[1] = dataclasses.replace(frames[1], intrinsics=None)
+    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(6, 8))
+    fx, fy, cx, cy = tree.INTRINSICS
+    np.testing.assert_array_equal(batch["intrinsics"][0], [fx, fy, cx - 3, cy - 3])
+    assert np.isnan(batch["intrinsics"][1]).all()
+
+
+def test_a_missing_ground_truth_is_all_zero(frames: list[Frame]) -> None:
+    frames[2] = dataclasses.replace(frames[2], ground_truth=None)
+    (batch,) = make_eval_dataset(frames, batch_size=5, crop=None)
+    assert [bool(truth.any()) for truth in batch["ground_truth"]] == [True, True, False, True, True]
+
+
+def test_coarse_depth_is_read_where_frames_have_it(frames: list[Frame]) -> None:
+    frames = [dataclasses.replace(f, coarse=f.ground_truth, image=None) for f in frames]
+    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(6, 8))
+    assert "image" not in batch
+    np.testing.assert_array_equal(batch["coarse_depth"], batch["ground_truth"])
+
+
+def test_all_frames_or_none_have_an_image(frames: list[Frame]) -> None:
+    frames[3] = dataclasses.replace(frames[3], image=None)
+    with pytest.raises(ValueError, match="1 of 5 frames have no image"):
+        frame_columns(frames)
+
+
+def test_nothing_to_batch(frames: list[Frame]) -> None:
+    with pytest.raises(ValueError, match="batches of 2 from 0 frames"):
+        make_eval_dataset([], batch_size=2)
+    with pytest.raises(ValueError, match="batches of 0 from 5 frames"):
+        make_eval_dataset(frames, batch_size=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_kind_of_image(frames: list[Frame], suffix: str, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 15, channels), np.uint8)
+    pixels = pixels[..., :3] if (suffix, channels) == (".jpg", 4) else pixels
+    image = frames[0].image.with_suffix(suffix)
+    image.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
+    frame = dataclasses.replace(frames[0], image=image)
+    (batch,) = make_eval_dataset([frame], batch_size=1, crop=None)
+    np.testing.assert_array_equal(batch["image"][0], cv2.imread(str(image))[..., ::-1])
+
+
+# Real frames.
+
+
+@pytest.mark.parametrize("split", ["train", "val", "val_selection"])
+def test_real_frames_equal_opencv(kitti_real: Path, split: str) -> None:
+    frames = find_frames(kitti_real, split)
+    count = 0
+    for batch in make_eval_dataset(frames, batch_size=4):
+        for row in np.flatnonzero(batch["mask"]):
+            frame = frames[batch["index"][row]]
+            for key, attribute in MAPS.items():
+                expected = bottom_centre(decoded(getattr(frame, attribute)), 352, 1216)
+                np.testing.assert_array_equal(batch[key][row], expected)
+            count += 1
+    assert count == len(frames)
+
+
+def test_real_intrinsics_of_crops_equal_the_selections(kitti_real: Path) -> None:
+    def by_date(split: str) -> dict[str, np.ndarray]:
+        frames = find_frames(kitti_real, split)
+        (batch,) = make_eval_dataset(frames, batch_size=len(frames))
+        return {f.name[:10]: k for f, k in zip(frames, batch["intrinsics"], strict=True)}
+
+    whole, cropped = by_date("train") | by_date("val"), by_date("val_selection")
+    assert whole.keys() == cropped.keys() == {"2011_09_26", "2011_09_30"}
+    for date, intrinsics in whole.items():
+        np.testing.assert_allclose(intrinsics, cropped[date], atol=1e-3)

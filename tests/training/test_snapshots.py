@@ -1,0 +1,155 @@
+"""Snapshots of a training run and its journal: exact, checked, and safe against being killed."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from fcfrnet_jax.training.journal import Journal, read_journal
+from fcfrnet_jax.training.snapshots import Snapshots, digest
+from tests.conftest import ROOT
+
+
+def state_of(step, size=100):
+    random = np.random.default_rng(step)
+    return {
+        "step": np.array(step, np.int32),
+        "params": {"kernel": random.standard_normal((size, 7)).astype(np.float32)},
+    }
+
+
+def saved(folder, *steps, keep=3):
+    snapshots = Snapshots(folder, keep)
+    for step in steps:
+        snapshots.save(step, state_of(step))
+    snapshots.wait()
+    return snapshots
+
+
+def equal(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    return True
+
+
+def damage(folder, step):
+    """Turns over one byte in the middle of the largest file."""
+    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
+    victim = max(files, key=lambda path: path.stat().st_size)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    victim.write_bytes(data)
+
+
+def test_the_newest_comes_back_exactly(tmp_path):
+    saved(tmp_path / "run", 10, 20).close()
+    assert equal(Snapshots(tmp_path / "run", 3).restore(state_of(0)), state_of(20))
+
+
+def test_none_is_none(tmp_path):
+    assert Snapshots(tmp_path / "run", 3).restore(state_of(0)) is None
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    assert saved(tmp_path / "run", 1, 2, 3, 4, keep=2).steps() == [3, 4]
+
+
+def test_a_damaged_snapshot_is_passed_over(tmp_path, caplog):
+    saved(tmp_path / "run", 10, 20).close()
+    damage(tmp_path / "run", 20)
+    snapshots = Snapshots(tmp_path / "run", 3)
+    assert equal(snapshots.restore(state_of(0)), state_of(10))
+    assert "step 20 is damaged" in caplog.text
+    # Its place is free again, and nothing was thrown away.
+    assert snapshots.steps() == [10]
+    snapshots.save(20, state_of(20))
+    snapshots.close()
+    assert (tmp_path / "run" / "damaged-20").is_dir()
+    assert equal(Snapshots(tmp_path / "run", 3).restore(state_of(0)), state_of(20))
+
+
+def test_all_damaged(tmp_path):
+    saved(tmp_path / "run", 10).close()
+    damage(tmp_path / "run", 10)
+    with pytest.raises(ValueError, match=r"no snapshot can be read \(step 10: "):
+        Snapshots(tmp_path / "run", 3).restore(state_of(0))
+
+
+def test_another_structure_is_no_snapshot(tmp_path):
+    saved(tmp_path / "run", 10).close()
+    with pytest.raises(ValueError, match="no snapshot can be read"):
+        Snapshots(tmp_path / "run", 3).restore({"params": np.zeros((3, 3), np.float32)})
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    snapshots = saved(tmp_path / "run", 10)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(OSError, match=r"cannot save step 20 .*No space left.*snapshots kept: 10"):
+        snapshots.save(20, state_of(20))
+
+
+def test_digest_tells_any_difference():
+    one = {"a": np.arange(6, dtype=np.int32), "b": np.zeros((0, 3), np.float32)}
+    changes = ({"a": one["a"][::-1]}, {"a": one["a"].reshape(2, 3)}, {"a": one["a"].astype("f4")})
+    others = [
+        one | change for change in (*changes, {"b": np.zeros((0, 4), np.float32)}, {"c": one["a"]})
+    ]
+    assert digest(dict(reversed(one.items()))) == digest(one)
+    assert len({digest(arrays) for arrays in (one, *others)}) == 6
+
+
+SAVE_FOREVER = """
+import sys, itertools
+from tests.training.test_snapshots import Snapshots, state_of
+snapshots = Snapshots(sys.argv[1], 2)
+for step in itertools.count(1):
+    snapshots.save(step, state_of(step, 100_000))
+    print(step, flush=True)
+"""
+
+
+def test_killed_while_saving(tmp_path):
+    """A kill at any moment leaves the newest finished snapshot readable."""
+    command = [sys.executable, "-c", SAVE_FOREVER, str(tmp_path / "run")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    for line in process.stdout:
+        if int(line) == 4:
+            time.sleep(0.02)
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    restored = Snapshots(tmp_path / "run", 2).restore(state_of(0, 100_000))
+    assert int(restored["step"]) >= 3
+    assert equal(restored, state_of(int(restored["step"]), 100_000))
+
+
+def test_journal_takes_back_what_came_after_the_snapshot(tmp_path):
+    journal = Journal(tmp_path, 0)
+    for step in (10, 20, 30):
+        journal.record(step, {"loss": step / 7})
+    journal.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "lo')
+    journal = Journal(tmp_path, 20)
+    journal.record(30, {"loss": 1.0})
+    journal.close()
+    assert [line["step"] for line in read_journal(tmp_path)] == [10, 20, 30]
+    assert read_journal(tmp_path)[-1]["loss"] == 1.0
+
+
+def test_journal_holds_finite_numbers(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        Journal(tmp_path, 0).record(1, {"loss": float("nan")})
+    assert json.loads("[" + (tmp_path / "metrics.jsonl").read_text() + "]") == []

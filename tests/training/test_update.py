@@ -1,0 +1,494 @@
+"""The training step on eight virtual devices, against one device and plain `jax.grad`."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from fcfrnet_jax import parallel
+from fcfrnet_jax.networks import models
+from fcfrnet_jax.networks.models import TwoStage, clip_depth
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.training import update
+from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax.weights import convert
+from tests import golden_data
+from tests.random_weights import random_variables
+from tests.tiny_networks import COARSE, FINE, variables_of
+
+SPEC = SparseToCoarseSpec(18, width=4)
+RATE = 1e-3
+SCHEDULE = make_schedule("constant", RATE)
+# Small enough for a training in which rounding errors do not grow.
+SMALL_RATE = 1e-5
+# The first change that plain SGD makes is -RATE times the gradient.
+SGD = optax.sgd(RATE)
+
+
+def batch_of(size, shape=(32, 48), dtype=np.float32):
+    """Frames with ever less ground truth, and none in the last eighth."""
+    random = np.random.default_rng(0)
+    depth = random.uniform(1, 80, (3, size, *shape, 1)).astype(dtype)
+    kept = np.linspace(0.5, 0, size - size // 8 + 1)[np.minimum(np.arange(size), size - size // 8)]
+    truth = np.where(random.random(depth[0].shape) < kept[:, None, None, None], depth[0], 0)
+    sparse = np.where(random.random(depth[0].shape) < 0.1, depth[1], 0)
+    image = random.integers(1, 256, (size, *shape, 3), dtype=np.uint8)
+    batch = {"image": image, "sparse_depth": sparse, "coarse_depth": depth[2]}
+    return batch | {"ground_truth": truth}
+
+
+def with_near_view(batch):
+    random = np.random.default_rng(1)
+    size, height, width = batch["image"].shape[:3]
+    angles = random.normal(0, 0.01, size)
+    rotation = np.tile(np.eye(3, dtype=np.float32), (size, 1, 1))
+    rotation[:, 0, 2], rotation[:, 2, 0] = np.sin(angles), -np.sin(angles)
+    near = {
+        "near_image": random.integers(1, 256, batch["image"].shape, dtype=np.uint8),
+        "rotation": rotation,
+        "translation": random.normal(0, 0.3, (size, 3)).astype(np.float32),
+        "intrinsics": np.tile(np.float32([40, 40, width / 2, height / 2]), (size, 1)),
+    }
+    return batch | near
+
+
+def train(network, variables, batch, *, optimizer=SGD, updates=1, frozen=None, **settings):
+    """Some updates on all devices: the state on the host, and the metrics of each device."""
+    objective = settings.pop("objective", Objective())
+    coarse_network = settings.pop("coarse_network", None)
+    step = parallel.make_train_step(
+        network, coarse_network, optimizer, SCHEDULE, objective, **settings
+    )
+    start = initial_state(variables, optimizer, ema="ema_decay" in settings)
+    state, batch = parallel.replicate(start), parallel.shard(batch)
+    frozen = parallel.replicate(frozen or {})
+    for _ in range(updates):
+        state, metrics = step(state, frozen, batch)
+    return parallel.unreplicate(state), jax.tree.map(np.asarray, metrics)
+
+
+def gradients_of(state, variables, rate=RATE):
+    """What plain SGD subtracted."""
+    return jax.tree.map(lambda a, b: (b - a) / rate, state.params, variables["params"])
+
+
+def norm_of(tree):
+    return np.sqrt(sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(tree)))
+
+
+def masked_mean(penalty, truth):
+    return jnp.sum(jnp.where(truth > 0, penalty, 0)) / jnp.sum(truth > 0)
+
+
+def alone(network, batch, dtype=np.float32):
+    """Loss, statistics and gradients of the whole batch on one device, as a jitted function."""
+
+    def loss_of(params, batch_stats):
+        variables = {"params": params, "batch_stats": batch_stats}
+        depth, changed = network.apply(
+            variables, batch["image"], batch["sparse_depth"], train=True, mutable="batch_stats"
+        )
+        loss = masked_mean((depth - batch["ground_truth"]) ** 2, batch["ground_truth"])
+        return loss.astype(dtype), changed.get("batch_stats", {})
+
+    return jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+
+
+def assert_same(tree, wanted, tolerance):
+    """Every array, by the norm of its difference."""
+    for (path, ours), other in zip(
+        jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(wanted), strict=True
+    ):
+        error = np.linalg.norm(np.asarray(ours) - np.asarray(other))
+        assert error <= tolerance * np.linalg.norm(other), (jax.tree_util.keystr(path), error)
+
+
+class Run(NamedTuple):
+    """Five updates of SGD with momentum, on eight devices and on one."""
+
+    variables: dict[str, Any]
+    states: list[update.TrainState]
+    metrics: dict[str, np.ndarray]
+    losses: list[float]
+    gradients: list[Any]
+    wanted: list[dict[str, Any]]
+
+
+@functools.cache
+def resnet_run():
+    """In float64, which shows any error in the formulas that float32's rounding would hide."""
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, random_variables(SPEC))
+        batch, network = batch_of(8, dtype=np.float64), models.build(SPEC, dtype=np.float64)
+        return Run(
+            variables,
+            *eight_devices(network, variables, batch),
+            *one_device(network, variables, batch),
+        )
+
+
+def eight_devices(network, variables, batch):
+    optimizer = optax.sgd(SMALL_RATE, momentum=0.9)
+    step = parallel.make_train_step(network, None, optimizer, SCHEDULE, Objective())
+    state, states = parallel.replicate(initial_state(variables, optimizer)), []
+    for _ in range(5):
+        state, metrics = step(state, {}, parallel.shard(batch))
+        states.append((parallel.unreplicate(state), jax.tree.map(np.asarray, metrics)))
+    return [state for state, _ in states], states[0][1]
+
+
+def one_device(network, variables, batch):
+    whole = alone(network, batch, np.float64)
+    losses, gradients, states = [], [], [variables]
+    velocity = jax.tree.map(np.zeros_like, variables["params"])
+    for _ in range(5):
+        (loss, stats), gradient = whole(*(states[-1][kind] for kind in ("params", "batch_stats")))
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
+        params = jax.tree.map(lambda p, v: p - SMALL_RATE * v, states[-1]["params"], velocity)
+        states.append({"params": params, "batch_stats": stats})
+        losses.append(float(loss))
+        gradients.append(jax.tree.map(np.asarray, gradient))
+    return losses, gradients, jax.tree.map(np.asarray, states[1:])
+
+
+@pytest.mark.usefixtures("short_resnet")
+def test_eight_devices_have_the_gradient_of_one():
+    run = resnet_run()
+    assert_same(gradients_of(run.states[0], run.variables, SMALL_RATE), run.gradients[0], 1e-9)
+    assert_same(run.states[0].batch_stats, run.wanted[0]["batch_stats"], 1e-12)
+    np.testing.assert_allclose(run.metrics["loss"], run.losses[0], rtol=1e-6)
+    np.testing.assert_allclose(run.metrics["gradient_norm"], norm_of(run.gradients[0]), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("short_resnet")
+def test_eight_devices_train_as_one():
+    run = resnet_run()
+    assert [state.step for state in run.states] == [1, 2, 3, 4, 5]
+    assert_same(run.states[-1].params, run.wanted[-1]["params"], 1e-9)
+    assert_same(run.states[-1].batch_stats, run.wanted[-1]["batch_stats"], 1e-9)
+
+
+@pytest.mark.usefixtures("short_resnet")
+def test_bfloat16_is_close():
+    run = resnet_run()
+    network, variables = models.build(SPEC, dtype=jnp.bfloat16), random_variables(SPEC)
+    state, metrics = train(network, variables, batch_of(8))
+    assert {leaf.dtype for leaf in jax.tree.leaves(state[1:])} == {np.dtype(np.float32)}
+    assert metrics["loss"][0] == pytest.approx(run.losses[0], rel=0.02)
+    difference = jax.tree.map(np.subtract, gradients_of(state, variables), run.gradients[0])
+    assert norm_of(difference) < 0.2 * norm_of(run.gradients[0])
+
+
+def test_metrics_are_float32_and_the_same_everywhere():
+    _, metrics = train(COARSE, variables_of(COARSE), batch_of(8))
+    assert set(metrics) == {"loss", "coarse/depth", "gradient_norm", "learning_rate"}
+    for values in metrics.values():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, np.full(8, values[0]))
+    assert metrics["learning_rate"][0] == np.float32(RATE)
+
+
+def test_the_state_is_donated():
+    variables, batch = variables_of(COARSE), parallel.shard(batch_of(8))
+    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.9)
+    before = parallel.replicate(initial_state(variables, SGD, ema=True))
+    host = parallel.unreplicate(before)
+    after, _ = step(before, {}, batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
+    jax.tree.map(np.testing.assert_array_equal, host.params, variables["params"])
+
+
+def test_the_second_step_is_not_compiled_again():
+    """A step takes what it returns; arrays of another sharding would cost another compilation."""
+    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective())
+    before = parallel.replicate(initial_state(variables_of(COARSE), SGD))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, before)
+    after, _ = step(before, {}, parallel.shard(batch_of(8)))
+    assert jax.tree.map(lambda leaf: leaf.sharding, after) == shardings
+
+
+def test_training_resumes_exactly_from_the_host():
+    adam, batch = make_optimizer("adam", SCHEDULE), parallel.shard(batch_of(8))
+    step = parallel.make_train_step(COARSE, None, adam, SCHEDULE, Objective(), ema_decay=0.9)
+    state = parallel.replicate(initial_state(variables_of(COARSE), adam, ema=True))
+    hosts = []
+    for _ in range(3):
+        state, _ = step(state, {}, batch)
+        hosts.append(parallel.unreplicate(state))
+    resumed, _ = step(parallel.replicate(hosts[1]), {}, batch)
+    jax.tree.map(np.testing.assert_array_equal, parallel.unreplicate(resumed), hosts[2])
+
+
+def test_replicas_stay_identical_without_synchronised_batchnorm():
+    variables, batch = variables_of(COARSE), batch_of(16)
+    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), sync_batchnorm=False)
+    after, metrics = step(
+        parallel.replicate(initial_state(variables, SGD)), {}, parallel.shard(batch)
+    )
+    for leaf in map(np.asarray, jax.tree.leaves(after)):
+        np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
+    depth, changed = jax.vmap(
+        lambda image, sparse: COARSE.apply(
+            variables, image, sparse, train=True, mutable="batch_stats"
+        )
+    )(*(parallel.shard(batch)[name] for name in ("image", "sparse_depth")))
+    means = jax.tree.map(lambda leaf: leaf.mean(0), changed["batch_stats"])
+    assert_same(parallel.unreplicate(after).batch_stats, means, 1e-6)
+    truth = parallel.shard(batch)["ground_truth"]
+    wanted = masked_mean((depth - truth) ** 2, truth)
+    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_accumulation_is_the_whole_batch(accumulate):
+    """Without BatchNorm, which sees micro-batches, and whatever the number of valid pixels."""
+    network = COARSE.clone(norm=None)
+    variables, batch = variables_of(network), batch_of(64, shape=(16, 16))
+    state, metrics = train(network, variables, batch, accumulate=accumulate)
+    (loss, _), gradients = alone(network, batch)(variables["params"], {})
+    assert_same(gradients_of(state, variables), gradients, 2e-5)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+
+
+def test_accumulation_moves_the_statistics_once_for_each_micro_batch():
+    variables, batch = variables_of(COARSE), batch_of(16, shape=(16, 16))
+    state, _ = train(COARSE, variables, batch, accumulate=2)
+    stats = variables["batch_stats"]
+    for half in range(2):
+        # Every device holds two frames, and takes one of them at a time.
+        inputs = batch["image"][half::2], batch["sparse_depth"][half::2]
+        current = {"params": variables["params"], "batch_stats": stats}
+        stats = COARSE.apply(current, *inputs, train=True, mutable="batch_stats")[1]["batch_stats"]
+    assert_same(state.batch_stats, stats, 1e-5)
+
+
+@pytest.mark.parametrize("mode", ["dense+photo", "photo", "sparse"])
+def test_every_mode_is_that_of_the_whole_batch(mode):
+    network = COARSE.clone(norm=None)
+    variables = variables_of(network)
+    batch = with_near_view(batch_of(8, shape=(32, 64)))
+    objective = Objective(mode, "l1", photometric_weight=0.3, smoothness_weight=0.2)
+    _, metrics = train(network, variables, batch, objective=objective)
+    near = losses.NearView(*(batch[name] for name in update.NEAR_INPUTS))
+    names = "image", "sparse_depth", "ground_truth"
+
+    @jax.jit
+    def whole(variables):
+        return losses.training_loss(
+            mode,
+            network.apply(variables, batch["image"], batch["sparse_depth"]),
+            **{name: jnp.asarray(batch[name]) for name in names},
+            near=near,
+            depth_loss=losses.masked_l1,
+            photometric_weight=0.3,
+            smoothness_weight=0.2,
+        )
+
+    wanted, parts = whole(variables)
+    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-4)
+    for name, value in parts.items():
+        np.testing.assert_allclose(metrics[f"coarse/{name}"], value, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_fine_training(stored):
+    variables, frozen, batch = variables_of(FINE), variables_of(COARSE, 1), batch_of(8)
+    coarse = batch["coarse_depth"]
+    if not stored:
+        unclipped = COARSE.apply(frozen, batch["image"], batch["sparse_depth"])
+        coarse = clip_depth(unclipped, 100.0)
+        assert np.abs(coarse - unclipped).max() > 1
+    settings = {} if stored else {"coarse_network": COARSE, "frozen": frozen}
+    state, metrics = train(FINE, variables, batch, **settings)
+    (loss, stats), gradients = alone(FINE, batch | {"sparse_depth": coarse})(
+        variables["params"], variables["batch_stats"]
+    )
+    np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
+    assert_same(gradients_of(state, variables), gradients, 1e-4)
+    assert_same(state.batch_stats, stats, 1e-5)
+
+
+class PuttingBack:
+    """The fine network on a coarse depth, with measured depths in the place of its own."""
+
+    def __init__(self, coarse):
+        self.coarse = coarse
+
+    def apply(self, variables, image, sparse_depth, **settings):
+        depth, changed = FINE.apply(variables, image, self.coarse, **settings)
+        measured = (sparse_depth > 0.1) & (sparse_depth < 1.1 * depth)
+        return jnp.where(measured, sparse_depth, depth), changed
+
+
+def test_fine_training_behind_a_network_that_keeps_measured_depths():
+    variables, frozen, batch = variables_of(FINE), variables_of(COARSE, 1), batch_of(8)
+    # Much of what is measured has a ground truth here.
+    batch["sparse_depth"] = np.where(batch["sparse_depth"] > 0, batch["ground_truth"] + 1, 0)
+    coarse_network = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
+    coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), 100.0)
+    state, metrics = train(FINE, variables, batch, coarse_network=coarse_network, frozen=frozen)
+    (loss, _), gradients = alone(PuttingBack(coarse), batch)(
+        variables["params"], variables["batch_stats"]
+    )
+    np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
+    assert_same(gradients_of(state, variables), gradients, 1e-4)
+
+
+def test_joint_training_weighs_both_depths():
+    network = TwoStage(COARSE, FINE)
+    variables, batch = variables_of(network), batch_of(8)
+    objective = Objective(coarse_weight=0.5, fine_weight=2.0)
+    state, metrics = train(network, variables, batch, objective=objective)
+    truth = batch["ground_truth"]
+
+    def loss_of(params):
+        maps, _ = network.apply(
+            variables | {"params": params}, batch["image"], batch["sparse_depth"], train=True,
+            mutable="batch_stats",
+        )  # fmt: skip
+        coarse, fine = (masked_mean((depth - truth) ** 2, truth) for depth in maps)
+        return 0.5 * coarse + 2.0 * fine, (coarse, fine)
+
+    (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
+    ours = [metrics[name][0] for name in ("loss", "coarse/depth", "fine/depth")]
+    np.testing.assert_allclose(ours, [loss, *parts], rtol=1e-5)
+    assert_same(gradients_of(state, variables), gradients, 1e-4)
+
+
+def test_moving_average():
+    variables, batch = variables_of(COARSE), parallel.shard(batch_of(8))
+    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.15)
+    state = parallel.replicate(initial_state(variables, SGD, ema=True))
+    average = variables["params"]
+    # min(0.15, (1 + t) / (10 + t)).
+    for now in (0.1, 0.15, 0.15):
+        state, _ = step(state, {}, batch)
+        host = parallel.unreplicate(state)
+        average = jax.tree.map(lambda a, p, d=now: d * a + (1 - d) * p, average, host.params)
+        assert_same(host.ema_params, average, 1e-6)
+
+
+def test_the_norm_is_that_before_clipping():
+    variables, batch = variables_of(COARSE), batch_of(8)
+    free, metrics = train(COARSE, variables, batch)
+    clipped = make_optimizer("sgd", SCHEDULE, clip_norm=0.5, momentum=0.0)
+    state, same = train(COARSE, variables, batch, optimizer=clipped)
+    norm = norm_of(gradients_of(free, variables))
+    np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-4)
+    np.testing.assert_allclose(same["gradient_norm"], norm, rtol=1e-4)
+    assert norm_of(gradients_of(state, variables)) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_batch_without_ground_truth_changes_nothing():
+    variables, batch = variables_of(COARSE), batch_of(8)
+    batch["ground_truth"] = np.zeros_like(batch["ground_truth"])
+    state, metrics = train(COARSE, variables, batch)
+    assert metrics["loss"][0] == metrics["gradient_norm"][0] == 0
+    jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])
+
+
+@pytest.mark.slow
+def test_one_adam_step_is_the_reference_s():
+    name = "std18_rgbd"
+    golden = golden_data.load(name)
+    spec, variables = golden_data.model(name, int(golden["seed"]))
+    # Four times the same two frames: mean, moments and gradient are those of the two.
+    batch = {"image": golden["rgb"], "sparse_depth": golden["depth"], "ground_truth": golden["gt"]}
+    batch = {name: np.tile(leaf, (4, 1, 1, 1)) for name, leaf in batch.items()}
+    adam = make_optimizer("adam", SCHEDULE)
+    state, metrics = train(models.build(spec), variables, batch, optimizer=adam)
+    np.testing.assert_allclose(metrics["loss"], golden["loss"], rtol=1e-5)
+    before = flatten_dict(variables, sep="/")
+    after = flatten_dict({"params": state.params, "batch_stats": state.batch_stats}, sep="/")
+    targets = [convert.entries(before)[name].target for name in golden["param_names"]]
+    changes = [norm_of(after[target] - before[target]) for target in targets]
+    np.testing.assert_allclose(changes, golden["param_delta_norm"], rtol=2e-3)
+
+
+@pytest.mark.usefixtures("short_resnet")
+def test_rematerialisation_has_the_same_gradients():
+    variables, batch = random_variables(SPEC), batch_of(2)
+    plain, again = (
+        alone(models.build(SPEC, remat=on), batch)(variables["params"], variables["batch_stats"])
+        for on in (False, True)
+    )
+    assert_same(again, plain, 1e-5)
+
+
+def stored_bytes(remat, spec, batch):
+    """Of all that the forward pass leaves for the backward pass. Compiles nothing.
+
+    XLA's own count of temporary memory cannot tell: on a CPU it undoes the rematerialisation.
+    """
+
+    def residuals(variables):
+        def outputs(params):
+            variables_now = variables | {"params": params}
+            return models.build(spec, remat=remat).apply(
+                variables_now, batch["image"], batch["sparse_depth"], True, mutable="batch_stats"
+            )[0]
+
+        return jax.vjp(outputs, variables["params"])[1]
+
+    leaves = jax.tree.leaves(jax.eval_shape(residuals, models.variable_shapes(spec)))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def test_rematerialisation_stores_less():
+    spec, batch = SparseToCoarseSpec(34, width=16), batch_of(2, shape=(128, 256))
+    assert stored_bytes(True, spec, batch) < 0.25 * stored_bytes(False, spec, batch)
+
+
+def test_rematerialisation_keeps_the_variables():
+    inputs = jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 1))
+    init = models.build(SPEC, remat=True).init
+    assert jax.eval_shape(init, jax.random.key(0), *inputs) == models.variable_shapes(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"coarse_network": COARSE}, "TinyCoarse does not train on another network's depth"),
+        ({"accumulate": 0}, "1 micro-batch or more, got 0"),
+        ({"accumulate": 2}, "1 frames on each device do not divide by the 2 micro-batches"),
+        ({"ema_decay": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"objective": Objective("photo")}, "'photo' needs near"),
+    ],
+)
+def test_settings_that_make_no_step(settings, message):
+    with pytest.raises(ValueError, match=message):
+        train(COARSE, variables_of(COARSE), batch_of(8), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
+        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
+        ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
+    ],
+)
+def test_objectives_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Objective(**settings)
+
+
+def test_the_fine_network_needs_a_coarse_depth():
+    batch = batch_of(8)
+    del batch["coarse_depth"]
+    with pytest.raises(ValueError, match="the batch needs coarse_depth or the step needs a coarse"):
+        train(FINE, variables_of(FINE), batch)
+
+
+def test_a_step_and_its_state_agree_on_the_moving_average():
+    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.9)
+    state = parallel.replicate(initial_state(variables_of(COARSE), SGD))
+    with pytest.raises(ValueError, match=r"ema_decay is 0\.9, the state has no"):
+        step(state, {}, parallel.shard(batch_of(8)))

@@ -1,0 +1,186 @@
+"""The converter: recognition, the table of names, and everything that can be wrong with a file."""
+
+import pickle
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import fcfrnet_jax
+from fcfrnet_jax.networks.specs import (
+    COARSE_TO_FINE,
+    SPARSE_TO_COARSE,
+    ModelSpec,
+    SparseToCoarseSpec,
+)
+from fcfrnet_jax.weights import checkpoint, convert
+from tests import golden_data
+from tests.conftest import ROOT
+
+NAMES = list(golden_data.STATE_SPEC)
+
+
+def narrow_state(name="std18_rgbd", width=4):
+    """The state dict of a narrow network: the full one's arrays, cut."""
+    divisor = 64 // width
+    state = golden_data.state_dict(name, 1)
+
+    def cut(key, array):
+        keep = [
+            size if (key.startswith("convtf") and axis == 0) or (size in (1, 3) and axis > 0)
+            else max(size // divisor, 1)
+            for axis, size in enumerate(array.shape)
+        ]  # fmt: skip
+        return array[tuple(slice(size) for size in keep)]
+
+    return {key: cut(key, array) for key, array in state.items()}
+
+
+def written(folder, state):
+    path = folder / "weights.pdparams"
+    path.write_bytes(pickle.dumps(state, protocol=4))
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recognises_every_released_kind(name):
+    shapes = golden_data.STATE_SPEC[name]
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    kind, modality = name.split("_")
+    network = SPARSE_TO_COARSE if kind.startswith("std") else COARSE_TO_FINE
+    assert convert.recognise(arrays) == ModelSpec(network, int(kind[-2:]), modality)
+
+
+@pytest.mark.parametrize("name", ["std18_rgbd", "fcfrnet18_rgbd"])
+def test_width_is_recognised(name):
+    assert convert.recognise(narrow_state(name)).width == 4
+
+
+def test_every_entry_is_used_once():
+    state = golden_data.state_dict("fcfrnet18_rgbd", 3)
+    variables, skipped = convert.to_variables(state, convert.recognise(state), strict=True)
+    assert skipped == []
+    total = sum(float(np.sum(array, dtype=np.float64)) for array in state.values())
+    leaves = jax.tree.leaves(variables)
+    assert sum(float(np.sum(leaf, dtype=np.float64)) for leaf in leaves) == pytest.approx(total)
+
+
+def test_pytorch_names_give_the_same_variables():
+    state = narrow_state()
+    theirs = {
+        key.replace("_mean", "running_mean").replace("_variance", "running_var"): array
+        for key, array in state.items()
+    }
+    theirs["conv1_d.1.num_batches_tracked"] = np.array(7)
+    spec = convert.recognise(state)
+    ours, _ = convert.to_variables(state, spec)
+    other, skipped = convert.to_variables(theirs, spec, strict=True)
+    jax.tree.map(np.testing.assert_array_equal, ours, other)
+    assert skipped == []
+
+
+def test_all_faults_are_listed_at_once():
+    state = narrow_state()
+    del state["conv3.0.bn1._mean"]
+    state["convt2.0.weight"] = state["convt2.0.weight"][:-1]
+    state["conv6.1.bias"][1] = np.nan
+    state["conv6.1._variance"][0] = -1
+    state["conv1_d.1.running_mean"] = state["conv1_d.1._mean"]
+    with pytest.raises(ValueError, match="5 entries do not fit sparse_to_coarse") as error:
+        convert.to_variables(state, convert.recognise(state))
+    for line in (
+        "conv3.0.bn1._mean -> batch_stats/conv3/block0/norm1/mean: missing",
+        "convt2.0.weight -> params/convt2/conv/kernel: shape (11, 4, 3, 3), expected (12, 4, 3, 3)",
+        "conv6.1.bias -> params/conv6/norm/bias: 1 of 32 values are NaN or infinite",
+        "conv6.1._variance -> batch_stats/conv6/norm/var: a variance of -1",
+        "given already, by conv1_d.1._mean",
+    ):
+        assert line in str(error.value)
+
+
+def test_unknown_entries_are_skipped_unless_strict():
+    state = narrow_state() | {"old_layer.weight": np.ones(3, np.float32)}
+    spec = convert.recognise(state)
+    assert convert.to_variables(state, spec)[1] == ["old_layer.weight"]
+    with pytest.raises(ValueError, match=r"old_layer.weight: the network has no such entry"):
+        convert.to_variables(state, spec, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: {"fc.weight": state["conv6.0.weight"]},
+            "neither FCFR-Net nor the STD network",
+        ),
+        (lambda state: state | {"conv2.5.bn1.bias": np.ones(4)}, r"\[6, 2, 2, 2\] basic blocks"),
+        (
+            lambda state: state | {"conv1_img.0.weight": np.ones((4, 5, 3, 3))},
+            r"found \(4, 5, 3, 3\)",
+        ),
+        (
+            lambda s: {k: s[k] for k in s if k != "conv2.0.conv1.weight"},
+            "conv2.0.conv1.weight: miss",
+        ),
+    ],
+)
+def test_other_networks_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        convert.recognise(change(narrow_state()))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_precisions_become_float32(dtype, tmp_path):
+    state = {key: array.astype(dtype) for key, array in narrow_state().items()}
+    variables = convert.convert(written(tmp_path, state)).variables
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+
+
+def test_script_converts_a_training_checkpoint(tmp_path):
+    state = narrow_state()
+    model = {f"_layers.{key}": array for key, array in state.items()}
+    path = written(tmp_path, {"epoch": 3, "model": model, "optimizer": {}, "args": {"layers": 18}})
+    output = run_script(path, tmp_path / "model")
+    assert "sparse_to_coarse" in output
+    expected, _ = convert.to_variables(state, convert.recognise(state))
+    spec, restored = checkpoint.load_model(tmp_path / "model")
+    assert spec == SparseToCoarseSpec(18, width=4)
+    jax.tree.map(np.testing.assert_array_equal, restored, expected)
+
+
+def test_script_makes_a_two_stage_model(tmp_path):
+    (tmp_path / "coarse").mkdir()
+    coarse = written(tmp_path / "coarse", narrow_state())
+    fine = written(tmp_path, narrow_state("fcfrnet18_rgbd"))
+    run_script(fine, tmp_path / "model", "--coarse", coarse)
+    spec = checkpoint.load_spec(tmp_path / "model")
+    assert (spec.coarse.network, spec.fine.network) == (SPARSE_TO_COARSE, COARSE_TO_FINE)
+
+
+def test_script_ends_with_one_line(tmp_path):
+    (tmp_path / "page.pdparams").write_text("<html>404</html>")
+    for path in (tmp_path / "page.pdparams", tmp_path / "nowhere.pdparams"):
+        result = script(path, tmp_path / "model")
+        assert result.returncode == 1
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert str(path) in result.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_existing_folder_is_refused_before_work(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files"):
+        fcfrnet_jax.convert_paddle(tmp_path / "not_even_there", tmp_path)
+
+
+def script(*arguments):
+    command = [sys.executable, ROOT / "convert_paddle_weights.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def run_script(*arguments):
+    result = script(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -1,0 +1,73 @@
+"""The model that comes with the package: what it is, and what it does on real frames."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fcfrnet_jax
+from configs import eval as eval_config
+from configs import pretrain_compact
+from fcfrnet_jax.commands import evaluate
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.weights import checkpoint
+from tests.conftest import ROOT
+
+
+def files():
+    return [path for path in fcfrnet_jax.COMPACT.rglob("*") if path.is_file()]
+
+
+def test_is_small_enough_to_come_along():
+    assert 0 < sum(path.stat().st_size for path in files()) <= 12e6
+
+
+def test_networks_are_those_of_the_committed_config():
+    spec = checkpoint.load_spec(fcfrnet_jax.COMPACT)
+    config = pretrain_compact.get_config()
+    assert isinstance(spec, TwoStageSpec)
+    assert spec.coarse == SparseToCoarseSpec(**config.coarse.to_dict())
+    assert spec.fine == CoarseToFineSpec(**config.fine.to_dict())
+
+
+def test_was_trained_by_the_committed_config_on_rendered_streets_alone():
+    provenance = checkpoint.load_provenance(fcfrnet_jax.COMPACT)
+    config = json.loads(json.dumps(pretrain_compact.get_config().to_dict()))
+    # It was trained before there was this setting.
+    assert provenance["settings"] | {"xla_flags": ""} == config
+    assert provenance["trained_steps"] == config["steps"]
+    assert (config["source"], config["data_dir"], config["checkpoint"]) == ("synthetic", "", "")
+
+
+def test_holds_no_folder_of_the_machine_that_trained_it():
+    for path in files():
+        assert b"/tmp" not in path.read_bytes()
+        assert b"/home" not in path.read_bytes()
+
+
+def test_is_packaged():
+    assert (
+        'package-data = { fcfrnet_jax = ["pretrained/**"] }'
+        in (ROOT / "pyproject.toml").read_text()
+    )
+    assert fcfrnet_jax.COMPACT.is_relative_to(ROOT / "fcfrnet_jax" / "pretrained")
+
+
+def test_predicts_any_size():
+    predictor = fcfrnet_jax.load(fcfrnet_jax.COMPACT)
+    sparse_depth = np.zeros((1, 50, 70), np.float32)
+    sparse_depth[:, ::10, ::10] = 12.0
+    depth = predictor(np.full((1, 50, 70, 3), 128, np.uint8), sparse_depth)
+    # A wall in front: the networks change little about the fill.
+    np.testing.assert_allclose(depth, 12.0, atol=2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["val_selection", "val"])
+def test_on_real_frames_every_stage_beats_the_one_before(split, kitti_real, tmp_path):
+    config = eval_config.get_config()
+    config.update(data_dir=str(kitti_real), split=split, batch_size=8, panels=0)
+    means = evaluate.run(config.lock(), tmp_path)["metrics"]
+    for measure in ("rmse_mm", "mae_mm"):
+        assert means["fine"][measure] < means["coarse"][measure] < means["fill"][measure]
+    assert means["fine"]["mae_mm"] < 0.93 * means["fill"]["mae_mm"]
