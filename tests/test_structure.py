@@ -1,132 +1,198 @@
-"""The house rules: imports flow downwards, and every setting is read."""
+"""The rules of the layout: what imports what, and how large files and functions may be."""
 
 import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from configs import eval as eval_config
-from configs import render as render_config
-from configs import train as train_config
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
-# From the ground up; a module imports only from floors below its own.
-FLOORS = (
-    (
-        "bfloat16",
-        "files",
-        "fill",
-        "geometry",
-        "inputs",
-        "layers",
-        "optimizers",
-        "pickle_nodes",
-        "snapshots",
-        "specs",
-        "data.value_noise",
-    ),
-    (
-        "packed_ops",
-        "winograd",
-        "data.camera_model",
-        "data.images",
-        "data.intersect",
-        "data.solids",
-        "data.strips",
-    ),
-    ("packing", "cpu_conv", "data.variation"),
-    ("packed_norm",),
-    ("network",),
-    ("models", "metrics", "losses", "pickle_reader", "paddle_checkpoint", "data.style"),
-    ("fold", "hosts", "process", "journal", "data.pinhole", "data.traffic", "data.buildings"),
-    ("torch_checkpoint", "checkpoint", "training", "data.roadside", "data.kitti_layout"),
-    ("foreign_checkpoint", "report", "steps", "visualize", "data.street", "data.kitti"),
-    ("data.looks", "data.raycast", "data.surfaces", "data.lidar"),
-    ("data.textures", "data.echoes"),
-    ("data.facades", "data.vehicles", "data.ground_truth"),
-    ("data.shading",),
-    ("data.synthetic",),
-    ("data.rendered",),
-    ("convert", "initialise", "predict", "data.sample", "data.frame_check", "data.pipeline"),
-    ("measure",),
-    ("data.augment", "data.poses"),
-    ("loop", "data.train_pipeline", "data.synthetic_batches"),
-    ("train_setup",),
-    ("evaluate", "train", "render"),
-    ("main",),
-)
-# The runners alone know the config; they may use all that is below.
-RUNNERS = {"evaluate", "render", "train", "train_setup", "main"}
+# What each part may import, beside itself and the modules that are open to all.
+OPEN = {"files", "geometry", "process", "progress"}
+MAY_IMPORT = {
+    "networks": set(),
+    "sensors": set(),
+    "pictures": set(),
+    "parallel": set(),
+    "weights": {"networks"},
+    "data": {"networks", "sensors"},
+    "streets": {"data", "sensors"},
+    "prediction": {"networks", "weights"},
+    "evaluation": {"networks", "data", "weights", "pictures", "parallel"},
+    "training": {
+        "networks",
+        "data",
+        "sensors",
+        "streets",
+        "weights",
+        "pictures",
+        "parallel",
+        "evaluation",
+    },
+    "configs": set(),
+}
+# The command line may import everything, and nothing else imports it.
+TOP = {"commands", "main", "__main__", "__init__"}
+# Not installed where models are trained on rendered streets and measured.
+OPTIONAL = ("tensorflow", "ml_collections", "tensorboardX", "cv2")
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+def part_of(module: str) -> str:
+    """The folder or the single file at the top of the package."""
+    return module.partition(".")[0]
 
 
-MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
-FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-
-
-def imports(path: Path) -> set[str]:
-    """Everything that a file imports, wherever in it the import stands."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The dotted names that a piece of code imports."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return found
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_imports(path: Path) -> set[str]:
-    names = {name.removeprefix("fcfrnet_jax.") for name in imports(path)}
-    return names & MODULES.keys()
+def own_imports(module: str) -> set[str]:
+    """The modules of the package that a module imports, wherever in it the import is."""
+    names = imported(ast.parse(MODULES[module].read_text()))
+    found = set()
+    for name in names:
+        own = name.removeprefix("fcfrnet_jax.")
+        if name != own:
+            found.add(own if own in MODULES else own.rpartition(".")[0])
+    return found - {""}
 
 
-def test_every_module_has_a_floor():
-    assert MODULES.keys() == FLOOR_OF.keys()
+def top_level_imports(module: str) -> set[str]:
+    """The packages that importing a module imports."""
+    body = ast.parse(MODULES[module].read_text()).body
+    guards = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    typing = [node for node in guards if isinstance(node, ast.If)]
+    names = (name for node in guards if node not in typing for name in imported(node))
+    return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_flow_downwards(name):
-    above = [other for other in own_imports(MODULES[name]) if FLOOR_OF[other] >= FLOOR_OF[name]]
-    assert above == []
+def test_the_parts_are_those_of_the_layout():
+    assert {part_of(module) for module in MODULES} == MAY_IMPORT.keys() | OPEN | TOP
+    folders = {part_of(module) for module in MODULES if "." in module}
+    assert len(folders - {"commands", "configs"}) <= 10
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - RUNNERS))
-def test_the_config_stops_at_the_runners(name):
-    assert not any("ml_collections" in imported for imported in imports(MODULES[name]))
-    assert not re.search(r"(?<![.-])\bconfig\.", MODULES[name].read_text())
+def test_the_rules_have_no_cycle():
+    left = dict(MAY_IMPORT)
+    while left:
+        free = {part for part, others in left.items() if not others & left.keys()}
+        assert free, f"a cycle among {sorted(left)}"
+        left = {part: others for part, others in left.items() if part not in free}
 
 
-def test_tensorflow_is_the_pipelines_alone():
-    users = {name for name in MODULES if "tensorflow" in imports(MODULES[name])}
-    assert users == {"data.augment", "data.pipeline", "data.train_pipeline"}
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_keep_to_the_rules(module):
+    part = part_of(module)
+    others = {part_of(name) for name in own_imports(module)} - {part}
+    if part in OPEN:
+        assert others <= OPEN
+    elif part not in TOP:
+        assert others <= MAY_IMPORT[part] | OPEN
+    elif part == "commands":
+        assert not others & {"main", "__main__"}
 
 
-def test_pmap_is_the_steps_alone():
-    users = {name for name in MODULES if re.search(r"\bpmap\(", MODULES[name].read_text())}
-    assert users == {"steps"}
+def test_only_select_imports_the_fast_forms():
+    fast = ("networks.cpu", "networks.tpu")
+    users = {
+        module
+        for module in MODULES
+        if not module.startswith(fast)
+        and any(name.startswith(fast) for name in own_imports(module))
+    }
+    assert users == {"networks.select"}
+    allowed = {"networks.layers", "networks.parts"}
+    for module in (module for module in MODULES if module.startswith(fast)):
+        folder = ".".join(module.split(".")[:2])
+        others = {name for name in own_imports(module) if not name.startswith(folder)}
+        assert others <= allowed, module
 
 
-@pytest.mark.parametrize(
-    ("config", "readers"),
-    [
-        (eval_config.get_config(), ("evaluate", "main")),
-        (train_config.get_config(), ("train", "train_setup", "main")),
-        (render_config.get_config(), ("render", "main")),
-    ],
-)
-def test_every_setting_is_read(config, readers):
-    code = "".join(MODULES[name].read_text() for name in readers)
-    unread = [key for key in config if not re.search(rf"(config|value)\.{key}\b", code)]
-    # Read by name in a loop over settings.
-    assert [key for key in unread if f'"{key}"' not in code] == []
+def test_tensorflow_is_imported_by_data_alone_and_late():
+    users = {
+        module
+        for module, path in MODULES.items()
+        if any(name.startswith("tensorflow") for name in imported(ast.parse(path.read_text())))
+    }
+    assert users
+    assert {part_of(module) for module in users} == {"data"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_optional_packages_are_imported_at_first_use(module):
+    allowed = {"ml_collections"} if part_of(module) in TOP | {"configs"} else set()
+    assert top_level_imports(module) & {*OPTIONAL} <= allowed
+
+
+def test_parts_import_where_optional_packages_are_missing():
+    parts = ("prediction", "networks", "weights", "streets", "evaluation", "training")
+    names = [f"fcfrnet_jax.{name}" for name in sorted(MODULES) if part_of(name) in parts]
+    code = "import importlib, sys\n"
+    code += f"sys.modules.update(dict.fromkeys({OPTIONAL}))\n"
+    code += f"for name in {names}: importlib.import_module(name)\n"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_pmap_is_known_to_one_module():
+    users = {name for name, path in MODULES.items() if re.search(r"\bpmap\(", path.read_text())}
+    assert users == {"parallel"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_the_commands_know_flags_and_the_config(module):
+    if part_of(module) not in TOP | {"configs"}:
+        text = MODULES[module].read_text()
+        assert "--config" not in text
+        assert "ConfigDict" not in text
+
+
+def lines_without_docstring(function: ast.FunctionDef) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    return function.end_lineno - (first.end_lineno if documented else function.lineno)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_are_short(module):
+    text = MODULES[module].read_text()
+    assert len(text.splitlines()) <= 300
+    if part_of(module) == "configs":
+        return
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    assert [node.name for node in functions if lines_without_docstring(node) > 60] == []
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}))
+def test_folders_hold_few_files(folder):
+    assert len(list(folder.glob("*.py"))) <= 15
+
+
+def test_the_tests_mirror_the_package():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder = path.parent.relative_to(ROOT / "tests")
+        assert (PACKAGE / folder).is_dir(), path
 
 
 def test_no_path_of_a_machine():
-    for path in [*PACKAGE.rglob("*.py"), *ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.md")]:
-        if path.is_file():
+    documents = [
+        *ROOT.glob("*.*"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "benchmarks").glob("*"),
+    ]
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *documents]:
+        if path.is_file() and path != Path(__file__):
             assert not re.search(r"/(root|home|work|tmp)/", path.read_text(errors="ignore")), path

@@ -2,7 +2,6 @@
 
 import os
 
-import cv2
 import numpy as np
 
 from fcfrnet_jax.files import atomic_path
@@ -37,6 +36,8 @@ def write_depth(path: str | os.PathLike, depth: np.ndarray) -> None:
 
 
 def _write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
+    import cv2
+
     encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
     assert encoded
     with atomic_path(path) as temporary:
@@ -49,6 +50,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
       ValueError: the file is no image that OpenCV can decode.
     """
+    import cv2
+
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError(f"{path}: not a readable image")
@@ -61,6 +64,8 @@ def read_depth(path: str | os.PathLike) -> np.ndarray:
     Raises:
       ValueError: the file is no single-channel 16-bit PNG.
     """
+    import cv2
+
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError(f"{path}: not a readable image")

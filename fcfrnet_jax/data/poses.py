@@ -6,7 +6,6 @@ matches, the depth of the current frame's key points, then perspective-n-point w
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 # Of the strongest key points of a frame: matching takes time with the square of their number.
@@ -55,6 +54,8 @@ def relative_pose(
     Raises:
       ValueError: images and depth of different sizes.
     """
+    import cv2
+
     size = image.shape[:2]
     if near_image.shape[:2] != size or sparse_depth.shape[:2] != size:
         raise ValueError(
@@ -84,6 +85,8 @@ def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndar
     Returns:
       Two float64 `[N, 2]`, (x, y) in pixels of the first and of the second image.
     """
+    import cv2
+
     detector = cv2.SIFT.create(KEY_POINTS)
     points: list[np.ndarray] = []
     descriptors: list[Any] = []
@@ -104,6 +107,8 @@ def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndar
 
 def depth_at(points: np.ndarray, sparse_depth: np.ndarray) -> np.ndarray:
     """The largest depth within the `DILATION` window about each (x, y) of `[N, 2]`; 0 = none."""
+    import cv2
+
     dense = cv2.dilate(sparse_depth, np.ones((DILATION, DILATION), np.uint8))
     column, row = np.rint(points).astype(np.intp).T
     height, width = sparse_depth.shape

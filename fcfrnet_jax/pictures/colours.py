@@ -1,6 +1,5 @@
 """Colours for depth and for its errors."""
 
-import cv2
 import numpy as np
 
 MISSING = (44, 44, 44)
@@ -12,6 +11,8 @@ ERROR_COLOURS = ((8, 10, 52), (28, 70, 190), (40, 160, 170), (245, 205, 60), (25
 
 def colour_depth(depth: np.ndarray, max_depth: float = 80.0) -> np.ndarray:
     """Colours depth `[...]` in metres as uint8 `[..., 3]` RGB: logarithmic, near is warm."""
+    import cv2
+
     valid = np.isfinite(depth) & (depth > 0)
     near = max_depth * NEAREST
     safe = np.clip(np.where(valid, depth, near), near, max_depth)

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from fcfrnet_jax.pictures.colours import MAX_ERROR, NEAREST, colour_depth, colour_error
 
 BACKGROUND = (24, 25, 28)
 TEXT = (226, 226, 226)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
 
 DEPTH_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200)
 ERROR_TICKS = (0, 0.1, 0.5, 1, 2, 3, 4, 5)
@@ -147,6 +146,8 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 
     A mean makes no value outside its neighbours' range. Small pictures stay as they are.
     """
+    import cv2
+
     if values.shape[1] < LEAST_CELL:
         return values
     valid = np.isfinite(values)
@@ -168,6 +169,8 @@ def _write(
     canvas: np.ndarray, text: str, left: float, baseline: int, scale: float, centred: bool = False
 ) -> None:
     """Writes one line, moved and if need be shrunk so that it stays on the canvas."""
+    import cv2
+
     size = 0.85 * scale
     (width, _), _ = cv2.getTextSize(text, FONT, size, 1)
     size *= min(1.0, (canvas.shape[1] - 4) / max(width, 1))

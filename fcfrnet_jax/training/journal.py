@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from fcfrnet_jax.files import atomic_path
 
@@ -21,6 +20,8 @@ class Journal:
     """
 
     def __init__(self, workdir: str | Path, step: int) -> None:
+        from tensorboardX import SummaryWriter
+
         self._path = Path(workdir) / "metrics.jsonl"
         lines = [line for line in _whole_lines(self._path) if json.loads(line)["step"] <= step]
         with atomic_path(self._path) as temporary:
