@@ -1,42 +1,54 @@
-"""What takes the renderer's place where pictures do not matter: it compiles in no time."""
+"""A stand-in for the renderer that compiles quickly, for tests that do not depend on the images."""
+
+from collections.abc import Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.sensors.camera import KITTI
-from fcfrnet_jax.sensors.lidar import HDL64
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.sensors.camera import KITTI, Camera, Corner
+from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets import data_set, sample
-from fcfrnet_jax.streets.frame import Frame
+from fcfrnet_jax.streets.frame import RenderedFrame
 from fcfrnet_jax.training import street_batches
 
 
-def render_scene(key, camera=KITTI, lidar=HDL64, travelled=0.0, window=None, corner=(0, 0)):
-    """An image of noise, and depth maps that tell each pixel's place in the whole picture.
+def render_scene(
+    key: jax.Array,
+    camera: Camera = KITTI,
+    lidar: Lidar = HDL64,
+    travelled: float | jax.Array = 0.0,
+    window: Size | None = None,
+    corner: Corner = (0, 0),
+) -> RenderedFrame:
+    """Returns an image of noise, and depth maps that encode each pixel's place in the whole image.
 
-    Counted from 1 and in steps of 1/8 m, sparse depth tells the row, where the column divides by 3,
-    and ground truth the column.
+    Counted from 1 and in steps of 1/8 m, the ground truth is the column. The sparse depth is the
+    row, in every third column.
     """
     size = window or (camera.height, camera.width)
     row, column = jnp.indices(size) + jnp.array(corner)[:, None, None]
     noise = jax.random.randint(jax.random.fold_in(key, travelled), (*size, 3), 0, 256)
     row, column = (1.0 + row) / 8.0, (1.0 + column) / 8.0
-    return Frame(noise.astype(jnp.uint8), row, jnp.where(8.0 * column % 3 == 1, row, 0.0), column)
+    sparse_depth = jnp.where(8.0 * column % 3 == 1, row, 0.0)
+    return RenderedFrame(noise.astype(jnp.uint8), row, sparse_depth, column)
 
 
-def put_in_place(monkeypatch):
+def put_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_set, "render_scene", render_scene)
     monkeypatch.setattr(street_batches, "render_scene", render_scene)
 
 
-def write_sample(root, **size):
+def write_sample(root: Path, **size: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         put_in_place(monkeypatch)
         sample.write_sample(root, **size)
 
 
-def places(batch):
-    """The row and the column in the whole picture of each row `[B, H]` and column `[B, W]`."""
+def places(batch: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows `[B, H]` and the columns `[B, W]` of the whole image that a batch shows."""
     rows = 8.0 * np.max(batch["sparse_depth"][..., 0], axis=2) - 1.0
     return rows, 8.0 * np.asarray(batch["ground_truth"])[:, 0, :, 0] - 1.0

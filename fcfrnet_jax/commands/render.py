@@ -8,7 +8,8 @@ from rich.console import Console
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.sensors.lidar import HDL64, spinning
-from fcfrnet_jax.streets.data_set import Plan, scaled_rig, write_data_set
+from fcfrnet_jax.sensors.rig import scaled_rig
+from fcfrnet_jax.streets.data_set import Plan, write_data_set
 
 
 def run(config: ConfigDict, workdir: str | Path) -> None:

@@ -21,8 +21,8 @@ from fcfrnet_jax.networks.models import Network, TwoStage
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.prediction.predictor import DTYPES
+from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.streets import sample
-from fcfrnet_jax.streets.data_set import scaled_rig
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Schedule, Source

@@ -1,7 +1,7 @@
-"""Pinhole cameras, and windows of their pictures.
+"""Pinhole cameras, and windows of their images.
 
-A window is the part of a picture whose first pixel is at `corner`, (top, left), which may be
-traced; its size, (height, width), is static.
+A window is a rectangular part of an image. Its size, (height, width), is static. Its first pixel is
+at `corner`, (top, left), which may be a traced value.
 """
 
 import math
@@ -19,10 +19,13 @@ Corner = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Camera:
-    """A picture's size and its calibration in pixels, the centre of the first pixel at (0, 0).
+    """The size of an image and its intrinsics in pixels; (0, 0) is the centre of the first pixel.
 
-    The default is KITTI's left colour camera. A ValueError tells of a size below 1, a focal length
-    that is not positive, or a principal point that is not finite.
+    The defaults are those of KITTI's left colour camera.
+
+    Raises:
+      ValueError: a size below 1, a focal length that is not positive and finite, or a principal
+        point that is not finite.
     """
 
     height: int = 375
@@ -35,14 +38,14 @@ class Camera:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(
-                f"a picture needs at least 1x1 pixels, got height {self.height}, width {self.width}"
+                f"an image needs at least 1x1 pixels, got height {self.height}, width {self.width}"
             )
         if not (0 < self.fx < math.inf and 0 < self.fy < math.inf):
             raise ValueError(
-                f"focal lengths should be positive and finite, got fx {self.fx}, fy {self.fy}"
+                f"focal lengths must be positive and finite, got fx {self.fx}, fy {self.fy}"
             )
         if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
-            raise ValueError(f"the principal point should be finite, got ({self.cx}, {self.cy})")
+            raise ValueError(f"the principal point must be finite, got ({self.cx}, {self.cy})")
 
     @property
     def intrinsics(self) -> tuple[float, float, float, float]:
@@ -50,14 +53,14 @@ class Camera:
         return self.fx, self.fy, self.cx, self.cy
 
     def scaled(self, height: int, width: int) -> "Camera":
-        """Returns the camera with the same view in a picture of another size."""
+        """Returns the camera with the same field of view for images of another size."""
         across, down = width / self.width, height / self.height
-        # Scaling moves the outer border of the first pixel, half a pixel from its centre.
+        # The outer border of the image stays at -0.5, half a pixel from the first pixel's centre.
         cx, cy = across * (self.cx + 0.5) - 0.5, down * (self.cy + 0.5) - 0.5
         return Camera(height, width, across * self.fx, down * self.fy, cx, cy)
 
     def matrix(self) -> np.ndarray:
-        """The calibration matrix, float64 `[3, 3]`."""
+        """The intrinsic matrix, float64 `[3, 3]`."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
 
@@ -65,22 +68,22 @@ KITTI = Camera()
 
 
 def check_window(camera: Camera, window: Size | None) -> Size:
-    """Returns the window's size, that of the whole picture for None.
+    """Returns the size of the window, which for None is that of the whole image.
 
     Raises:
-      ValueError: the window is empty or larger than the picture.
+      ValueError: the window is empty or larger than the image.
     """
     height, width = window or (camera.height, camera.width)
     if not (1 <= height <= camera.height and 1 <= width <= camera.width):
         raise ValueError(
-            f"a window of {height}x{width} pixels does not fit into a picture of "
+            f"a window of {height}x{width} pixels does not fit into an image of "
             f"{camera.height}x{camera.width}; make it smaller, or scale the camera"
         )
     return height, width
 
 
 def window_matrix(camera: Camera, corner: Corner) -> jax.Array:
-    """The calibration matrix `[3, 3]` of the window at `corner`."""
+    """Returns the intrinsic matrix, float32 `[3, 3]`, of the window at `corner`."""
     fx, fy, cx, cy = crop_intrinsics(camera.intrinsics, *corner)
     rows = ((fx, 0.0, cx), (0.0, fy, cy), (0.0, 0.0, 1.0))
     return jnp.stack([jnp.stack([jnp.float32(value) for value in row]) for row in rows])
@@ -89,20 +92,23 @@ def window_matrix(camera: Camera, corner: Corner) -> jax.Array:
 def project(
     points: jax.Array, camera: Camera, window: Size, corner: Corner
 ) -> tuple[jax.Array, jax.Array]:
-    """Finds the pixels of points, rounding to the nearest as KITTI's tools do.
+    """Projects points to pixels of a window, rounded to the nearest as in KITTI's tools.
 
     Args:
-      points: `[3, N]` in the camera's frame; infinite or NaN = none.
+      points: `[3, N]` metres in the camera's frame; infinite or NaN = missing.
+      camera: the camera.
+      window: (height, width) of the window.
+      corner: (top, left) of the window in the image.
 
     Returns:
-      Each point's pixel `[N]`, `v * width + u` in the window or past the end where the window does
-      not show it, and its depth `[N]` in metres.
+      The pixel of each point, int32 `[N]`: the index `v * width + u` in the window, or
+      `height * width` for points outside it. And their depth `[N]` in metres.
     """
     height, width = window
     matrix = window_matrix(camera, corner)
     x, y, z = points
     u = jnp.rint(matrix[0, 0] * x / z + matrix[0, 2])
     v = jnp.rint(matrix[1, 1] * y / z + matrix[1, 2])
-    # What is not a number fails these comparisons.
+    # NaN fails these comparisons.
     seen = (z > 0.1) & (z < jnp.inf) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     return jnp.where(seen, v * width + u, height * width).astype(jnp.int32), z

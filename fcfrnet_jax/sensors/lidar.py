@@ -1,4 +1,4 @@
-"""Spinning laser scanners beside a camera."""
+"""Spinning laser scanners mounted next to a camera."""
 
 from dataclasses import dataclass, replace
 
@@ -7,20 +7,25 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lidar:
-    """A scanner's beams, its mount and its faults.
+    """The beams of a laser scanner, its mount and its measurement errors.
 
-    elevations: of the beams in degrees above the level, from the highest to the lowest.
-    heights: metres from `position` up to where each beam starts.
-    azimuth_step: degrees between the shots of a beam, on average.
-    encoder_step: degrees, whole numbers of which the scanner tells its azimuth in; 0 = any.
-    position: metres in the camera's frame, x right, y down, z forward.
-    tilt: degrees of pitch (positive looks down), yaw (right) and roll (right side up).
-    reach: metres; there is no echo from further away.
-    range_noise: the standard deviation of a range in metres.
-    elevation_error: degrees, the standard deviation of each beam's elevation from frame to frame.
-    sensitivity: metres at which a white surface seen head-on is lost once in e times.
+    Attributes:
+      elevations: the elevation of each beam in degrees, in descending order.
+      heights: the origin of each beam, in metres above `position`.
+      azimuth_step: the mean angle between two shots of a beam, in degrees.
+      encoder_step: the resolution of the reported azimuth in degrees; 0 = exact.
+      position: metres in the camera's frame: x right, y down, z forward.
+      tilt: pitch (positive = down), yaw (positive = right) and roll (positive = right side up), in
+        degrees.
+      reach: the maximum range in metres.
+      range_noise: the standard deviation of a range, in metres.
+      elevation_error: the standard deviation of a beam's elevation between frames, in degrees.
+      sensitivity: the distance in metres at which the echo of a white surface, hit head-on, is lost
+        with probability 1/e.
 
-    A ValueError tells of no beams, beams that do not descend, or lengths that are not positive.
+    Raises:
+      ValueError: no beams, not one height per beam, elevations that do not descend, or a negative
+        number where none is possible.
     """
 
     elevations: tuple[float, ...]
@@ -42,17 +47,20 @@ class Lidar:
             )
         if any(np.diff(self.elevations) >= 0) or max(map(abs, self.elevations)) >= 90:
             raise ValueError(
-                f"elevations should descend between 90 and -90 degrees, got {self.elevations}"
+                f"elevations must descend between 90 and -90 degrees, got {self.elevations}"
             )
         for name in ("azimuth_step", "reach", "sensitivity"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} should be positive, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("encoder_step", "range_noise", "elevation_error"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} should be at least 0, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     def rotation(self) -> np.ndarray:
-        """`[3, 3]`, from the scanner's frame (x right, y down, z forward) to the camera's."""
+        """Returns the rotation `[3, 3]` from the scanner's axes to the camera's.
+
+        Both frames have x to the right, y down and z forward.
+        """
         pitch, yaw, roll = np.radians(self.tilt)
         (cp, cy, cr), (sp, sy, sr) = np.cos([pitch, yaw, roll]), np.sin([pitch, yaw, roll])
         about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
@@ -65,8 +73,8 @@ def _between(high: float, low: float, beams: int) -> tuple[float, ...]:
     return tuple(float(value) for value in np.linspace(high, low, beams))
 
 
-# The HDL-64E of KITTI's car, its two blocks of lasers one above the other. Straight lines fitted to
-# the rings of one of its scans give these angles and heights; the mount is that of its calibration.
+# The HDL-64E of KITTI's car, which has two blocks of lasers, one above the other. The angles and
+# heights come from straight lines fitted to the rings of one scan, the mount from the calibration.
 HDL64 = Lidar(
     elevations=_between(1.95, -8.71, 32) + _between(-9.1, -25.0, 32),
     heights=_between(0.209, 0.198, 32) + _between(0.126, 0.116, 32),
@@ -74,14 +82,14 @@ HDL64 = Lidar(
 
 
 def spinning(beams: int) -> Lidar:
-    """Returns a scanner of 16 (VLP-16) or 32 beams (HDL-32E), where KITTI's stands.
+    """Returns a scanner with 16 beams (VLP-16) or 32 beams (HDL-32E), mounted as KITTI's.
 
     Raises:
-      ValueError: another number of beams; `thinned` makes one of any other.
+      ValueError: another number of beams; `thinned` supports any number.
     """
     fields = {16: (15.0, -15.0), 32: (10.67, -30.67)}
     if beams not in fields:
-        raise ValueError(f"there is a scanner of 16 or of 32 beams, got {beams}")
+        raise ValueError(f"scanners with 16 or 32 beams are available, got {beams}")
     return replace(
         HDL64,
         elevations=_between(*fields[beams], beams),
@@ -93,18 +101,20 @@ def spinning(beams: int) -> Lidar:
 
 
 def thinned(lidar: Lidar, share: float) -> Lidar:
-    """Returns the scanner with `share` of its beams and of the shots of each.
+    """Returns a scanner with a share of the beams, and of the shots of each beam.
 
-    For pictures of `share` times the height and the width, of which echoes then cover as much.
+    For images of `share` times the height and the width. The points then cover the same share of
+    the pixels.
 
     Raises:
-      ValueError: `share` is not above 0 and at most 1.
+      ValueError: `share` is not in (0, 1].
     """
     if not 0 < share <= 1:
-        raise ValueError(f"a scanner keeps a share above 0 and at most 1, got {share}")
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
     beams = len(lidar.elevations)
-    # Each beam of the thinned scanner stands for as many of the whole one and lies in their middle.
-    place = (np.arange(max(1, round(share * beams))) + 0.5) * beams / max(1, round(share * beams))
+    # Each beam of the thinned scanner replaces 1 / share beams and lies in their middle.
+    kept = max(1, round(share * beams))
+    place = (np.arange(kept) + 0.5) * beams / kept
 
     def pick(values: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(np.interp(place - 0.5, range(beams), values).tolist())

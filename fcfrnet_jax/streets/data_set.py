@@ -1,4 +1,4 @@
-"""Data sets of rendered frames in the layout of KITTI's depth benchmark, written frame by frame."""
+"""Data sets of rendered frames in the layout of KITTI's depth benchmark."""
 
 import dataclasses
 import json
@@ -16,37 +16,38 @@ import numpy as np
 
 from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.files import atomic_path, write_json
-from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
+from fcfrnet_jax.geometry import crop_box, crop_intrinsics
 from fcfrnet_jax.sensors.camera import KITTI, Camera
-from fcfrnet_jax.sensors.lidar import HDL64, Lidar, thinned
-from fcfrnet_jax.streets.frame import Frame, render_scene
+from fcfrnet_jax.sensors.lidar import HDL64, Lidar
+from fcfrnet_jax.streets.frame import RenderedFrame, render_scene
 
-VERSION = 4  # goes up whenever the frames change
+VERSION = 4  # incremented whenever the rendered frames change
 MARKER = "rendered.json"
 DATE = "2000_01_01"
-FIRST_FRAME = 5  # the benchmark leaves out the first five frames of a drive
-SPACING = 1.0  # metres from one frame of a drive to the next
-CROP = (352, 1216)  # of the selection
+FIRST_FRAME = 5  # the benchmark omits the first five frames of each drive
+SPACING = 1.0  # metres between the frames of a drive
+CROP = (352, 1216)  # rows and columns of the images in the selection
 MAX_DRIVE = 10
-# Called with the number of frames and how many of them are there already.
+# Opens a progress display, given the number of frames and how many of them exist already. Yields a
+# function that advances the display by a number of frames.
 Show = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a data set consists of. The same plan makes the same frames, one by one.
+    """The content of a data set. The same plan always gives the same frames.
 
     Attributes:
-      train: frames of the `train` split, in drives of `drive_length` frames, a metre apart.
-      val: frames of the `val` split, each of a street of its own.
-      selection: the first so many frames of `val` are in the selection as well.
-      drive_length: at most `MAX_DRIVE` frames, as streets do not go on for ever.
-      seed: of the streets.
-      camera, lidar: of the uncropped pictures.
+      train: the number of frames in the `train` split, in drives with frames one metre apart.
+      val: the number of frames in the `val` split, each of a different street.
+      selection: how many frames of `val`, the first ones, are also in the selection.
+      drive_length: the number of frames in a drive, at most `MAX_DRIVE`: streets are finite.
+      seed: the random seed of the streets.
+      camera, lidar: the sensors; images are rendered uncropped.
 
     Raises:
-      ValueError: no frames at all, a negative number, a selection larger than `val`, or a drive of
-        an impossible length.
+      ValueError: no frames, a negative number, a selection larger than `val`, or a drive length out
+        of range.
     """
 
     train: int
@@ -65,16 +66,16 @@ class Plan:
             )
         if self.selection > self.val:
             raise ValueError(
-                f"the selection is a part of val: it cannot have {self.selection} of {self.val}"
+                f"the selection is part of val: cannot select {self.selection} of {self.val} frames"
             )
         if not 1 <= self.drive_length <= MAX_DRIVE:
             raise ValueError(
-                f"a drive has 1 to {MAX_DRIVE} frames, got a drive length of {self.drive_length}"
+                f"the drive length must be 1 to {MAX_DRIVE} frames, got {self.drive_length}"
             )
 
 
 class Place(NamedTuple):
-    """Where a frame goes, and what it shows: `number` metres into the street of its drive."""
+    """Where a frame is stored: split, drive, number in the drive; whether the selection has it."""
 
     split: str
     drive: int
@@ -83,7 +84,7 @@ class Place(NamedTuple):
 
 
 def places(plan: Plan) -> Iterator[Place]:
-    """The frames of a data set, in the order in which they are rendered."""
+    """Yields the frames of a data set in rendering order."""
     for i in range(plan.train):
         drive, number = divmod(i, plan.drive_length)
         yield Place("train", 1 + drive, number, False)
@@ -92,35 +93,26 @@ def places(plan: Plan) -> Iterator[Place]:
         yield Place("val", 1 + drives + i, 0, i < plan.selection)
 
 
-def scaled_rig(size: Size, lidar: Lidar = HDL64) -> tuple[Camera, Lidar]:
-    """KITTI's camera with a picture of another size, (height, width), and a scanner that fits.
-
-    The view stays the same; in smaller pictures echoes cover as large a share as in KITTI's.
-    """
-    share = size[0] / KITTI.height
-    return KITTI.scaled(*size), thinned(lidar, share) if share < 1.0 else lidar
-
-
 def write_data_set(
     root: str | os.PathLike, plan: Plan, show: Show = lambda *_: nullcontext(lambda _: None)
 ) -> bool:
-    """Writes a data set, or what is missing of it after an earlier attempt.
+    """Writes a data set, or the missing frames of one whose writing was interrupted.
 
-    It grows in a hidden folder beside `root`, which takes its place when all is there. A finished
-    data set is left alone. Processes that write the same one do not disturb each other: the first
-    to finish wins.
+    The frames are written to a hidden folder next to `root`, which is renamed to `root` when it is
+    complete. A complete data set is not touched. Several processes may write the same data set: the
+    first to finish wins.
 
     Args:
-      root: the folder to make.
-      plan: what it consists of.
-      show: opens a display of the progress, which gives a function to advance it by some frames.
+      root: the folder to create.
+      plan: the content of the data set.
+      show: opens a progress display.
 
     Returns:
-      False if the data set was there already.
+      False if the data set existed already.
 
     Raises:
-      ValueError: `root`, or the hidden folder, holds anything but this data set.
-      OSError: they cannot be written.
+      ValueError: `root` or the hidden folder exists and is not this data set.
+      OSError: one of them cannot be written.
     """
     root = Path(root).absolute()
     if _holds(root, plan):
@@ -133,7 +125,7 @@ def write_data_set(
         os.rename(growing, root)
         _remove_remains(root)
     except OSError:
-        # Another process may have finished first; then its result is as good as this one.
+        # If another process has finished first, its result is the same.
         if not _holds(root, plan):
             raise
         shutil.rmtree(growing, ignore_errors=True)
@@ -141,20 +133,21 @@ def write_data_set(
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """What the marker of a data set tells of it, as JSON gives it back."""
+    """Returns the content of the marker file, as it is read back from JSON."""
     described = {"version": VERSION} | dataclasses.asdict(plan)
     return json.loads(json.dumps(described))
 
 
 def _holds(root: Path, plan: Plan) -> bool:
-    """Whether the folder is of this data set; False where nothing stands in its way.
+    """Returns whether `root` is this data set; False if it does not exist or is empty.
 
     Raises:
-      ValueError: anything else is there.
+      ValueError: `root` holds something else.
     """
     marker = root / MARKER
     wanted = settings(plan)
-    # In this order: a process that fills the folder meanwhile has written the marker first.
+    # Before the marker is looked for: a process that fills the folder at this moment writes the
+    # marker first.
     free = not root.exists() or (root.is_dir() and _is_free(root))
     if marker.is_file():
         found = json.loads(marker.read_text(encoding="utf-8"))
@@ -163,20 +156,20 @@ def _holds(root: Path, plan: Plan) -> bool:
         changed = [
             f"another {name}"
             if isinstance(wanted.get(name), dict)
-            else f"{name} was {found.get(name)}, is {wanted.get(name)}"
+            else f"{name} is {found.get(name)}, not {wanted.get(name)}"
             for name in sorted(found.keys() | wanted.keys())
             if found.get(name) != wanted.get(name)
         ]
-        what = f"holds another data set of rendered frames: {'; '.join(changed)}"
+        what = f"holds a different data set of rendered frames: {'; '.join(changed)}"
     elif free or not root.exists():
         return False
     else:
-        what = f"exists and is no data set of rendered frames (it has no {MARKER})"
-    raise ValueError(f"{root} {what}; delete it or name another folder")
+        what = f"exists and is not a data set of rendered frames (it has no {MARKER})"
+    raise ValueError(f"{root} {what}; delete it or use another folder")
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether there is nothing in a folder but a marker that a process is about to write."""
+    """Returns whether a folder is empty, apart from a marker that is just being written."""
     return all(path.name.startswith(f".{Path(MARKER).stem}.") for path in folder.iterdir())
 
 
@@ -191,7 +184,8 @@ def _write_missing(root: Path, plan: Plan, show: Show) -> None:
     ):
         writing: deque[Future] = deque()
         for number, place in enumerate(missing):
-            # A CPU renders most of a frame on one core. The first one compiles, for all.
+            # On CPUs most of a frame is rendered by one core. The first frame is rendered alone,
+            # so that the renderer is compiled once.
             writing.append(pool.submit(_render_frame, root, plan, place))
             if len(writing) > (threads if number else 0):
                 writing.popleft().result()
@@ -205,13 +199,13 @@ def _render_frame(root: Path, plan: Plan, place: Place) -> None:
     _write_frame(root, place, _render(plan, place), plan.camera)
 
 
-def _render(plan: Plan, place: Place) -> Frame:
+def _render(plan: Plan, place: Place) -> RenderedFrame:
     key = jax.random.fold_in(jax.random.key(plan.seed), place.drive)
     return render_scene(key, plan.camera, plan.lidar, SPACING * place.number)
 
 
 def _paths(root: Path, place: Place) -> list[Path]:
-    """The files of a frame: sparse depth, ground truth and image, and those of the selection."""
+    """Returns the files of a frame: sparse depth, ground truth, image; then the selection's."""
     drive, name = f"{DATE}_drive_{place.drive:04d}_sync", f"{FIRST_FRAME + place.number:010d}"
     depths = root / place.split / drive / "proj_depth"
     paths = [
@@ -233,7 +227,7 @@ def _paths(root: Path, place: Place) -> list[Path]:
     ]
 
 
-def _write_frame(root: Path, place: Place, frame: Frame, camera: Camera) -> None:
+def _write_frame(root: Path, place: Place, frame: RenderedFrame, camera: Camera) -> None:
     maps = [np.asarray(leaf) for leaf in (frame.sparse_depth, frame.ground_truth, frame.image)]
     whole, cropped = _paths(root, place)[:3], _paths(root, place)[3:]
     _write_maps(whole, maps)
@@ -269,6 +263,6 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _remove_remains(root: Path) -> None:
-    """Removes what `files.atomic_path` leaves of a file when the process is killed."""
+    """Removes temporary files of `files.atomic_path` that killed processes have left."""
     for path in root.rglob(".*"):
         path.unlink(missing_ok=True)

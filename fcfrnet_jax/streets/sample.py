@@ -1,32 +1,33 @@
-"""A small made-up data set in KITTI's layout, so that every command can run without a download."""
+"""A small synthetic data set in KITTI's layout, for running the commands without a download."""
 
 import os
 from pathlib import Path
 
 from fcfrnet_jax.files import cache_dir
 from fcfrnet_jax.sensors.camera import KITTI
-from fcfrnet_jax.streets.data_set import VERSION, Plan, scaled_rig, write_data_set
+from fcfrnet_jax.sensors.rig import scaled_rig
+from fcfrnet_jax.streets.data_set import VERSION, Plan, write_data_set
 
 SAMPLE_NAME = f"sample-v{VERSION}"
 
 
 def sample_dir(cache: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of the sample data set, which is made on the first call.
+    """Returns the folder of the sample data set, which is written on the first call.
 
     Args:
-      cache: where to keep it; by default `files.cache_dir()`.
+      cache: the folder to keep it in, by default `files.cache_dir()`.
 
     Raises:
       OSError: the cache folder cannot be written.
-      ValueError: something else stands in the data set's place.
+      ValueError: the data set's folder exists and holds something else.
     """
     try:
         root = (cache_dir() if cache is None else Path(cache)) / SAMPLE_NAME
         write_sample(root)
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         raise OSError(
             f"cannot keep the sample data set in a cache folder ({error}); "
-            "set XDG_CACHE_HOME to a folder that can be written"
+            "set XDG_CACHE_HOME to a writable folder"
         ) from error
     return root
 
@@ -38,20 +39,20 @@ def write_sample(
     height: int = KITTI.height,
     width: int = KITTI.width,
 ) -> None:
-    """Writes a data set of synthetic frames in the layout of KITTI's depth benchmark.
+    """Writes a data set of rendered frames in the layout of KITTI's depth benchmark.
 
-    `val` and `depth_selection` get `frames` frames, each of its own street; `train` gets one
-    drive of half as many, a metre apart; `raw` the colour images and the calibration. The data set
-    appears whole or not at all, see `rendered.write_data_set`.
+    `val` and `depth_selection` contain `frames` frames, each of a different street. `train` has one
+    drive with half as many, one metre apart. `raw` has the colour images and the calibration. The
+    folder is complete as soon as it exists, see `data_set.write_data_set`.
 
     Args:
-      root: the folder to make.
-      frames: 1 to 20.
-      seed: of the streets.
-      height, width: of the uncropped pictures; smaller ones show the same view.
+      root: the folder to create.
+      frames: the number of frames, 1 to 20.
+      seed: the random seed of the streets.
+      height, width: the size of the uncropped images; the field of view is always KITTI's.
 
     Raises:
-      ValueError: too few or too many frames, or `root` holds anything but this data set.
+      ValueError: `frames` is out of range, or `root` exists and is not this data set.
       OSError: `root` cannot be written.
     """
     if frames < 1:

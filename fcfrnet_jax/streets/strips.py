@@ -1,4 +1,4 @@
-"""Work on long arrays a piece at a time."""
+"""Processing long arrays piece by piece."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 
 def in_strips(function: Callable, size: int, *arrays: Any) -> Any:
-    """Applies a function to strips of `size` of the arrays' last axis, and joins what it returns.
+    """Applies a function to strips of the arrays' last axis and concatenates the results.
 
-    What lies between the steps of `function` then stays in a CPU's cache. The last strip is filled
-    up with copies of the last element, and cut again.
+    The intermediate results of `function` then stay in a CPU's cache. The last strip is padded with
+    copies of the last element; the padding is removed from the results.
 
     Args:
-      function: takes as many trees of arrays as `arrays` has, with last axes of `size`, and returns
-        a tree of arrays of such a last axis.
-      arrays: trees of arrays whose last axes are equally long.
+      function: maps as many trees of arrays as `arrays` has, with last axes of length `size`, to a
+        tree of arrays with such a last axis.
+      size: the length of a strip.
+      arrays: trees of arrays whose last axes all have the same length.
     """
     count = jax.tree.leaves(arrays)[0].shape[-1]
     strips = -(-count // size)
@@ -37,8 +38,8 @@ def in_strips(function: Callable, size: int, *arrays: Any) -> Any:
 def settle(function: Callable, *arrays: Any) -> Any:
     """Applies a function to the two halves of the arrays, so that its results exist in memory.
 
-    XLA otherwise computes a value again in each kernel that uses it, down to the inputs, and on
-    CPUs ignores barriers; but it does not fuse across a loop. Arguments as for `in_strips`.
+    Otherwise XLA would fuse `function` into each consumer and recompute it there. On CPUs it
+    ignores optimization barriers, but it does not fuse across a loop. Arguments as for `in_strips`.
     """
     count = jax.tree.leaves(arrays)[0].shape[-1]
     return in_strips(function, -(-count // 2), *arrays)

@@ -17,8 +17,9 @@ from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64
+from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.streets import data_set as rendered
-from fcfrnet_jax.streets.data_set import Plan, scaled_rig, write_data_set
+from fcfrnet_jax.streets.data_set import Plan, write_data_set
 from tests import numbered_scenes
 from tests.conftest import ROOT
 

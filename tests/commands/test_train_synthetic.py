@@ -13,7 +13,7 @@ import pytest
 from configs import train as train_config
 from fcfrnet_jax.commands import train, train_setup
 from fcfrnet_jax.streets import sample
-from fcfrnet_jax.streets.frame import Pair
+from fcfrnet_jax.streets.frame import RenderedPair
 from fcfrnet_jax.training import street_batches
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights import checkpoint
@@ -134,7 +134,7 @@ def test_the_photometric_loss_gets_the_nearby_frame(quick, monkeypatch, scenes):
 
     def render_pair(*view):
         frame = numbered_scenes.render_scene(*view)
-        return Pair(frame, 255 - frame.image, rotation, translation)
+        return RenderedPair(frame, 255 - frame.image, rotation, translation)
 
     monkeypatch.setattr(street_batches, "render_pair", render_pair)
     plain = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}

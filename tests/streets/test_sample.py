@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.data.images import read_depth, read_image
+from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.streets import sample
-from fcfrnet_jax.streets.data_set import Plan, scaled_rig, write_data_set
+from fcfrnet_jax.streets.data_set import Plan, write_data_set
 from fcfrnet_jax.streets.frame import render_scene
 from fcfrnet_jax.streets.sample import sample_dir, write_sample
 from tests import numbered_scenes

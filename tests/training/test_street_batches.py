@@ -15,7 +15,7 @@ from fcfrnet_jax import parallel
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64
-from fcfrnet_jax.streets.data_set import scaled_rig
+from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.streets.picture import variation
 from fcfrnet_jax.training import street_batches as batches
 from fcfrnet_jax.training.street_batches import Streets, scene_batches, street_example

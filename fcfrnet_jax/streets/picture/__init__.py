@@ -1,0 +1,1 @@
+"""Images of streets: materials, light, the camera's response, and random disturbances."""

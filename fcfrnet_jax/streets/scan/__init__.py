@@ -1,0 +1,1 @@
+"""Laser scans of streets and semi-dense ground truth."""
