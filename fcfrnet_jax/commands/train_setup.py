@@ -27,8 +27,9 @@ from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Schedule, Source
 from fcfrnet_jax.training.objective import Objective
+from fcfrnet_jax.training.state import Variables
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
-from fcfrnet_jax.training.update import Variables, with_frozen
+from fcfrnet_jax.training.update import with_frozen
 from fcfrnet_jax.weights import checkpoint
 
 STAGES = ("coarse", "fine", "joint")

@@ -1,10 +1,10 @@
-"""The objective of a training: which losses are minimised, and with which weights."""
+"""The training objective: which losses are minimised, and with which weights."""
 
 import dataclasses
-from typing import Any
 
 import jax
 
+from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.training.losses import (
     MODES,
     NearView,
@@ -14,20 +14,20 @@ from fcfrnet_jax.training.losses import (
     masked_mse,
 )
 
-# The arrays of a batch that the photometric loss reads, beside those of every step.
+# Arrays of a batch that only the photometric loss reads.
 NEAR_INPUTS = ("near_image", "rotation", "translation", "intrinsics")
 DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse}
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What is minimised, see `losses.loss_parts`.
+    """The losses to minimise and their weights; see `losses.loss_parts`.
 
     Attributes:
       mode: one of `losses.MODES`.
       depth_loss: `mse`, `l1` or `l1+mse`.
-      photometric_weight, smoothness_weight: beside the depth loss of weight 1.
-      coarse_weight, fine_weight: of the two depth maps when both networks train together.
+      photometric_weight, smoothness_weight: relative to the depth loss, whose weight is 1.
+      coarse_weight, fine_weight: weights of the two depth maps when both networks are trained.
 
     Raises:
       ValueError: an unknown mode or loss, or a negative weight.
@@ -51,23 +51,21 @@ class Objective:
 
     @property
     def supervision(self) -> str | None:
-        """The array of the batch that the depth loss compares with."""
+        """Name of the array in the batch that the depth loss compares with, or None."""
         if "sparse" in self.mode:
             return "sparse_depth"
         return "ground_truth" if "dense" in self.mode else None
 
     def weights(self) -> dict[str, float]:
-        """The weight of each part of the loss."""
+        """Returns the weight of each part of the loss."""
         return {
             "depth": 1.0,
             "photometric": self.photometric_weight,
             "smoothness": self.smoothness_weight,
         }
 
-    def parts(
-        self, depth: jax.Array, batch: dict[str, Any], axis_name: str | None
-    ) -> dict[str, jax.Array]:
-        """This device's shares of the parts of the loss, not weighted."""
+    def parts(self, depth: jax.Array, batch: Batch, axis_name: str | None) -> dict[str, jax.Array]:
+        """Returns this device's share of each part of the loss, before weighting."""
         near = None
         if "near_image" in batch:
             near = NearView(*(batch[name] for name in NEAR_INPUTS))

@@ -1,39 +1,44 @@
-"""What a training step changes."""
+"""The state that a training step updates."""
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+# A nested dict of arrays, as Flax uses for parameters and running statistics.
+Variables = dict[str, Any]
 
 
 class TrainState(NamedTuple):
-    """All that an update changes, and so all that an exact resume needs.
+    """Everything that an update changes, and so everything that an exact resume needs.
 
     Attributes:
       step: int32, the number of updates made.
-      params: of the trained network, float32.
+      params: parameters of the trained network, float32.
       batch_stats: its running statistics; empty without BatchNorm.
-      opt_state: of the optimizer.
+      opt_state: state of the optimizer.
       ema_params: the moving average of `params`, or None. It is used with `batch_stats`, which are
-        averages themselves.
+        moving averages themselves.
     """
 
-    step: Any
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    ema_params: Any = None
+    step: jax.Array | np.ndarray
+    params: Variables
+    batch_stats: Variables
+    opt_state: optax.OptState
+    ema_params: Variables | None = None
 
 
 def initial_state(
-    variables: dict[str, Any], optimizer: optax.GradientTransformation, *, ema: bool = False
+    variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool = False
 ) -> TrainState:
-    """The state before the first update.
+    """Returns the state before the first update.
 
     Args:
       variables: `params` and `batch_stats` of the trained network.
-      optimizer: of the training.
-      ema: keep a moving average of the parameters, which starts from them.
+      optimizer: the optimizer of the training.
+      ema: keep a moving average of the parameters, which starts at their initial values.
     """
     params = variables["params"]
     return TrainState(
@@ -45,20 +50,21 @@ def initial_state(
     )
 
 
-def moving_average(state: TrainState, params: Any, decay: float | None) -> Any:
-    """The next moving average of the parameters; update t uses min(decay, (1 + t) / (10 + t)).
+def moving_average(state: TrainState, params: Variables, decay: float | None) -> Variables | None:
+    """Returns the next moving average; update t, from 0, uses min(decay, (1 + t) / (10 + t)).
 
     Raises:
-      ValueError: a decay without an average in the state, or the reverse.
+      ValueError: a decay without an average in the state, or an average without a decay.
     """
-    if (decay is None) != (state.ema_params is None):
-        raise ValueError(
-            "the step and its state disagree about a moving average of the parameters: "
-            f"ema_decay is {decay}, the state has {'no' if state.ema_params is None else 'one'}"
-        )
-    if decay is None:
+    if decay is None and state.ema_params is None:
         return None
-    # The first parameters are random and should be forgotten fast, as in TensorFlow's
-    # ExponentialMovingAverage.
+    if decay is None or state.ema_params is None:
+        raise ValueError(
+            "ema_decay of the training step and ema of the state must be given together, got "
+            f"ema_decay={decay} and a state {'without' if state.ema_params is None else 'with'} "
+            "a moving average"
+        )
+    # The initial parameters are random, so their weight must fall quickly. The rule is that of
+    # TensorFlow's ExponentialMovingAverage.
     early = (1.0 + state.step) / (10.0 + state.step)
     return optax.incremental_update(params, state.ema_params, 1.0 - jnp.minimum(decay, early))

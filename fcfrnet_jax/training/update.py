@@ -1,22 +1,23 @@
-"""The training step: one update of the parameters, computed by all devices together."""
+"""The training step: one update of the parameters, computed on all devices."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.networks.models import CoarseToFine, Network, TwoStage
+from fcfrnet_jax.networks.models import CoarseToFine, Network, SparseToCoarse, TwoStage
 from fcfrnet_jax.parallel import AXIS, Batch
 from fcfrnet_jax.training.losses import masked_sums
 from fcfrnet_jax.training.objective import Objective
-from fcfrnet_jax.training.state import TrainState, moving_average
+from fcfrnet_jax.training.state import TrainState, Variables, moving_average
 
 Metrics = dict[str, jax.Array]
-Variables = dict[str, Any]
-Update = Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]
+Carry = TypeVar("Carry")
+Inputs = TypeVar("Inputs")
+Update = Callable[[TrainState, Variables, Batch], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
@@ -29,47 +30,47 @@ def make_train_step(
     ema_decay: float | None = None,
     sync_batchnorm: bool = True,
 ) -> Update:
-    """The training step over the devices of all processes.
+    """Makes the training step, which runs on the devices of all processes.
 
     The gradient is that of the loss of the whole batch, where every loss is a mean over the valid
     pixels of all frames on all devices.
 
     Args:
-      network: what is trained: a `SparseToCoarse`; a `CoarseToFine`, on the coarse depth of the
-        batch; or a `TwoStage`: end to end with a loss on both depth maps, or with `freeze_coarse`
-        the fine network alone.
-      optimizer: for the gradients of the whole batch.
-      schedule: the optimizer's learning rate, for the metrics.
+      network: the network to train: a `SparseToCoarse`; a `CoarseToFine`, on the coarse depth in
+        the batch; or a `TwoStage`, either end to end with a loss on both depth maps, or with
+        `freeze_coarse` only its fine network.
+      optimizer: receives the gradients of the whole batch.
+      schedule: the learning rate of the optimizer, for the metrics.
       objective: the loss.
-      accumulate: micro-batches into which each device splits its part of the batch, one after the
-        other, to save memory. Depth and smoothness losses stay those of the whole batch. The
-        photometric loss, whose valid pixels depend on the prediction, becomes the mean of the
-        micro-batches' losses; BatchNorm sees micro-batches, and its running statistics move once
-        for each.
-      ema_decay: of the moving average of the parameters, in [0, 1), or None for none; see
+      accumulate: number of micro-batches into which each device splits its part of the batch. They
+        are processed one after the other to save memory. Depth and smoothness losses remain those
+        of the whole batch. The photometric loss, whose valid pixels depend on the prediction,
+        becomes the mean over the micro-batches. BatchNorm normalises each micro-batch and updates
+        its running statistics once for each.
+      ema_decay: decay of the moving average of the parameters, in [0, 1); None for no average. See
         `state.moving_average`.
       sync_batchnorm: normalise by the moments over all devices. Otherwise each device uses its own,
         and the running statistics are averaged.
 
     Returns:
-      A function of (state, frozen, batch): the replicated `TrainState`, whose buffers it takes over
-      (donation); the replicated variables of a frozen coarse network, or `{}`; and a sharded batch
-      with `image`, `sparse_depth` (or `coarse_depth` for a `CoarseToFine`) and what the objective
-      needs: `ground_truth`, and `objective.NEAR_INPUTS`. It returns the next state and the metrics,
-      float32 and the same on every device: `loss`; its parts before weighting, such as
-      `coarse/depth` or `fine/photometric`; `gradient_norm` before clipping; and `learning_rate`.
+      A function of (state, frozen, batch): the replicated `TrainState`, whose buffers are donated;
+      the replicated variables of the frozen coarse network, or `{}`; and a sharded batch with
+      `image`, `sparse_depth` (`coarse_depth` for a `CoarseToFine`) and what the objective needs:
+      `ground_truth` and `objective.NEAR_INPUTS`. It returns the next state and the metrics, float32
+      and equal on all devices: `loss`; its unweighted parts, e.g. `coarse/depth` or
+      `fine/photometric`; `gradient_norm` before clipping; and `learning_rate`.
 
     Raises:
-      ValueError: a setting out of its range.
+      ValueError: a setting outside its range.
     """
     if accumulate < 1:
         raise ValueError(f"accumulate must be 1 micro-batch or more, got {accumulate}")
     if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+        raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
     network = _with_axis(network, AXIS if sync_batchnorm else None)
     gradients_of = make_gradients(network, objective, accumulate)
 
-    def update(state: TrainState, frozen: Any, batch: Batch) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, frozen: Variables, batch: Batch) -> tuple[TrainState, Metrics]:
         gradients, batch_stats, metrics = gradients_of(state, frozen, batch)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["learning_rate"] = schedule(state.step)
@@ -84,35 +85,40 @@ def make_train_step(
 
 def make_gradients(
     network: Network, objective: Objective, accumulate: int
-) -> Callable[[TrainState, Any, Batch], tuple[Any, Any, Metrics]]:
-    """What each device computes: the whole batch's gradients, running statistics and losses.
+) -> Callable[[TrainState, Variables, Batch], tuple[Variables, Variables, Metrics]]:
+    """Makes the function that computes gradients, running statistics and losses of the batch.
 
-    The loss is L = S / N, the sum of a penalty over the valid pixels of the whole batch divided by
-    their number. Device d with the micro-batches m holds the sums S_dm and the counts N_dm. N
-    depends on the data alone, so the gradient of L is the sum over d and m of the gradients of S_dm
-    / N, whatever the N_dm. `losses` returns S_dm / N_m, with N_m the count of micro-batch m over
-    all devices, so the factor N_m / N is applied here.
+    The loss is L = S / N, where S is the sum of a penalty over the valid pixels of the whole batch
+    and N is their number. Device d holds the sums S_dm and the counts N_dm of its micro-batches m.
+    N depends only on the data, so the gradient of L is the sum over d and m of the gradients of
+    S_dm / N, for any N_dm. `losses` returns S_dm / N_m, where N_m is the count of micro-batch m
+    over all devices, so the factor N_m / N is applied here.
     """
-    part_weights = objective.weights()
-    output_weights = {"coarse": 1.0, "fine": 1.0}
-    if isinstance(network, TwoStage) and not network.freeze_coarse:
-        output_weights = {"coarse": objective.coarse_weight, "fine": objective.fine_weight}
+    output_weights, part_weights = _output_weights(network, objective), objective.weights()
 
     def loss_share(
-        params: Any, batch_stats: Any, frozen: Any, batch: Batch, fraction: jax.Array
-    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        params: Variables,
+        batch_stats: Variables,
+        frozen: Variables,
+        batch: Batch,
+        fraction: jax.Array,
+    ) -> tuple[jax.Array, tuple[Metrics, Variables]]:
         variables = {"params": params, "batch_stats": batch_stats}
         outputs, batch_stats = _train_outputs(network, variables, frozen, batch)
         loss, metrics = jnp.zeros(()), {}
-        for output, depth in outputs.items():
-            for part, value in objective.parts(depth, batch, AXIS).items():
+        for output, weight in output_weights.items():
+            for part, value in objective.parts(outputs[output], batch, AXIS).items():
                 share = value * (fraction if part == "depth" else 1.0 / accumulate)
                 metrics[f"{output}/{part}"] = share
-                loss += output_weights[output] * part_weights[part] * share
+                loss += weight * part_weights[part] * share
         return loss, (metrics | {"loss": loss}, batch_stats)
 
-    def gradients_of(state: TrainState, frozen: Any, batch: Batch) -> tuple[Any, Any, Metrics]:
-        def add_micro_batch(carry: tuple, inputs: tuple) -> tuple[tuple, Metrics]:
+    def gradients_of(
+        state: TrainState, frozen: Variables, batch: Batch
+    ) -> tuple[Variables, Variables, Metrics]:
+        def add_micro_batch(
+            carry: tuple[Variables, Variables], inputs: tuple[Batch, jax.Array]
+        ) -> tuple[tuple[Variables, Variables], Metrics]:
             gradients, batch_stats = carry
             more, (metrics, batch_stats) = jax.grad(loss_share, has_aux=True)(
                 state.params, batch_stats, frozen, *inputs
@@ -128,30 +134,67 @@ def make_gradients(
         gradients, metrics = jax.lax.psum(
             (gradients, {name: jnp.sum(values) for name, values in metrics.items()}), AXIS
         )
-        # Where BatchNorm is not synchronised they differ; a replicated state must not.
+        # Without synchronised BatchNorm the statistics differ between devices.
         return gradients, jax.lax.pmean(batch_stats, AXIS), metrics
 
     return gradients_of
 
 
 def with_frozen(frozen: Variables, trained: Variables) -> Variables:
-    """The variables of a `TwoStage`, of its frozen coarse network and the trained fine one."""
+    """Returns the variables of a `TwoStage` with a frozen coarse and a trained fine network."""
     return {kind: {"coarse": frozen[kind], "fine": tree} for kind, tree in trained.items()}
 
 
 def _with_axis(network: Network, axis_name: str | None) -> Network:
+    """Sets the axis over which BatchNorm averages in train mode."""
     if not isinstance(network, TwoStage):
         return network.clone(axis_name=axis_name)
-    # A frozen network runs in eval mode, which has no axis.
     coarse, fine = (part.clone(axis_name=axis_name) for part in (network.coarse, network.fine))
     return network.clone(coarse=coarse, fine=fine)
 
 
-def _scan(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, Any]:
-    """`jax.lax.scan`, but without a loop where a loop is slow."""
+def _output_weights(network: Network, objective: Objective) -> dict[str, float]:
+    """The weights of the depth maps that have a loss."""
+    if isinstance(network, TwoStage) and not network.freeze_coarse:
+        return {"coarse": objective.coarse_weight, "fine": objective.fine_weight}
+    return {"coarse": 1.0} if isinstance(network, SparseToCoarse) else {"fine": 1.0}
+
+
+def _train_outputs(
+    network: Network, variables: Variables, frozen: Variables, batch: Batch
+) -> tuple[dict[str, jax.Array], Variables]:
+    """Runs the network in train mode; returns its depth maps and the new running statistics."""
+    freezes = isinstance(network, TwoStage) and network.freeze_coarse
+    refines = isinstance(network, CoarseToFine)
+    if refines and "coarse_depth" not in batch:
+        raise ValueError(
+            "a CoarseToFine alone trains on coarse_depth, which is missing from the batch; "
+            "train a TwoStage to compute it"
+        )
+    depth, changed = network.apply(
+        with_frozen(frozen, variables) if freezes else variables,
+        batch.get("image"),
+        batch["coarse_depth" if refines else "sparse_depth"],
+        train=True,
+        mutable=["batch_stats"],
+    )
+    batch_stats = changed.get("batch_stats", {})
+    if isinstance(network, TwoStage):
+        outputs = dict(zip(("coarse", "fine"), depth, strict=True))
+        return outputs, batch_stats.get("fine", {}) if freezes else batch_stats
+    return {"fine" if refines else "coarse": depth}, batch_stats
+
+
+def _scan(
+    body: Callable[[Carry, Inputs], tuple[Carry, Metrics]],
+    carry: Carry,
+    inputs: Inputs,
+    length: int,
+) -> tuple[Carry, Metrics]:
+    """Runs `jax.lax.scan`, unrolled on CPUs."""
     if length > 1 and jax.default_backend() != "cpu":
         return jax.lax.scan(body, carry, inputs)
-    # On CPUs XLA converts convolutions to its fast layout only outside loops: 14 times faster.
+    # In loops on CPUs, XLA does not convert convolutions to its fast layout: 14 times slower.
     outputs = []
     for i in range(length):
         carry, output = body(carry, jax.tree.map(lambda leaf, i=i: leaf[i], inputs))
@@ -159,50 +202,19 @@ def _scan(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, An
     return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 
 
-def _train_outputs(
-    network: Network, variables: Variables, frozen: Variables, batch: Batch
-) -> tuple[dict[str, jax.Array], Any]:
-    """The depth maps that have a loss, by name, and the new running statistics."""
-    image = batch.get("image")
-    if isinstance(network, CoarseToFine):
-        if "coarse_depth" not in batch:
-            raise ValueError(
-                "a CoarseToFine alone trains on coarse_depth, which the batch lacks; "
-                "train a TwoStage to compute it"
-            )
-        output, batch_stats = _apply(network, variables, image, batch["coarse_depth"])
-        return {"fine": output}, batch_stats
-    if not isinstance(network, TwoStage):
-        output, batch_stats = _apply(network, variables, image, batch["sparse_depth"])
-        return {"coarse": output}, batch_stats
-    if network.freeze_coarse:
-        variables = with_frozen(frozen, variables)
-        (_, fine), batch_stats = _apply(network, variables, image, batch["sparse_depth"])
-        return {"fine": fine}, batch_stats.get("fine", {})
-    (coarse, fine), batch_stats = _apply(network, variables, image, batch["sparse_depth"])
-    return {"coarse": coarse, "fine": fine}, batch_stats
-
-
-def _apply(
-    network: Network, variables: Variables, image: jax.Array | None, depth: jax.Array
-) -> tuple[Any, Any]:
-    output, changed = network.apply(variables, image, depth, train=True, mutable=["batch_stats"])
-    return output, changed.get("batch_stats", {})
-
-
 def _split(batch: Batch, parts: int) -> Batch:
-    """`[B, ...]` to `[parts, B / parts, ...]`."""
+    """Splits arrays `[B, ...]` into micro-batches, `[parts, B / parts, ...]`."""
     size = len(next(iter(batch.values())))
     if size % parts:
         raise ValueError(
-            f"{size} frames on each device are not divisible by the {parts} micro-batches to "
-            "accumulate"
+            f"the {size} frames on each device are not divisible by accumulate={parts}: "
+            f"take a batch size that is a multiple of {parts * jax.device_count()}"
         )
     return {name: leaf.reshape(parts, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
 
 
 def _fractions(objective: Objective, micro_batches: Batch) -> jax.Array:
-    """N_m / N of `make_gradients`, `[accumulate]`."""
+    """Returns N_m / N of `make_gradients`, `[accumulate]`."""
     name = objective.supervision
     if name not in micro_batches:
         # Either the objective has no depth loss, or `loss_parts` reports the missing array.

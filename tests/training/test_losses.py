@@ -1,4 +1,4 @@
-"""The losses against the reference's numbers, NumPy in float64, and what must hold by design."""
+"""The losses against the reference, NumPy in float64, and their properties."""
 
 import functools
 from collections.abc import Callable
@@ -8,20 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax import geometry
 from fcfrnet_jax.training import losses
 from fcfrnet_jax.training.losses import NearView
 from tests import golden_data
-
-Arrays = dict[str, Any]
-# XLA rounds subnormal numbers to 0.
-ANYWHERE = st.floats(allow_nan=False, allow_subnormal=False, width=32)
-VIEW = ("rgb_near", "rotation", "translation", "intrinsics")
+from tests.training.near_views import Arrays, random_data, view
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +24,18 @@ def golden() -> Arrays:
     return {**data, "intrinsics": data["intrinsics"].astype(np.float32)}
 
 
-def view(data: Arrays) -> NearView:
-    return NearView(*(jnp.asarray(data[key]) for key in VIEW))
-
-
 def total(depth: jax.Array, data: Arrays) -> jax.Array:
+    return weighted(parts_of("dense+photo", depth, data))
+
+
+def parts_of(mode: str, depth: jax.Array, data: Arrays, **changes: Any) -> Arrays:
     inputs = {"image": data["rgb"], "ground_truth": data["gt"], "near": view(data)}
-    return losses.training_loss("dense+photo", depth, **inputs)[0]
+    return losses.loss_parts(mode, depth, **(inputs | changes))
+
+
+def weighted(parts: Arrays) -> jax.Array:
+    """The total with the reference's weights."""
+    return parts["depth"] + 0.1 * parts["photometric"] + 0.1 * parts["smoothness"]
 
 
 def photometric(depth: jax.Array, data: Arrays) -> jax.Array:
@@ -59,49 +58,10 @@ def value_and_gradient(loss: Callable[..., jax.Array], data: Arrays) -> tuple[An
 
 @functools.cache
 def compiled(function: Callable[..., Any], gradient: bool = False) -> Callable[..., Any]:
-    # Wrapped anew, so that clearing this cache also makes jit forget an exchanged sampler.
-    inner = jax.value_and_grad(function) if gradient else lambda *inputs: function(*inputs)
-    return jax.jit(inner)
-
-
-def random_data(seed: int = 0, height: int = 64, width: int = 96, batch: int = 2) -> Arrays:
-    """Smooth images, a slanted depth map, a third of it supervised, and a different pose each."""
-    rng = np.random.default_rng(seed)
-
-    def smooth(shape: tuple[int, ...], sigma: float) -> np.ndarray:
-        noise = scipy.ndimage.gaussian_filter(rng.normal(size=shape), (0, sigma, sigma, 0))
-        return noise / np.abs(noise).max()
-
-    maps = (batch, height, width)
-    gt = 10 + 3 * smooth((*maps, 1), 3)
-    # Blocks, for a scattered third would leave no pooled pixel without supervision.
-    gt[:, height // 3 - 5 :, width // 2 - 5 :] = 0
-    angles = rng.uniform(-0.02, 0.02, (batch, 3))
-    data = {
-        "depth": 10 + 4 * smooth((*maps, 1), 6),
-        "gt": gt,
-        "rgb": 120 + 100 * smooth((*maps, 3), 5),
-        "rgb_near": 120 + 100 * smooth((*maps, 3), 5),
-        "rotation": np.array([rotation_matrix(a) for a in angles]),
-        "translation": rng.uniform(-0.5, 0.5, (batch, 3)),
-        "intrinsics": np.array([60, 55, width / 2 - 3, height / 2 + 2])
-        * rng.uniform(0.9, 1.1, (batch, 1)),
-    }
-    return {key: value.astype(np.float32) for key, value in data.items()}
-
-
-def rotation_matrix(vector: np.ndarray) -> np.ndarray:
-    cross = np.cross(np.eye(3), -vector)
-    return scipy.linalg.expm(cross)
+    return jax.jit(jax.value_and_grad(function) if gradient else function)
 
 
 # --- The reference's numbers.
-
-
-def test_warp_matches_the_reference(golden: Arrays) -> None:
-    near = view(golden)
-    warped = geometry.inverse_warp(near.image, golden["depth"], *near[1:])
-    np.testing.assert_allclose(warped, golden["warped_full"], atol=3e-3)
 
 
 def test_depth_and_smoothness_match_the_reference(golden: Arrays) -> None:
@@ -197,26 +157,6 @@ def test_smoothness_of_a_plane_is_zero() -> None:
     assert losses.smoothness((2 * x + 4 * y)[None, ..., None]) == 0
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(
-        st.one_of(st.floats(-1, 8, width=32, allow_subnormal=False), ANYWHERE),
-        min_size=12,
-        max_size=12,
-    )
-)
-def test_sampling_matches_scipy(values: list[float]) -> None:
-    image = np.random.default_rng(0).uniform(1, 9, (1, 5, 7, 1)).astype(np.float32)
-    coordinates = np.array(values, np.float32).reshape(1, 2, 3, 2)
-    x, y = np.moveaxis(coordinates, -1, 0)
-    inside = (x >= 0) & (x <= 6) & (y >= 0) & (y <= 4)
-    points = np.where(inside, [y, x], 0).reshape(2, -1).astype(np.float64)
-    plane = scipy.ndimage.map_coordinates(image[0, ..., 0].astype(np.float64), points, order=1)
-    expected = np.where(inside, plane.reshape(1, 2, 3), 0)
-    sampled = geometry.sample_bilinear(image, jnp.asarray(coordinates))[..., 0]
-    np.testing.assert_allclose(sampled, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradient_matches_finite_differences(seed: int) -> None:
     with jax.enable_x64(True):
@@ -225,13 +165,15 @@ def test_gradient_matches_finite_differences(seed: int) -> None:
         assert value.dtype == jnp.float64
         direction = np.random.default_rng(seed).normal(size=gradient.shape)
         step = 1e-7 * direction
-        ahead, behind = (compiled(total)(data["depth"] + s, data) for s in (step, -step))
+        ahead, behind = (
+            value_and_gradient(total, data | {"depth": data["depth"] + s})[0] for s in (step, -step)
+        )
         assert (ahead - behind) / 2e-7 == pytest.approx(
             float((gradient * direction).sum()), rel=1e-5
         )
 
 
-# --- What must hold by design.
+# --- Properties.
 
 
 def test_kinks_have_no_slope() -> None:
@@ -250,28 +192,11 @@ def test_identity_pose_with_the_same_image_is_exactly_zero() -> None:
     assert [int(scale.pixels) for scale in scale_sums(data)] == [12, 48, 192, 768, 3072]
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(-7, 7), st.integers(-7, 7), st.floats(2, 50))
-def test_sideways_motion_shifts_a_parallel_plane(right: int, down: int, distance: float) -> None:
-    data = random_data(batch=1)
-    near = data["rgb_near"]
-    fx, fy = data["intrinsics"][0, :2]
-    translation = np.array([[right * distance / fx, down * distance / fy, 0]], np.float32)
-    depth = np.full((1, 64, 96, 1), distance, np.float32)
-    warped = geometry.inverse_warp(
-        near, depth, np.eye(3, dtype=np.float32)[None], translation, data["intrinsics"]
-    )
-    # Rounding may put the outermost row or column beyond the border, so it is left out.
-    inner = np.s_[:, 8:-8, 8:-8]
-    expected = np.roll(near, (-down, -right), (1, 2))
-    np.testing.assert_allclose(warped[inner], expected[inner], atol=1e-2)
-
-
 def test_one_calibration_serves_the_whole_batch() -> None:
     data = random_data()
     data["intrinsics"] = data["intrinsics"][0]
     repeated = {**data, "intrinsics": np.stack([data["intrinsics"]] * 2)}
-    assert compiled(total)(data["depth"], data) == compiled(total)(data["depth"], repeated)
+    assert scale_means(data) == scale_means(repeated)
 
 
 @settings(max_examples=20, deadline=None)
@@ -282,14 +207,15 @@ def test_depth_without_a_target_does_not_count(seed: int, junk: float) -> None:
     missing = rng.uniform(size=target.shape) < rng.uniform()
     target[missing] = 0
     for loss in (losses.masked_mse, losses.masked_l1):
-        value, gradient = jax.value_and_grad(loss)(np.where(missing, junk, depth), target)
-        assert value == loss(depth, target)
+        with_gradient = compiled(loss, gradient=True)
+        value, gradient = with_gradient(np.where(missing, np.float32(junk), depth), target)
+        assert value == with_gradient(depth, target)[0]
         assert np.isfinite(gradient).all()
         assert not np.any(gradient[missing])
 
 
 def without(data: Arrays) -> dict[str, Arrays]:
-    """Changes to `data` each of which leaves the photometric loss nothing to compare."""
+    """Changes to `data` after which no pixel counts in the photometric loss."""
     depth = data["depth"]
     sunk = np.array([[0, 0, -100], [0, 0, -100]], np.float32)
     return {
@@ -322,9 +248,9 @@ def test_nothing_to_compare_is_zero_with_a_zero_gradient(case: str) -> None:
 def test_bad_depth_leaves_the_other_gradients_alone(junk: float) -> None:
     data = random_data()
     data["gt"][:, :32, :32] = 9.0
-    spoilt = {**data, "depth": data["depth"].copy()}
-    spoilt["depth"][:, :32, :32] = junk
-    expected, gradient = (value_and_gradient(photometric, d)[1] for d in (data, spoilt))
+    damaged = {**data, "depth": data["depth"].copy()}
+    damaged["depth"][:, :32, :32] = junk
+    expected, gradient = (value_and_gradient(photometric, d)[1] for d in (data, damaged))
     np.testing.assert_array_equal(gradient, expected)
     assert np.any(gradient)
 
@@ -338,58 +264,53 @@ def test_empty_target_is_zero_with_a_zero_gradient() -> None:
 
 
 def test_shares_of_devices_add_up_to_the_whole_batch() -> None:
-    data = random_data(batch=4)
-    # Frame 0 keeps two targets and frame 1 none: means of means would be far off.
+    data = random_data()
+    # Frame 0 keeps two targets and frame 1 none, so a mean of means would be far off.
     data["gt"][0, 2:] = data["gt"][1] = 0
     expected = value_and_gradient(total, data)
 
     def step(data: Arrays) -> tuple[jax.Array, jax.Array]:
         def loss(depth: jax.Array) -> jax.Array:
-            inputs = {"image": data["rgb"], "ground_truth": data["gt"], "near": view(data)}
-            return losses.training_loss("dense+photo", depth, **inputs, axis_name="d")[0]
+            return weighted(parts_of("dense+photo", depth, data, axis_name="d"))
 
         value, gradient = jax.value_and_grad(loss)(data["depth"])
         return jax.lax.psum(value, "d"), gradient
 
-    parts = jax.tree.map(lambda leaf: leaf.reshape(4, 1, *leaf.shape[1:]), data)
-    value, gradient = jax.pmap(step, axis_name="d", devices=jax.devices()[:4])(parts)
+    shares = jax.tree.map(lambda leaf: leaf[:, None], data)
+    value, gradient = jax.jit(jax.vmap(step, axis_name="d"))(shares)
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     scale = np.abs(expected[1]).max()
     np.testing.assert_allclose(gradient[:, 0], expected[1], atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("mode", losses.MODES)
-def test_mode_sums_its_terms(mode: str) -> None:
+def test_every_mode_has_its_parts() -> None:
     data = random_data()
-    depth, image, near, truth = data["depth"], data["rgb"], view(data), data["gt"]
+    near, truth = view(data), data["gt"]
     sparse = np.where(np.arange(96)[:, None] % 31, 0, truth + 1).astype(np.float32)
-    value, parts = losses.training_loss(
-        mode, depth, image=image, sparse_depth=sparse, ground_truth=truth, near=near
-    )
-    target = {"s": sparse, "d": truth}.get(mode[0])
-    expected = {} if target is None else {"depth": losses.masked_mse(depth, target)}
-    if "photo" in mode:
-        expected["photometric"] = losses.photometric(depth, image, near, target)
-        expected["smoothness"] = losses.smoothness(depth)
-    assert parts == expected
-    weights = {"depth": 1.0, "photometric": 0.1, "smoothness": 0.1}
-    assert value == pytest.approx(sum(weights[k] * float(v) for k, v in parts.items()), rel=1e-6)
 
+    @jax.jit
+    def all_parts(depth: jax.Array) -> dict[str, Arrays]:
+        inputs = {"sparse_depth": sparse, "depth_loss": losses.masked_l1}
+        return {mode: parts_of(mode, depth, data, **inputs) for mode in losses.MODES}
 
-def test_depth_loss_and_weights_are_settings() -> None:
-    data = random_data()
-    value, parts = losses.training_loss(
-        "dense+photo",
-        data["depth"],
-        image=data["rgb"],
-        ground_truth=data["gt"],
-        near=view(data),
-        depth_loss=losses.masked_l1,
-        photometric_weight=0.0,
-        smoothness_weight=2.0,
-    )
-    assert parts["depth"] == losses.masked_l1(data["depth"], data["gt"])
-    assert value == pytest.approx(float(parts["depth"] + 2 * parts["smoothness"]), rel=1e-6)
+    @jax.jit
+    def losses_of(depth: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (
+            losses.masked_l1(depth, target),
+            losses.photometric(depth, data["rgb"], near, target),
+        )
+
+    found = all_parts(data["depth"])
+    targets = {"dense": truth, "sparse": sparse, "photo": np.zeros_like(truth)}
+    for mode, parts in found.items():
+        first, *photo = mode.split("+")
+        depth_loss, photometric = losses_of(data["depth"], targets[first])
+        expected = {} if first == "photo" else {"depth": depth_loss}
+        if photo or first == "photo":
+            smoothness = losses.smoothness(data["depth"])
+            expected |= {"photometric": photometric, "smoothness": smoothness}
+        values = {name: float(value) for name, value in expected.items()}
+        assert parts == pytest.approx(values, rel=1e-6), mode
 
 
 def test_half_precision_is_summed_in_float32() -> None:
@@ -404,10 +325,10 @@ def test_bytes_are_compared_like_floats() -> None:
     data = random_data()
     whole = {**data, "rgb": data["rgb"].round(), "rgb_near": data["rgb_near"].round()}
     coded = {**whole, **{k: whole[k].astype(np.uint8) for k in ("rgb", "rgb_near")}}
-    assert compiled(total)(data["depth"], coded) == compiled(total)(data["depth"], whole)
+    assert scale_means(coded) == scale_means(whole)
 
 
-# --- Mistakes.
+# --- Errors.
 
 
 def shapes(height: int, width: int) -> tuple[Any, Any, NearView]:
@@ -417,7 +338,7 @@ def shapes(height: int, width: int) -> tuple[Any, Any, NearView]:
 
 def test_unknown_mode_names_the_modes() -> None:
     with pytest.raises(ValueError, match=r"'photo\+dense'; the modes are dense, sparse, photo,"):
-        losses.training_loss("photo+dense", *shapes(64, 96)[:1])
+        losses.loss_parts("photo+dense", shapes(64, 96)[0])
 
 
 @pytest.mark.parametrize(
@@ -426,10 +347,10 @@ def test_unknown_mode_names_the_modes() -> None:
 def test_missing_input_is_named(mode: str, missing: str) -> None:
     depth, image, _ = shapes(64, 96)
     with pytest.raises(ValueError, match=f"'{mode}' needs {missing}"):
-        losses.training_loss(mode, depth, image=image)
+        losses.loss_parts(mode, depth, image=image)
 
 
-def test_size_must_divide_by_32() -> None:
+def test_size_must_be_a_multiple_of_32() -> None:
     with pytest.raises(ValueError, match="crop 100x96 to 96x96"):
         losses.photometric(*shapes(100, 96))
 
@@ -437,10 +358,8 @@ def test_size_must_divide_by_32() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d, i, n: (d[..., 0], i, n), r"\[B, H, W, 1\]"),
-        (lambda d, i, n: (d, i[:, 1:], n), r"two images"),
-        (lambda d, i, n: (d, i, n._replace(intrinsics=np.eye(3)[None])), r"\(fx, fy, cx, cy\)"),
-        (lambda d, i, n: (d, i, n._replace(rotation=np.zeros((2, 3)))), r"rotation \[B, 3, 3\]"),
+        (lambda d, i, n: (d[..., 0], i, n), r"expected maps \[B, H, W, 1\] of one shape"),
+        (lambda d, i, n: (d, i[:, 1:], n), r"expected two images \[B, H, W, 3\] of the size"),
     ],
 )
 def test_wrong_shapes_are_refused(change: Callable[..., Any], message: str) -> None:
