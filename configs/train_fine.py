@@ -1,19 +1,3 @@
-"""Trains FCFR-Net on a frozen coarse network, at the published size and settings.
+"""The packaged config, so that its path works in a checkout: `fcfrnet_jax/configs/train_fine.py`."""
 
-  python -m fcfrnet_jax.main --config=configs/train_fine.py --config.data_dir=KITTI \
-      --config.coarse_checkpoint=output/coarse/best --workdir=output/fine
-
-With --config.coarse_dir instead of the checkpoint it trains on stored coarse maps.
-"""
-
-from ml_collections import ConfigDict
-
-from configs import train_coarse
-
-
-def get_config() -> ConfigDict:
-    config = train_coarse.get_config()
-    config.stage = "fine"
-    config.decay_epochs = 10
-    config.epochs = 21
-    return config
+from fcfrnet_jax.configs.train_fine import get_config as get_config

@@ -1,8 +1,30 @@
 """Depth completion in JAX: sparse LiDAR and a camera image in, dense metric depth out."""
 
-from fcfrnet_jax.prediction.predictor import Predictor, load
-from fcfrnet_jax.weights.checkpoint import COMPACT
-from fcfrnet_jax.weights.convert import convert_paddle
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fcfrnet_jax.prediction.predictor import Predictor, load
+    from fcfrnet_jax.weights.convert import convert_paddle
 
 __all__ = ["COMPACT", "Predictor", "convert_paddle", "load"]
 __version__ = "0.1.0"
+# The two-stage model that comes with the package, trained on rendered streets.
+COMPACT = Path(__file__).parent / "pretrained" / "compact"
+# Imported at first use, so that importing the package does not import jax.
+_MODULES = {
+    "Predictor": "fcfrnet_jax.prediction.predictor",
+    "convert_paddle": "fcfrnet_jax.weights.convert",
+    "load": "fcfrnet_jax.prediction.predictor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

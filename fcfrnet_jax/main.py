@@ -1,93 +1,82 @@
-"""The command line: `python -m fcfrnet_jax.main --config=configs/eval.py`."""
+"""The command line: `fcfrnet --config=eval`, or `python -m fcfrnet_jax.main --config=FILE`."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import NoReturn
 
-import jax
-from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from absl import flags as absl_flags
+from absl import logging
+from ml_collections import ConfigDict
 
+import fcfrnet_jax
+from fcfrnet_jax.commands import flags, usage
 from fcfrnet_jax.files import describe
-from fcfrnet_jax.process import (
-    add_xla_flags,
-    collect_rarely,
-    keep_compiled,
-    keep_freed_memory,
-    quiet_tensorflow,
-)
-
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "What to run, such as configs/eval.py.", lock_config=True
-)
-WORKDIR = flags.DEFINE_string("workdir", "output", "Folder for everything that the run writes.")
 
 
-def main(arguments: Sequence[str]) -> None:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]!r}; flags look like --config=FILE")
-    if CONFIG.value is None:
-        raise app.UsageError("--config is missing; try --config=configs/eval.py")
-    if not flags.FLAGS["verbosity"].present:
-        # The libraries' notes would bury what a user has to see.
-        logging.set_verbosity(logging.WARNING)
-    if CONFIG.value.xla_flags:
-        add_xla_flags(CONFIG.value.xla_flags)
-    collect_rarely()
-    keep_freed_memory()
-    keep_compiled()
-    quiet_tensorflow()
-    run = runner(CONFIG.value.task)
-    run(CONFIG.value, WORKDIR.value)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command line and ends the process with one line where it cannot.
 
-
-def runner(task: str) -> Callable[[ConfigDict, str], None]:
-    """What runs a task. Only that is imported, as what training needs takes seconds, and only now,
-    so that a wrong flag is told within one.
-
-    Raises:
-      ValueError: an unknown task.
+    Args:
+      arguments: without the program's name; None for those of the process.
     """
-    run: Callable
-    match task:
-        case "evaluate":
-            from fcfrnet_jax.commands.evaluate import run
-        case "render":
-            from fcfrnet_jax.commands.render import run
-        case "train":
-            from fcfrnet_jax.commands.train import run
-        case _:
-            raise ValueError(f"config.task must be evaluate or render or train, got {task!r}")
-    return run
-
-
-def parse(arguments: Sequence[str]) -> list[str]:
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        # ml_collections takes five lines to say so.
-        if name.lstrip("-") == "config" and value and not Path(value.split(":")[0]).is_file():
-            fail(ValueError(f"--config={value}: there is no such file"))
+    # The libraries' notes would hide what a user has to see.
+    absl_flags.FLAGS.mark_as_parsed()
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.WARNING)
     try:
-        return flags.FLAGS(arguments)
-    except Exception as error:  # from a flag, or whatever the config file that it names raises
-        fail(error)
-
-
-def guarded_main(arguments: Sequence[str]) -> None:
-    try:
-        main(arguments)
+        run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         sys.exit("Interrupted.")
-    except (app.UsageError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         fail(error)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs the task of a command line, or prints the help or the version.
+
+    Raises:
+      ValueError: an unknown flag, setting or task, or a value that cannot be used.
+      OSError: a file cannot be read or written.
+    """
+    line = flags.parse(arguments)
+    if line.help:
+        print(usage.text(line.file), end="")
+        return
+    if line.version:
+        print(f"fcfrnet_jax {fcfrnet_jax.__version__}")
+        return
+    if line.config is None:
+        raise ValueError("--config is missing; try --config=eval, or --help")
+    # These import jax, for which a wrong flag should not wait.
+    set_up_process(line.config)
+    runner(line.config.task)(line.config, line.workdir)
+
+
+def set_up_process(config: ConfigDict) -> None:
+    """Sets what holds for the whole process; must run before jax makes its backend."""
+    from fcfrnet_jax import process
+
+    if config.xla_flags:
+        process.add_xla_flags(config.xla_flags)
+    process.collect_rarely()
+    process.keep_freed_memory()
+    process.keep_compiled()
+    process.quiet_tensorflow()
+
+
+def runner(task: str) -> Callable[[ConfigDict, str], object]:
+    """Returns the function that runs a task. Only what it needs is imported."""
+    return import_module(f"fcfrnet_jax.commands.{task}").run
 
 
 def fail(error: Exception) -> NoReturn:
+    """Ends the process with one line on stderr and the exit code 1."""
     logging.debug("The error's origin:", exc_info=error)
     message = f"Error: {' '.join(describe(error).split())}"
-    if jax.distributed.is_initialized():
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
         # An orderly exit would wait for the other processes, which wait for this one.
         print(message, file=sys.stderr, flush=True)
         os._exit(1)
@@ -95,4 +84,4 @@ def fail(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app.run(guarded_main, flags_parser=parse)
+    main()

@@ -20,8 +20,6 @@ from fcfrnet_jax.networks.specs import (
 )
 
 FORMAT = 1
-# The two-stage model that comes with the package, trained on rendered streets.
-COMPACT = Path(__file__).parents[1] / "pretrained" / "compact"
 
 
 def save_model(

@@ -1,0 +1,142 @@
+"""Finds config files, runs them, and reads the comments of their settings."""
+
+import ast
+import difflib
+import traceback
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+PACKAGED = Path(__file__).parents[1] / "configs"
+
+
+class ConfigFile(NamedTuple):
+    """A config file that was run.
+
+    Attributes:
+      name: the file's name without `.py`.
+      config: what its `get_config` returned.
+      module: the file as a module.
+    """
+
+    name: str
+    config: ConfigDict
+    module: ModuleType
+
+
+def load(value: str) -> ConfigFile:
+    """Runs the config file that `--config` names.
+
+    Args:
+      value: the path of a Python file with a function `get_config`, or the name of a packaged
+        config, with or without `.py`; `PATH:ARGUMENT` calls `get_config("ARGUMENT")`.
+
+    Raises:
+      ValueError: there is no such file, or it fails; the message has the file and line.
+    """
+    name, colon, argument = value.partition(":")
+    path = find(name)
+    try:
+        module = _run(path)
+        config = module.get_config(*([argument] if colon else []))
+    except Exception as error:  # a config file can raise anything
+        raise ValueError(_located(error, path)) from error
+    if not isinstance(config, ConfigDict):
+        found = type(config).__name__
+        raise ValueError(
+            f"{path}: get_config must return an ml_collections.ConfigDict, got {found}"
+        )
+    return ConfigFile(path.stem, config, module)
+
+
+def find(name: str) -> Path:
+    """Returns the config file of this path or, if there is none, the packaged one of this name.
+
+    Raises:
+      ValueError: there is neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    stem = name.removesuffix(".py")
+    if stem in packaged():
+        return PACKAGED / f"{stem}.py"
+    close = difflib.get_close_matches(path.stem, packaged(), n=1)
+    hint = f"did you mean --config={close[0]}? " if close else ""
+    raise ValueError(
+        f"--config={name}: there is no such file; {hint}packaged configs: {', '.join(packaged())}"
+    )
+
+
+def packaged() -> list[str]:
+    """The names of the configs that come with the package."""
+    return sorted(path.stem for path in PACKAGED.glob("*.py") if path.stem != "__init__")
+
+
+def settings(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """The settings of a config by their dotted names, such as `coarse.width`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            found |= settings(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def comments(module: ModuleType) -> dict[str, str]:
+    """Reads the comment above each `config.NAME = ...` in the file of a module's `get_config`.
+
+    Where a config starts from that of another module, the comments of that module come first.
+
+    Returns:
+      The comments, by the dotted names of the settings that have one, in the order of the files.
+    """
+    function = module.get_config
+    if not isinstance(function, FunctionType):
+        return {}
+    # The globals of the function, not of the module, which may only have imported the function.
+    found: dict[str, str] = {}
+    for value in function.__globals__.values():
+        if isinstance(value, ModuleType) and hasattr(value, "get_config"):
+            found |= comments(value)
+    own = _own_comments(Path(function.__code__.co_filename))
+    return found | {name: text for name, text in own.items() if name not in found}
+
+
+def _own_comments(path: Path) -> dict[str, str]:
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+            first, last = node.lineno - 1, node.lineno - 1
+            while first and lines[first - 1].lstrip().startswith("#"):
+                first -= 1
+            _, _, name = ast.unparse(node.targets[0]).partition(".")
+            text = " ".join(line.strip().removeprefix("#").strip() for line in lines[first:last])
+            if text:
+                found[name] = text
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+    if not callable(getattr(module, "get_config", None)):
+        raise ValueError("the file defines no function get_config")
+    return module
+
+
+def _located(error: Exception, path: Path) -> str:
+    """The message of an error, after the file and line that raised it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame.lineno for frame in frames if frame.filename == str(path)]
+    place = f"{path}, line {inside[-1]}" if inside else str(path)
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{place}: {kind}{error}"

@@ -1,0 +1,51 @@
+"""The text of `--help`."""
+
+import textwrap
+
+from fcfrnet_jax.commands import config_files
+from fcfrnet_jax.commands.config_files import ConfigFile
+from fcfrnet_jax.commands.tasks import CONVERT, TASKS
+
+USAGE = """\
+fcfrnet runs one task, which the config chooses:
+
+{tasks}
+
+Flags:
+
+  --config=FILE         The config: a Python file, or the name of a packaged one:
+                        {packaged}.
+  --config.NAME=VALUE   Change a setting; see fcfrnet --config=FILE --help.
+  --workdir=FOLDER      Where everything is written; the default is output.
+  --verbosity=1         Show the traceback of an error, and the notes of the libraries.
+  --help, --version     Print this, or the version.
+
+Sample frames and compiled programs are kept in $XDG_CACHE_HOME/fcfrnet_jax; the default is
+~/.cache/fcfrnet_jax. The folder may be deleted at any time.
+"""
+
+
+def text(file: ConfigFile | None) -> str:
+    """The tasks and the flags, and every setting of a config file, if one is given."""
+    tasks = [
+        *((name, task.summary, task.example) for name, task in TASKS.items()),
+        ("convert", *CONVERT),
+    ]
+    listed = "\n".join(f"  {name:9} {line}\n{'':12}{example}" for name, line, example in tasks)
+    names = textwrap.wrap(", ".join(config_files.packaged()), 70)
+    usage = USAGE.format(tasks=listed, packaged=f"\n{'':24}".join(names))
+    return usage if file is None else usage + "\n" + _settings(file)
+
+
+def _settings(file: ConfigFile) -> str:
+    indent = " " * 6
+    lines = [f"Settings of {file.name}, with their defaults:\n"]
+    comments = config_files.comments(file.module)
+    values = config_files.settings(file.config)
+    # In the order of the config, which ConfigDict does not keep.
+    for name in dict.fromkeys([*comments, *values]):
+        lines.append(f"  --config.{name}={values[name]}")
+        lines += textwrap.wrap(
+            comments.get(name, ""), 94, initial_indent=indent, subsequent_indent=indent
+        )
+    return "\n".join(lines) + "\n"

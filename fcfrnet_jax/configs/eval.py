@@ -1,0 +1,47 @@
+"""Evaluates depth completion on KITTI, or on sample frames that are rendered at the first run.
+
+  fcfrnet --config=eval
+  fcfrnet --config=eval --config.data_dir=KITTI --config.checkpoint=FINE \\
+      --config.coarse_checkpoint=COARSE --workdir=OUTPUT
+"""
+
+from ml_collections import ConfigDict
+
+import fcfrnet_jax
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # The task that fcfrnet runs.
+    config.task = "evaluate"
+
+    # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
+    # cached.
+    config.data_dir = ""
+    # The split to evaluate: train, val, val_selection or test_completion.
+    config.split = "val_selection"
+    # Rows and columns of the crop at the bottom centre, multiples of 16; (0, 0) for whole frames.
+    config.crop = (352, 1216)
+    # Leave out frames with damaged files, and list them in metrics.json, instead of failing.
+    config.skip_bad_frames = False
+
+    # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The default
+    # is the compact two-stage model of the package, trained on rendered streets.
+    config.checkpoint = str(fcfrnet_jax.COMPACT)
+    # Folder of a coarse model to run before a fine one.
+    config.coarse_checkpoint = ""
+    # Where the coarse depth comes from: network, files, fill, or auto for the first of these that
+    # is available.
+    config.coarse_source = "auto"
+    # Folder with stored coarse maps; empty for data_depth_dense_new in data_dir, if it exists.
+    config.coarse_dir = ""
+
+    # Global batch size, over all devices; 0 for one frame per device.
+    config.batch_size = 0
+    # Data type of the convolutions: float32 or bfloat16.
+    config.dtype = "float32"
+    # Flags for the XLA compiler, added to those of the environment variable XLA_FLAGS.
+    config.xla_flags = ""
+    # How many frames get a panel, an image of their depth maps and errors.
+    config.panels = 8
+    return config

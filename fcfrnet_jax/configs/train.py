@@ -1,0 +1,169 @@
+"""Trains a compact coarse network for a few steps on sample frames, as a first try.
+
+  fcfrnet --config=train --workdir=output/train
+
+The published settings for KITTI are in train_coarse.py, train_fine.py and train_joint.py.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # The task that fcfrnet runs.
+    config.task = "train"
+    # What is trained: coarse; fine, on a frozen coarse network or stored coarse maps; or joint, for
+    # both networks end to end.
+    config.stage = "coarse"
+
+    # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
+    # cached.
+    config.data_dir = ""
+    # Where training examples come from: files, for the frames of split; or synthetic, for an
+    # endless stream of streets, rendered on the accelerator during training. Validation always
+    # reads files.
+    config.source = "files"
+    # The split to train on, train or val; unused with source=synthetic.
+    config.split = "train"
+    # The split to validate on: train, val or val_selection.
+    config.val_split = "val"
+    # Rows and columns of the rendered images, at least those of the crop; every size shows the
+    # field of view of KITTI's camera.
+    config.camera = (375, 1242)
+    # Strength, 0 to 1, of patterns laid over rendered images that have nothing to do with depth.
+    config.clutter = 0.0
+    # Largest shift, in pixels, of rendered images against their depth maps.
+    config.misalignment = 0.0
+    # Folder with stored coarse maps, for stage=fine.
+    config.coarse_dir = ""
+    # Rows and columns of the crop, multiples of 16.
+    config.crop = (96, 320)
+    # Read every file before training starts, so that a damaged one cannot end the run later.
+    config.check_files = True
+    # Leave out frames with damaged files instead of failing.
+    config.skip_bad_frames = False
+
+    config.augmentation = ConfigDict()
+    # Probability of a horizontal flip.
+    config.augmentation.flip = 0.5
+    # Brightness factors are drawn from 1 - value to 1 + value.
+    config.augmentation.brightness = 0.1
+    # Contrast factors are drawn from 1 - value to 1 + value.
+    config.augmentation.contrast = 0.1
+    # Saturation factors are drawn from 1 - value to 1 + value.
+    config.augmentation.saturation = 0.1
+    # Place the crop at random instead of at the bottom centre.
+    config.augmentation.random_crop = True
+    # Probability that whole LiDAR beams are left out.
+    config.augmentation.beam_probability = 0.0
+    # How many of the 64 LiDAR beams are then kept: one of these numbers, drawn at random.
+    config.augmentation.beams = ()
+    # The share of LiDAR points to leave out is drawn from 0 to this.
+    config.augmentation.point_dropout = 0.0
+
+    config.coarse = ConfigDict()
+    # Depth of the coarse network's ResNet: 18, 34 or 50.
+    config.coarse.layers = 18
+    # Inputs of the coarse network: rgbd, gd, d, rgb or g (g: grey image, d: sparse depth).
+    config.coarse.modality = "rgbd"
+    # Channels of the coarse network at full resolution, a multiple of 4; 64 as published.
+    config.coarse.width = 8
+    # What the coarse network adds its output to: none, as published, or the classical fill.
+    config.coarse.base = "none"
+    # Put measured depths back into the coarse depth, except those seen through the foreground.
+    config.coarse.keep_measured = False
+
+    config.fine = ConfigDict()
+    # Depth of the fine network's ResNet: 18, 34 or 50.
+    config.fine.layers = 18
+    # Inputs of the fine network: rgbd, or gd for a grey image.
+    config.fine.modality = "rgbd"
+    # Channels of the fine network at full resolution, a multiple of 4; 64 as published.
+    config.fine.width = 8
+    # Wiring of the fine network: released, as the released weights need, or paper.
+    config.fine.variant = "released"
+    # Side in pixels, odd, of the box over which the fusion sums energies.
+    config.fine.window = 5
+
+    # Initialisation of the weights: resnet, or reference for that of the released code.
+    config.init = "resnet"
+    # Folder of a model to start from; empty to start from random weights.
+    config.checkpoint = ""
+    # Folder of a coarse model: frozen with stage=fine, the start of the coarse network with
+    # stage=joint.
+    config.coarse_checkpoint = ""
+
+    # Supervision: dense (ground truth), sparse (the sparse depth), photo (the photometric loss
+    # between nearby frames), sparse+photo or dense+photo.
+    config.mode = "dense"
+    # Loss of the depth: mse, l1 or l1+mse.
+    config.depth_loss = "mse"
+    # Weight of the photometric loss, in the modes with photo.
+    config.photometric_weight = 0.1
+    # Weight of the smoothness loss, in the modes with photo.
+    config.smoothness_weight = 0.1
+    # Weight of the coarse depth's loss with stage=joint.
+    config.coarse_weight = 1.0
+    # Weight of the fine depth's loss with stage=joint.
+    config.fine_weight = 1.0
+
+    # Optimizer: adam, adamw or sgd.
+    config.optimizer = "adam"
+    # Largest learning rate.
+    config.learning_rate = 1e-3
+    # Learning rate schedule: constant, step (divided by 10 every decay_epochs) or cosine.
+    config.schedule = "cosine"
+    # Epochs after which schedule=step divides the learning rate by 10.
+    config.decay_epochs = 10
+    # Steps over which the learning rate grows linearly at the start.
+    config.warmup_steps = 5
+    # Weight decay of the kernels, for adamw and sgd.
+    config.weight_decay = 0.0
+    # Largest norm of the gradient; 0 for no clipping.
+    config.clip_norm = 0.0
+    # Decay of the moving average of the parameters, which is evaluated and saved; 0 for none.
+    config.ema_decay = 0.0
+    # Share, above 0 and at most 1, of the fine network's residual that is evaluated and saved.
+    # Below 1 for a model to be used on other data than it is trained on.
+    config.residual_share = 1.0
+
+    # Global batch size, over all devices and processes.
+    config.batch_size = 4
+    # Number of micro-batches into which each device splits its part of the batch.
+    config.accumulate = 1
+    # Data type of the convolutions: float32 or bfloat16.
+    config.dtype = "float32"
+    # Recompute activations in the backward pass: less memory, more time.
+    config.remat = False
+    # Compute BatchNorm's statistics over the whole batch instead of over each device's part.
+    config.sync_batchnorm = True
+    # Length of the training in updates; 0 to set it by epochs.
+    config.steps = 40
+    # Length of the training in epochs, if steps is 0.
+    config.epochs = 0
+    # Seed of the initial weights, the order of the frames and the augmentation.
+    config.seed = 0
+
+    # Steps between records of the losses in metrics.jsonl and TensorBoard.
+    config.log_every = 5
+    # Steps between validations; 0 for one at the end only.
+    config.validate_every = 20
+    # Steps between snapshots.
+    config.save_every = 20
+    # Number of snapshots to keep.
+    config.keep = 3
+    # Number of validation frames whose panels are written to TensorBoard.
+    config.panels = 2
+    # Threads that read and decode files; 0 for one per CPU core.
+    config.threads = 0
+    # Flags for the XLA compiler, added to those of the environment variable XLA_FLAGS.
+    config.xla_flags = ""
+
+    # Address, HOST:PORT, of the first of several processes; empty for one process, and where Slurm,
+    # Open MPI or a TPU pod provides it.
+    config.coordinator = ""
+    # Number of processes, given together with coordinator.
+    config.processes = 0
+    # Index of this process, from 0, given together with coordinator.
+    config.process = -1
+    return config
