@@ -1,3 +1,3 @@
-"""The packaged config, so that its path works in a checkout: `fcfrnet_jax/configs/eval.py`."""
+"""The packaged config of this name, `fcfrnet_jax/configs/eval.py`."""
 
 from fcfrnet_jax.configs.eval import get_config as get_config

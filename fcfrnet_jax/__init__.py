@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fcfrnet_jax.weights.convert import convert_paddle
 
 __all__ = ["COMPACT", "Predictor", "convert_paddle", "load"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 # The two-stage model that comes with the package, trained on rendered streets.
 COMPACT = Path(__file__).parent / "pretrained" / "compact"
 # Imported at first use, so that importing the package does not import jax.

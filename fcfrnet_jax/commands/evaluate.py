@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands import tables
+from fcfrnet_jax.commands.settings import check_choices, named
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth, write_image
@@ -32,14 +33,14 @@ Model = tuple[Spec, dict[str, Any]]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
-    """Runs `configs/eval.py` and returns what it writes to `metrics.json`.
+    """Runs a config of the task evaluate and returns what it writes to `metrics.json`.
 
-    The workdir gets `metrics.json`, `predictions/` with a KITTI depth PNG for every frame, named as
-    its image, and `panels/`. They are written when the run is complete and replace those of an
-    earlier run.
+    Writes `metrics.json`, `predictions/` with a KITTI depth PNG for every frame, named as its
+    image, and `panels/` to the workdir. They appear when the run is complete and replace those of
+    an earlier run.
 
     Raises:
-      ValueError: a setting, a checkpoint or a data file that cannot be used.
+      ValueError: a setting, a checkpoint or a data file cannot be used.
       OSError: the workdir cannot be written.
     """
     check_config(config)
@@ -62,16 +63,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises ValueError for an impossible setting, before anything is loaded."""
-    for name, allowed in (
-        ("split", kitti.SPLITS),
-        ("coarse_source", COARSE_SOURCES),
-        ("dtype", DTYPES),
-    ):
-        if config[name] not in allowed:
-            raise ValueError(
-                f"--config.{name} must be one of {', '.join(allowed)}, got {config[name]!r}"
-            )
+    """Raises ValueError for an invalid setting, before anything is loaded."""
+    check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES, "dtype": DTYPES})
     if len(config.crop) != 2 or min(config.crop) < 0 or any(size % 16 for size in config.crop):
         raise ValueError(f"--config.crop must be two multiples of 16, or (0, 0), got {config.crop}")
     devices = jax.local_device_count()
@@ -83,16 +76,19 @@ def check_config(config: ConfigDict) -> None:
 
 
 def load_model(config: ConfigDict) -> Model | None:
-    """Loads the checkpoints that the config names, as one model; None for the fill alone.
+    """Loads the checkpoints of the config as one model.
+
+    Returns:
+      Its spec and its variables, or None without a checkpoint: the fill alone.
 
     Raises:
-      ValueError: a folder that is no checkpoint, or networks that do not go together.
+      ValueError: a folder is not a checkpoint, or the networks do not fit together.
     """
     given = f"--config.checkpoint={config.checkpoint}"
-    model = checkpoint.load_model(config.checkpoint) if config.checkpoint else None
+    model = _load(config, "checkpoint") if config.checkpoint else None
     if not config.coarse_checkpoint:
         return model
-    coarse = checkpoint.load_model(config.coarse_checkpoint)
+    coarse = _load(config, "coarse_checkpoint")
     coarse_given = f"--config.coarse_checkpoint={config.coarse_checkpoint}"
     if not isinstance(coarse[0], SparseToCoarseSpec):
         raise ValueError(
@@ -108,13 +104,24 @@ def load_model(config: ConfigDict) -> Model | None:
     return checkpoint.combine(coarse, model)
 
 
-def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
-    """Decides where the coarse depth comes from: `network`, `files` or `fill`.
+def _load(config: ConfigDict, setting: str) -> Model:
+    with named(setting):
+        return checkpoint.load_model(config[setting])
 
-    `auto` is the first of them that is available.
+
+def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
+    """Decides where the coarse depth comes from.
+
+    Args:
+      config: `coarse_source=auto` means the first of the sources below that is available.
+      spec: of the model, or None for the fill alone.
+      data_dir: the data set, which may contain stored coarse maps.
+
+    Returns:
+      `network`, `files` or `fill`.
 
     Raises:
-      ValueError: a source that is not available, or one that leaves another setting unused.
+      ValueError: the source is not available or leaves another setting unused.
     """
     has_network = spec is not None and not isinstance(spec, CoarseToFineSpec)
     source = config.coarse_source
@@ -132,8 +139,8 @@ def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
         raise ValueError(f"--config.coarse_source={source} leaves --config.coarse_dir unused")
     if config.coarse_dir and has_network:
         raise ValueError(
-            f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused: give the "
-            "maps, or a --config.checkpoint with a coarse network"
+            f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused; give "
+            "either the stored maps or a model with a coarse network"
         )
     if source != "auto":
         return source
@@ -149,12 +156,12 @@ def find_frames(
     """Finds and checks the frames of the split, with every file that the evaluation reads.
 
     Returns:
-      The frames to evaluate, and the files for which others are left out.
+      The frames to evaluate, and those left out with the reason.
 
     Raises:
-      ValueError: no frames, files without a partner, or files that cannot be used.
+      ValueError: there are no frames, or files are missing or cannot be used.
     """
-    data_dir = Path(config.data_dir).expanduser() if config.data_dir else sample.sample_dir()
+    data_dir = Path(config.data_dir) if config.data_dir else sample.sample_dir()
     spec = model[0] if model else None
     require = {"image"} if spec is None or spec.uses_image else set()
     if config.split != "test_completion":
@@ -178,8 +185,8 @@ def evaluate_frames(
     """Measures all frames and writes predictions and panels into `folder`.
 
     Returns:
-      The name of every frame, and the metrics of every depth map; none for a split without ground
-      truth.
+      For every frame, its name and the metrics of its depth maps, which are empty in a split
+      without ground truth.
     """
     with_panel = {frame.name for frame in frames[: config.panels]}
     for name in ("predictions", "panels"):
@@ -218,7 +225,7 @@ def evaluate_frames(
 def summarise(
     config: ConfigDict, per_frame: list[dict[str, Any]], bad: list[check.BadFrame]
 ) -> dict[str, Any]:
-    """The content of `metrics.json`: settings, means, every frame, and what is left out."""
+    """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]
     return {
         "split": config.split,

@@ -1,4 +1,4 @@
-"""Renders a data set of random streets: `configs/render.py`."""
+"""Renders a data set of random streets."""
 
 from functools import partial
 from pathlib import Path
@@ -13,36 +13,38 @@ from fcfrnet_jax.streets.data_set import Plan, write_data_set
 
 
 def run(config: ConfigDict, workdir: str | Path) -> None:
-    """Writes the data set that the config describes, or what is missing of it, as `workdir`.
+    """Writes the data set that the config describes to `workdir`, or the rest of it.
 
     Raises:
-      ValueError: a setting that cannot be, or a workdir that holds anything else.
-      OSError: the workdir or its sibling, where the data set grows, cannot be written.
+      ValueError: an invalid setting, or a workdir that contains something else.
+      OSError: the workdir, or the folder beside it where the data set is written, is not writable.
     """
     plan = make_plan(config)
     show = partial(progress.frames_progress, label="Rendering")
     written = write_data_set(workdir, plan, show)
     parts = f"{plan.train} frames for train, {plan.val} for val"
-    parts += f" ({plan.selection} of them in the selection, too)" if plan.selection else ""
-    outcome = f"Wrote {workdir}" if written else f"{workdir} was there already"
+    parts += f" ({plan.selection} of them also in the selection)" if plan.selection else ""
+    outcome = f"Wrote {workdir}" if written else f"{workdir} is complete already"
     Console(stderr=True).print(f"{outcome}: {parts}", soft_wrap=True)
 
 
 def make_plan(config: ConfigDict) -> Plan:
-    """What the config describes.
+    """The data set that the config describes.
 
     Raises:
-      ValueError: a setting that cannot be.
+      ValueError: an invalid setting.
     """
     if config.frames < 1:
-        raise ValueError(f"config.frames must be 1 or more, got {config.frames}")
+        raise ValueError(f"--config.frames must be 1 or more, got {config.frames}")
     if not 0 <= config.selection_share <= config.val_share <= 1:
         raise ValueError(
-            "config.selection_share is a part of config.val_share, which is at most 1: got "
-            f"{config.selection_share} and {config.val_share}"
+            "--config.selection_share must be at most --config.val_share, and both between 0 and "
+            f"1, got {config.selection_share} and {config.val_share}"
         )
     if len(config.camera) != 2 or min(config.camera) < 1:
-        raise ValueError(f"config.camera must be rows and columns, got {config.camera}")
+        raise ValueError(
+            f"--config.camera must be rows and columns, at least 1, got {config.camera}"
+        )
     val, selection = (
         round(config.frames * share) for share in (config.val_share, config.selection_share)
     )

@@ -1,4 +1,4 @@
-"""What commands print about their results."""
+"""Prints results as tables and sentences."""
 
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ LABELS = {
 
 
 def print_metrics(result: dict[str, Any], workdir: Path) -> None:
-    """Prints what `metrics.json` says in short: where the models come from, means, what to look at.
+    """Prints a summary of `metrics.json`: the models' origin, the means, and the frames left out.
 
     Args:
-      result: of `evaluate.run`.
-      workdir: where everything was written.
+      result: what `evaluate.run` returns.
+      workdir: where it was written.
     """
     console = Console()
     for setting, provenance in result["provenance"].items():
@@ -43,12 +43,12 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
         console.print(table)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
-        console.print(f"Left out {count} frames with files that cannot be used; see metrics.json")
+        console.print(f"Left out {count} frames whose files cannot be used; see metrics.json")
     console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
 
 
 def origin(provenance: dict[str, Any]) -> str:
-    """Says in words where weights come from, by the `provenance` of their checkpoint."""
+    """Describes where weights come from, given the `provenance` of their checkpoint."""
     if {"coarse", "fine"} <= provenance.keys():
         return "; ".join(f"{stage} {origin(provenance[stage])}" for stage in ("coarse", "fine"))
     if "source" in provenance:
@@ -58,7 +58,7 @@ def origin(provenance: dict[str, Any]) -> str:
     settings = provenance.get("settings", {})
     data = settings.get("data_dir") or "sample scenes"
     if settings.get("source") == "synthetic":
-        data = "rendered streets alone"
+        data = "rendered streets only"
     return f"trained for {provenance['trained_steps']} steps on {data}"
 
 
@@ -67,7 +67,7 @@ def _rounded(value: float) -> str:
 
 
 def captions(metrics: FrameMetrics) -> dict[str, str]:
-    """What a panel says about the error of each depth map."""
+    """The caption of each depth map in a panel: its errors."""
     return {
         name: f"RMSE {values['rmse_mm']:.0f} mm, MAE {values['mae_mm']:.0f} mm"
         for name, values in metrics.items()

@@ -1,4 +1,4 @@
-"""Trains the coarse network, the fine one or both together: `configs/train.py` and its kin."""
+"""Trains the coarse network, the fine network or both."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +30,14 @@ from fcfrnet_jax.weights import checkpoint
 
 
 def run(config: ConfigDict, workdir: str | Path) -> None:
-    """Runs a training config, from the newest snapshot where the workdir has one.
+    """Runs a config of the task train. It resumes from the newest snapshot in the workdir, if any.
 
-    The workdir gets `config.json`, `metrics.jsonl`, `tensorboard/`, `snapshots/`, and the models
-    `best/`, by RMSE on the validation split, and `last/`.
+    Writes `config.json`, `metrics.jsonl`, `tensorboard/`, `snapshots/` and the models `best/` (by
+    RMSE on the validation split) and `last/` to the workdir.
 
     Raises:
-      ValueError: a setting, checkpoint or data file that cannot be used, a workdir of another
-        config, or a loss that is not finite.
+      ValueError: a setting, checkpoint or data file cannot be used, the workdir belongs to another
+        config, or a loss is not finite.
       OSError: the workdir cannot be written.
     """
     parallel.join_job(config.coordinator, config.processes, config.process)
@@ -92,22 +92,27 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         save(workdir / "last", config, model, state, int(state.step))
     if journal:
         journal.close()
-        done = "models best and last are" if finished else "stopped; the same command goes on"
+        done = "models best and last are" if finished else "stopped; the same command continues"
         _say(f"Step {int(state.step)} of {schedule.total}: {done} in {workdir}")
 
 
 def make_validation(
     config: ConfigDict, model: Model, frames: list[Frame], journal: Journal | None
 ) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
-    """The evaluation command's metrics on the validation split, each process taking its share.
+    """Makes the function that validates a state, with the metrics of the task evaluate.
+
+    Each process measures its share of the frames.
+
+    Returns:
+      A function of the step and the state to all metrics, and the one by which `best` is chosen.
 
     Raises:
-      ValueError: fewer frames than processes.
+      ValueError: there are fewer frames than processes.
     """
     if len(frames) < jax.process_count():
         raise ValueError(
-            f"the {len(frames)} frames of config.val_split={config.val_split} are too few for "
-            f"{jax.process_count()} processes: each needs one"
+            f"--config.val_split={config.val_split} has {len(frames)} frames, too few for "
+            f"{jax.process_count()} processes; each needs one"
         )
     eval_step = make_eval_step(model.network)
     share = frames[jax.process_index() :: jax.process_count()]
@@ -153,21 +158,23 @@ def make_validation(
 
 
 def trained_variables(config: ConfigDict, state: TrainState) -> dict[str, Any]:
-    """The variables to evaluate and to keep: the moving average of the parameters where there is
-    one, and `config.residual_share` of the fine network's residual.
+    """The variables to evaluate and save.
+
+    These are the moving average of the parameters, if there is one, with the fine network's
+    residual scaled by `config.residual_share`.
     """
     params = state.params if state.ema_params is None else state.ema_params
     share = np.float32(config.residual_share)
     if share != 1:
         fine = params["fine"] if config.stage == "joint" else params
-        # The last layer is all that the residual is linear in.
+        # The residual is linear in the last layer only.
         fine = fine | {HEAD: jax.tree.map(lambda leaf: share * leaf, fine[HEAD])}
         params = params | {"fine": fine} if config.stage == "joint" else fine
     return {"params": params, "batch_stats": state.batch_stats}
 
 
 def save(folder: Path, config: ConfigDict, model: Model, state: TrainState, step: int) -> None:
-    """Writes the model that is evaluated, to be loaded by `--config.checkpoint`."""
+    """Saves the evaluated model in the format of `--config.checkpoint`."""
     if jax.process_index() == 0:
         whole = model.whole(trained_variables(config, state))
         provenance = {

@@ -1,15 +1,18 @@
-"""Which config a training workdir belongs to."""
+"""Checks which config a training workdir belongs to."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from fcfrnet_jax.commands.flags import PATHS
 from fcfrnet_jax.files import write_json
 
-# A run may continue with other values of these.
+# A run may be resumed with other values of these.
 FREE = {
     "coordinator",
     "processes",
@@ -20,9 +23,11 @@ FREE = {
     "threads",
     "xla_flags",
 }
-# What runs of versions without a setting did, by the name of the setting. A workdir whose
-# config.json lacks one of these continues that way.
+# The behaviour of versions that lacked a setting, as its value today. A workdir whose config.json
+# lacks one of these is resumed with it.
 OLD_BEHAVIOUR: dict[str, Any] = {
+    "source": "files",
+    "camera": [375, 1242],
     "clutter": 0.0,
     "misalignment": 0.0,
     "residual_share": 1.0,
@@ -30,15 +35,16 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "coarse.base": "none",
     "coarse.keep_measured": False,
 }
-# Settings that no longer exist: the default they had, and why another value is refused.
-REMOVED: dict[str, tuple[Any, str]] = {}
+# Settings that no longer exist: their old default, and why another value is refused.
+Removed = Mapping[str, tuple[Any, str]]
+REMOVED: Removed = {}
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes the workdir this config's, or checks that it is.
+    """Records the config in the workdir, or checks that the recorded one is the same.
 
     Raises:
-      ValueError: the workdir holds a run of another config, or one that relied on a setting that no
+      ValueError: the workdir belongs to another config, or to one that used a setting that no
         longer exists.
     """
     settings = flat(json.loads(json.dumps(config.to_dict())))
@@ -51,7 +57,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
+    """Flattens nested settings to dotted names."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
@@ -61,17 +67,24 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def upgraded(settings: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The settings of a run that an older version may have started, as this version names them.
+def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED) -> dict[str, Any]:
+    """Converts the settings of a run that an older version may have started to this version's.
+
+    Args:
+      settings: by their dotted names.
+      path: the file they are from, for the message.
+      removed: the settings that this version no longer has.
 
     Raises:
-      ValueError: a removed setting with another value than its old default.
+      ValueError: a removed setting has another value than its old default.
     """
-    settings = OLD_BEHAVIOUR | settings
-    for name, (default, reason) in REMOVED.items():
-        if settings.pop(name, default) != default:
-            raise ValueError(f"{path}: the run used the setting {name}, which is gone: {reason}")
-    return settings
+    found = OLD_BEHAVIOUR | dict(settings)
+    for name, (default, reason) in removed.items():
+        value = found.pop(name, default)
+        if value != default:
+            raise ValueError(f"{path}: the setting {name}={value!r} no longer exists: {reason}")
+    # Older versions recorded paths as they were given.
+    return found | {name: os.path.expanduser(found[name]) for name in PATHS if name in found}
 
 
 def _check_same(
@@ -86,6 +99,5 @@ def _check_same(
     ]
     if changed:
         raise ValueError(
-            f"{workdir} holds a run of another config: {'; '.join(changed)}; "
-            "choose another --workdir"
+            f"{workdir} belongs to another config: {'; '.join(changed)}; choose another --workdir"
         )

@@ -1,0 +1,54 @@
+"""What evaluation and training do with the frames of a data set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcfrnet_jax.commands import tables
+from fcfrnet_jax.data import check
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
+from fcfrnet_jax.pictures import panels
+from fcfrnet_jax.streets import sample
+
+
+def data_dir(config: ConfigDict) -> Path:
+    """The folder of the data set; the sample frames are rendered if they are missing."""
+    return Path(config.data_dir) if config.data_dir else sample.sample_dir()
+
+
+def crop_of(config: ConfigDict) -> tuple[int, int] | None:
+    """Rows and columns of the crop, or None for whole frames."""
+    return tuple(config.crop) if any(config.crop) else None
+
+
+def checked(
+    config: ConfigDict, frames: Sequence[Frame]
+) -> tuple[list[Frame], list[check.BadFrame]]:
+    """Reads every file of the frames.
+
+    Returns:
+      The frames that can be used, and those left out with the reason.
+
+    Raises:
+      ValueError: files cannot be used and `config.skip_bad_frames` is off.
+    """
+    bad = check.check_frames(frames, crop_of(config))
+    if not config.skip_bad_frames:
+        check.raise_bad_frames(bad)
+    good = check.drop_bad_frames(frames, bad)
+    check.check_density(good)
+    return good, bad
+
+
+def panel(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> np.ndarray:
+    """Draws the panel of a frame; the arguments are those of `measure_frames`' `visit`."""
+    return panels.panel(
+        example.get("image"),
+        example["sparse_depth"][..., 0],
+        maps,
+        example["ground_truth"][..., 0] if frame.ground_truth else None,
+        captions=tables.captions(metrics),
+    )
