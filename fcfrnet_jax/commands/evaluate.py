@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
+from fcfrnet_jax.commands import frames as frames_of
 from fcfrnet_jax.commands import tables
 from fcfrnet_jax.commands.settings import check_choices, named
 from fcfrnet_jax.data import check, kitti
@@ -23,9 +24,7 @@ from fcfrnet_jax.evaluation.metrics import average
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
-from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.prediction.predictor import DTYPES
-from fcfrnet_jax.streets import sample
 from fcfrnet_jax.weights import checkpoint
 
 COARSE_SOURCES = ("auto", "network", "files", "fill")
@@ -161,7 +160,7 @@ def find_frames(
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    data_dir = Path(config.data_dir) if config.data_dir else sample.sample_dir()
+    data_dir = frames_of.data_dir(config)
     spec = model[0] if model else None
     require = {"image"} if spec is None or spec.uses_image else set()
     if config.split != "test_completion":
@@ -171,12 +170,7 @@ def find_frames(
     frames = kitti.find_frames(
         data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
     )
-    bad = check.check_frames(frames, _crop(config))
-    if not config.skip_bad_frames:
-        check.raise_bad_frames(bad)
-    frames = check.drop_bad_frames(frames, bad)
-    check.check_density(frames)
-    return frames, bad
+    return frames_of.checked(config, frames)
 
 
 def evaluate_frames(
@@ -196,14 +190,8 @@ def evaluate_frames(
         best = maps[list(maps)[-1]]
         write_depth(folder / "predictions" / f"{frame.name}.png", best)
         if frame.name in with_panel:
-            picture = panels.panel(
-                example.get("image"),
-                example["sparse_depth"][..., 0],
-                maps,
-                example["ground_truth"][..., 0] if frame.ground_truth else None,
-                captions=tables.captions(metrics),
-            )
-            write_image(folder / "panels" / f"{frame.name.replace('/', '_')}.png", picture)
+            path = folder / "panels" / f"{frame.name.replace('/', '_')}.png"
+            write_image(path, frames_of.panel(frame, example, maps, metrics))
 
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
@@ -214,7 +202,7 @@ def evaluate_frames(
             parallel.replicate(variables, jax.local_devices()),
             frames,
             batch_size=config.batch_size or jax.local_device_count(),
-            crop=_crop(config),
+            crop=frames_of.crop_of(config),
             visit=write,
             advance=advance,
         )
@@ -246,10 +234,6 @@ def summarise(
             {"name": item.frame.name, "path": str(item.path), "reason": item.reason} for item in bad
         ],
     }
-
-
-def _crop(config: ConfigDict) -> tuple[int, int] | None:
-    return tuple(config.crop) if any(config.crop) else None
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -42,9 +42,7 @@ def make_plan(config: ConfigDict) -> Plan:
             f"1, got {config.selection_share} and {config.val_share}"
         )
     if len(config.camera) != 2 or min(config.camera) < 1:
-        raise ValueError(
-            f"--config.camera must be rows and columns, at least 1, got {config.camera}"
-        )
+        raise ValueError(f"--config.camera must be rows and columns, got {config.camera}")
     val, selection = (
         round(config.frames * share) for share in (config.val_share, config.selection_share)
     )

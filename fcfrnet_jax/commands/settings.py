@@ -1,6 +1,6 @@
 """Checks that several commands make, with messages that name the setting's flag."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ def named(setting: str) -> Iterator[None]:
         raise ValueError(f"--config.{setting}: {error}") from error
 
 
-def check_choices(config: ConfigDict, choices: dict[str, Sequence[str]]) -> None:
+def check_choices(config: ConfigDict, choices: Mapping[str, Sequence[str]]) -> None:
     """Raises ValueError for a setting that is none of its choices."""
     for name, allowed in choices.items():
         if config[name] not in allowed:

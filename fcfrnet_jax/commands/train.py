@@ -11,7 +11,9 @@ from rich.console import Console
 
 import fcfrnet_jax
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import tables, train_setup
+from fcfrnet_jax.commands import frames as frames_of
+from fcfrnet_jax.commands import train_setup
+from fcfrnet_jax.commands.train_check import check_config
 from fcfrnet_jax.commands.train_setup import Model
 from fcfrnet_jax.commands.workdir import claim
 from fcfrnet_jax.data.frame import Frame
@@ -20,8 +22,7 @@ from fcfrnet_jax.evaluation.depth_maps import MAPS, make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import NAMES, average
 from fcfrnet_jax.networks.layers import HEAD
-from fcfrnet_jax.pictures import panels
-from fcfrnet_jax.training import loop, optimizers
+from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import TrainState, initial_state
@@ -43,7 +44,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     parallel.join_job(config.coordinator, config.processes, config.process)
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
-    train_setup.check_config(config)
+    check_config(config)
     hide_accelerators()
     objective = train_setup.make_objective(config)
     model = train_setup.make_model(config)
@@ -51,12 +52,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     val_frames = train_setup.find_frames(config, config.val_split, model, objective)
     schedule = train_setup.make_schedule(config, source.epoch)
     learning_rate = train_setup.make_learning_rate(config, source.epoch, schedule.total)
-    optimizer = optimizers.make_optimizer(
-        config.optimizer,
-        learning_rate,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm or None,
-    )
+    optimizer = train_setup.make_optimizer(config, learning_rate)
     workdir = Path(workdir)
     claim(workdir, config)
     ema_decay = config.ema_decay or None
@@ -119,17 +115,11 @@ def make_validation(
     decisive = "coarse" if config.stage == "coarse" else "fine"
 
     def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
-        pictures: dict[str, np.ndarray] = {}
+        drawn: dict[str, np.ndarray] = {}
 
         def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
             if frame in share[: config.panels]:
-                pictures[frame.name] = panels.panel(
-                    example.get("image"),
-                    example["sparse_depth"][..., 0],
-                    maps,
-                    example["ground_truth"][..., 0],
-                    captions=tables.captions(metrics),
-                )
+                drawn[frame.name] = frames_of.panel(frame, example, maps, metrics)
 
         measured = measure_frames(
             eval_step,
@@ -150,8 +140,8 @@ def make_validation(
             means = average([dict(zip(NAMES, row[i], strict=True)) for row in everyones])
             figures |= {f"val/{name}/{measure}": value for measure, value in means.items()}
         if journal:
-            for name, picture in pictures.items():
-                journal.picture(step, f"val/{name}", picture)
+            for name, panel in drawn.items():
+                journal.picture(step, f"val/{name}", panel)
         return figures, figures[f"val/{decisive}/rmse_mm"]
 
     return validate
