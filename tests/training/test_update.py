@@ -15,8 +15,11 @@ from fcfrnet_jax import parallel
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.models import TwoStage, clip_depth
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
-from fcfrnet_jax.training import update
+from fcfrnet_jax.training import losses
+from fcfrnet_jax.training.objective import NEAR_INPUTS, Objective
 from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax.training.state import TrainState, initial_state
+from fcfrnet_jax.training.update import make_train_step
 from fcfrnet_jax.weights import convert
 from tests import golden_data
 from tests.random_weights import random_variables
@@ -25,14 +28,15 @@ from tests.tiny_networks import COARSE, FINE, variables_of
 SPEC = SparseToCoarseSpec(18, width=4)
 RATE = 1e-3
 SCHEDULE = make_schedule("constant", RATE)
-# Small enough for a training in which rounding errors do not grow.
+# So small that rounding errors do not grow during the training.
 SMALL_RATE = 1e-5
 # The first change that plain SGD makes is -RATE times the gradient.
 SGD = optax.sgd(RATE)
+ADAM = make_optimizer("adam", SCHEDULE)
 
 
 def batch_of(size, shape=(32, 48), dtype=np.float32):
-    """Frames with ever less ground truth, and none in the last eighth."""
+    """Frames with less and less ground truth, and none in the last eighth."""
     random = np.random.default_rng(0)
     depth = random.uniform(1, 80, (3, size, *shape, 1)).astype(dtype)
     kept = np.linspace(0.5, 0, size - size // 8 + 1)[np.minimum(np.arange(size), size - size // 8)]
@@ -58,18 +62,18 @@ def with_near_view(batch):
     return batch | near
 
 
-def train(network, variables, batch, *, optimizer=SGD, updates=1, frozen=None, **settings):
-    """Some updates on all devices: the state on the host, and the metrics of each device."""
-    objective = settings.pop("objective", Objective())
-    coarse_network = settings.pop("coarse_network", None)
-    step = parallel.make_train_step(
-        network, coarse_network, optimizer, SCHEDULE, objective, **settings
-    )
+@functools.cache
+def step_of(network, optimizer=SGD, objective=Objective(), **settings):  # noqa: B008
+    """Training steps are shared, so that each is compiled once."""
+    return make_train_step(network, optimizer, SCHEDULE, objective, **settings)
+
+
+def train(network, variables, batch, *, optimizer=SGD, frozen=None, **settings):
+    """One update on all devices: the state on the host, and the metrics of each device."""
     start = initial_state(variables, optimizer, ema="ema_decay" in settings)
-    state, batch = parallel.replicate(start), parallel.shard(batch)
-    frozen = parallel.replicate(frozen or {})
-    for _ in range(updates):
-        state, metrics = step(state, frozen, batch)
+    state, metrics = step_of(network, optimizer, **settings)(
+        parallel.replicate(start), parallel.replicate(frozen or {}), parallel.shard(batch)
+    )
     return parallel.unreplicate(state), jax.tree.map(np.asarray, metrics)
 
 
@@ -101,7 +105,7 @@ def alone(network, batch, dtype=np.float32):
 
 
 def assert_same(tree, wanted, tolerance):
-    """Every array, by the norm of its difference."""
+    """Compares every array by the norm of its difference."""
     for (path, ours), other in zip(
         jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(wanted), strict=True
     ):
@@ -113,7 +117,7 @@ class Run(NamedTuple):
     """Five updates of SGD with momentum, on eight devices and on one."""
 
     variables: dict[str, Any]
-    states: list[update.TrainState]
+    states: list[TrainState]
     metrics: dict[str, np.ndarray]
     losses: list[float]
     gradients: list[Any]
@@ -122,7 +126,7 @@ class Run(NamedTuple):
 
 @functools.cache
 def resnet_run():
-    """In float64, which shows any error in the formulas that float32's rounding would hide."""
+    """In float64, so that rounding hides no error in the formulas."""
     with jax.enable_x64(True):
         variables = jax.tree.map(np.float64, random_variables(SPEC))
         batch, network = batch_of(8, dtype=np.float64), models.build(SPEC, dtype=np.float64)
@@ -135,7 +139,7 @@ def resnet_run():
 
 def eight_devices(network, variables, batch):
     optimizer = optax.sgd(SMALL_RATE, momentum=0.9)
-    step = parallel.make_train_step(network, None, optimizer, SCHEDULE, Objective())
+    step = step_of(network, optimizer)
     state, states = parallel.replicate(initial_state(variables, optimizer)), []
     for _ in range(5):
         state, metrics = step(state, {}, parallel.shard(batch))
@@ -196,28 +200,25 @@ def test_metrics_are_float32_and_the_same_everywhere():
 
 def test_the_state_is_donated():
     variables, batch = variables_of(COARSE), parallel.shard(batch_of(8))
-    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.9)
-    before = parallel.replicate(initial_state(variables, SGD, ema=True))
+    before = parallel.replicate(initial_state(variables, ADAM, ema=True))
     host = parallel.unreplicate(before)
-    after, _ = step(before, {}, batch)
+    after, _ = step_of(COARSE, ADAM, ema_decay=0.15)(before, {}, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
     jax.tree.map(np.testing.assert_array_equal, host.params, variables["params"])
 
 
 def test_the_second_step_is_not_compiled_again():
-    """A step takes what it returns; arrays of another sharding would cost another compilation."""
-    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective())
+    """The step returns arrays of the sharding that it takes, so one program serves all steps."""
     before = parallel.replicate(initial_state(variables_of(COARSE), SGD))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, before)
-    after, _ = step(before, {}, parallel.shard(batch_of(8)))
+    after, _ = step_of(COARSE)(before, {}, parallel.shard(batch_of(8)))
     assert jax.tree.map(lambda leaf: leaf.sharding, after) == shardings
 
 
 def test_training_resumes_exactly_from_the_host():
-    adam, batch = make_optimizer("adam", SCHEDULE), parallel.shard(batch_of(8))
-    step = parallel.make_train_step(COARSE, None, adam, SCHEDULE, Objective(), ema_decay=0.9)
-    state = parallel.replicate(initial_state(variables_of(COARSE), adam, ema=True))
+    batch, step = parallel.shard(batch_of(8)), step_of(COARSE, ADAM, ema_decay=0.15)
+    state = parallel.replicate(initial_state(variables_of(COARSE), ADAM, ema=True))
     hosts = []
     for _ in range(3):
         state, _ = step(state, {}, batch)
@@ -228,10 +229,8 @@ def test_training_resumes_exactly_from_the_host():
 
 def test_replicas_stay_identical_without_synchronised_batchnorm():
     variables, batch = variables_of(COARSE), batch_of(16)
-    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), sync_batchnorm=False)
-    after, metrics = step(
-        parallel.replicate(initial_state(variables, SGD)), {}, parallel.shard(batch)
-    )
+    start = parallel.replicate(initial_state(variables, SGD))
+    after, metrics = step_of(COARSE, sync_batchnorm=False)(start, {}, parallel.shard(batch))
     for leaf in map(np.asarray, jax.tree.leaves(after)):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
     depth, changed = jax.vmap(
@@ -246,12 +245,11 @@ def test_replicas_stay_identical_without_synchronised_batchnorm():
     np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_accumulation_is_the_whole_batch(accumulate):
-    """Without BatchNorm, which sees micro-batches, and whatever the number of valid pixels."""
-    network = COARSE.clone(norm=None)
+def test_accumulation_is_the_whole_batch():
+    """Without BatchNorm, which sees micro-batches; the numbers of valid pixels differ."""
+    network = COARSE.clone(folded=True)
     variables, batch = variables_of(network), batch_of(64, shape=(16, 16))
-    state, metrics = train(network, variables, batch, accumulate=accumulate)
+    state, metrics = train(network, variables, batch, accumulate=4)
     (loss, _), gradients = alone(network, batch)(variables["params"], {})
     assert_same(gradients_of(state, variables), gradients, 2e-5)
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
@@ -262,39 +260,44 @@ def test_accumulation_moves_the_statistics_once_for_each_micro_batch():
     state, _ = train(COARSE, variables, batch, accumulate=2)
     stats = variables["batch_stats"]
     for half in range(2):
-        # Every device holds two frames, and takes one of them at a time.
+        # Every device holds two frames and processes one at a time.
         inputs = batch["image"][half::2], batch["sparse_depth"][half::2]
         current = {"params": variables["params"], "batch_stats": stats}
         stats = COARSE.apply(current, *inputs, train=True, mutable="batch_stats")[1]["batch_stats"]
     assert_same(state.batch_stats, stats, 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["dense+photo", "photo", "sparse"])
-def test_every_mode_is_that_of_the_whole_batch(mode):
-    network = COARSE.clone(norm=None)
+@pytest.mark.parametrize("mode", ["dense+photo", "sparse"])
+def test_the_loss_of_every_mode_is_that_of_the_whole_batch(mode):
+    network = COARSE.clone(folded=True)
     variables = variables_of(network)
     batch = with_near_view(batch_of(8, shape=(32, 64)))
     objective = Objective(mode, "l1", photometric_weight=0.3, smoothness_weight=0.2)
     _, metrics = train(network, variables, batch, objective=objective)
-    near = losses.NearView(*(batch[name] for name in update.NEAR_INPUTS))
+    near = losses.NearView(*(batch[name] for name in NEAR_INPUTS))
     names = "image", "sparse_depth", "ground_truth"
 
     @jax.jit
     def whole(variables):
-        return losses.training_loss(
+        return losses.loss_parts(
             mode,
             network.apply(variables, batch["image"], batch["sparse_depth"]),
             **{name: jnp.asarray(batch[name]) for name in names},
             near=near,
             depth_loss=losses.masked_l1,
-            photometric_weight=0.3,
-            smoothness_weight=0.2,
         )
 
-    wanted, parts = whole(variables)
-    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-4)
+    weights = {"depth": 1.0, "photometric": 0.3, "smoothness": 0.2}
+    parts = whole(variables)
+    loss = sum(weights[name] * float(value) for name, value in parts.items())
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-4)
     for name, value in parts.items():
         np.testing.assert_allclose(metrics[f"coarse/{name}"], value, rtol=1e-4)
+
+
+def frozen_behind(coarse_network):
+    """The fine network behind a frozen coarse one."""
+    return TwoStage(coarse_network, FINE, freeze_coarse=True)
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -305,18 +308,19 @@ def test_fine_training(stored):
         unclipped = COARSE.apply(frozen, batch["image"], batch["sparse_depth"])
         coarse = clip_depth(unclipped, 100.0)
         assert np.abs(coarse - unclipped).max() > 1
-    settings = {} if stored else {"coarse_network": COARSE, "frozen": frozen}
-    state, metrics = train(FINE, variables, batch, **settings)
+    network = FINE if stored else frozen_behind(COARSE)
+    state, metrics = train(network, variables, batch, frozen=None if stored else frozen)
     (loss, stats), gradients = alone(FINE, batch | {"sparse_depth": coarse})(
         variables["params"], variables["batch_stats"]
     )
+    assert set(metrics) == {"loss", "fine/depth", "gradient_norm", "learning_rate"}
     np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
     assert_same(gradients_of(state, variables), gradients, 1e-4)
     assert_same(state.batch_stats, stats, 1e-5)
 
 
-class PuttingBack:
-    """The fine network on a coarse depth, with measured depths in the place of its own."""
+class KeepingMeasured:
+    """The fine network on a given coarse depth; its output keeps the measured depths."""
 
     def __init__(self, coarse):
         self.coarse = coarse
@@ -329,12 +333,12 @@ class PuttingBack:
 
 def test_fine_training_behind_a_network_that_keeps_measured_depths():
     variables, frozen, batch = variables_of(FINE), variables_of(COARSE, 1), batch_of(8)
-    # Much of what is measured has a ground truth here.
+    # Many of the measured pixels have a ground truth here.
     batch["sparse_depth"] = np.where(batch["sparse_depth"] > 0, batch["ground_truth"] + 1, 0)
-    coarse_network = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
+    keeping = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
     coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), 100.0)
-    state, metrics = train(FINE, variables, batch, coarse_network=coarse_network, frozen=frozen)
-    (loss, _), gradients = alone(PuttingBack(coarse), batch)(
+    state, metrics = train(frozen_behind(keeping), variables, batch, frozen=frozen)
+    (loss, _), gradients = alone(KeepingMeasured(coarse), batch)(
         variables["params"], variables["batch_stats"]
     )
     np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
@@ -356,7 +360,8 @@ def test_joint_training_weighs_both_depths():
         coarse, fine = (masked_mean((depth - truth) ** 2, truth) for depth in maps)
         return 0.5 * coarse + 2.0 * fine, (coarse, fine)
 
-    (loss, parts), gradients = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
+    with_gradients = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+    (loss, parts), gradients = with_gradients(variables["params"])
     ours = [metrics[name][0] for name in ("loss", "coarse/depth", "fine/depth")]
     np.testing.assert_allclose(ours, [loss, *parts], rtol=1e-5)
     assert_same(gradients_of(state, variables), gradients, 1e-4)
@@ -364,14 +369,14 @@ def test_joint_training_weighs_both_depths():
 
 def test_moving_average():
     variables, batch = variables_of(COARSE), parallel.shard(batch_of(8))
-    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.15)
-    state = parallel.replicate(initial_state(variables, SGD, ema=True))
+    step = step_of(COARSE, ADAM, ema_decay=0.15)
+    state = parallel.replicate(initial_state(variables, ADAM, ema=True))
     average = variables["params"]
     # min(0.15, (1 + t) / (10 + t)).
-    for now in (0.1, 0.15, 0.15):
+    for decay in (0.1, 0.15, 0.15):
         state, _ = step(state, {}, batch)
         host = parallel.unreplicate(state)
-        average = jax.tree.map(lambda a, p, d=now: d * a + (1 - d) * p, average, host.params)
+        average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, host.params)
         assert_same(host.ema_params, average, 1e-6)
 
 
@@ -395,15 +400,14 @@ def test_a_batch_without_ground_truth_changes_nothing():
 
 
 @pytest.mark.slow
-def test_one_adam_step_is_the_reference_s():
+def test_one_adam_step_matches_the_reference():
     name = "std18_rgbd"
     golden = golden_data.load(name)
     spec, variables = golden_data.model(name, int(golden["seed"]))
-    # Four times the same two frames: mean, moments and gradient are those of the two.
+    # The two frames repeated four times: mean, moments and gradient are those of the two.
     batch = {"image": golden["rgb"], "sparse_depth": golden["depth"], "ground_truth": golden["gt"]}
     batch = {name: np.tile(leaf, (4, 1, 1, 1)) for name, leaf in batch.items()}
-    adam = make_optimizer("adam", SCHEDULE)
-    state, metrics = train(models.build(spec), variables, batch, optimizer=adam)
+    state, metrics = train(models.build(spec), variables, batch, optimizer=ADAM)
     np.testing.assert_allclose(metrics["loss"], golden["loss"], rtol=1e-5)
     before = flatten_dict(variables, sep="/")
     after = flatten_dict({"params": state.params, "batch_stats": state.batch_stats}, sep="/")
@@ -423,9 +427,9 @@ def test_rematerialisation_has_the_same_gradients():
 
 
 def stored_bytes(remat, spec, batch):
-    """Of all that the forward pass leaves for the backward pass. Compiles nothing.
+    """Size of what the forward pass stores for the backward pass. Compiles nothing.
 
-    XLA's own count of temporary memory cannot tell: on a CPU it undoes the rematerialisation.
+    XLA's count of temporary memory is no use here: on CPUs XLA undoes the rematerialisation.
     """
 
     def residuals(variables):
@@ -455,14 +459,17 @@ def test_rematerialisation_keeps_the_variables():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"coarse_network": COARSE}, "TinyCoarse does not train on another network's depth"),
-        ({"accumulate": 0}, "1 micro-batch or more, got 0"),
-        ({"accumulate": 2}, "1 frames on each device do not divide by the 2 micro-batches"),
-        ({"ema_decay": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"accumulate": 0}, "accumulate must be 1 micro-batch or more, got 0"),
+        (
+            {"accumulate": 2},
+            "the 1 frames on each device are not divisible by accumulate=2: take a batch size that "
+            "is a multiple of 16",
+        ),
+        ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
         ({"objective": Objective("photo")}, "'photo' needs near"),
     ],
 )
-def test_settings_that_make_no_step(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         train(COARSE, variables_of(COARSE), batch_of(8), **settings)
 
@@ -475,7 +482,7 @@ def test_settings_that_make_no_step(settings, message):
         ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
     ],
 )
-def test_objectives_that_make_no_sense(settings, message):
+def test_invalid_objectives_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Objective(**settings)
 
@@ -483,12 +490,19 @@ def test_objectives_that_make_no_sense(settings, message):
 def test_the_fine_network_needs_a_coarse_depth():
     batch = batch_of(8)
     del batch["coarse_depth"]
-    with pytest.raises(ValueError, match="the batch needs coarse_depth or the step needs a coarse"):
+    message = "a CoarseToFine alone trains on coarse_depth, which is missing from the batch"
+    with pytest.raises(ValueError, match=message):
         train(FINE, variables_of(FINE), batch)
 
 
-def test_a_step_and_its_state_agree_on_the_moving_average():
-    step = parallel.make_train_step(COARSE, None, SGD, SCHEDULE, Objective(), ema_decay=0.9)
-    state = parallel.replicate(initial_state(variables_of(COARSE), SGD))
-    with pytest.raises(ValueError, match=r"ema_decay is 0\.9, the state has no"):
-        step(state, {}, parallel.shard(batch_of(8)))
+@pytest.mark.parametrize(
+    ("settings", "ema", "message"),
+    [
+        ({"ema_decay": 0.9}, False, r"got ema_decay=0.9 and a state without a moving average"),
+        ({}, True, r"got ema_decay=None and a state with a moving average"),
+    ],
+)
+def test_step_and_state_agree_on_the_moving_average(settings, ema, message):
+    state = parallel.replicate(initial_state(variables_of(COARSE), SGD, ema=ema))
+    with pytest.raises(ValueError, match=message):
+        step_of(COARSE, **settings)(state, {}, parallel.shard(batch_of(8)))
