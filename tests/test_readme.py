@@ -1,55 +1,171 @@
-"""The README's commands do what it says."""
+"""The documents are true: their commands run, and what they name exists.
+
+A comment before each code block says which test runs it, or what it needs to run.
+"""
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import yaml
 
 import fcfrnet_jax
-from configs import eval as eval_config
-from configs import render as render_config
-from configs import train as train_config
+from fcfrnet_jax.commands import config_files, flags
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.training.journal import read_journal
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"<!-- ([\w-]+)(?:: (.*?))? -->\n```\w+\n(.*?)```", README, re.DOTALL)
+PACKAGE = ROOT / "fcfrnet_jax"
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+}
+BLOCK = re.compile(r"(?:<!-- ([\w-]+)(?:: (.*?))? -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
+# Of the blocks that this module runs, and of the test command, which `.ci/run` runs.
+MARKS = {
+    "main-command",
+    "test-command",
+    "train-command",
+    "synthetic-command",
+    "render-command",
+    "tested",
+}
 
 
-def block(mark):
-    (code,) = (code for name, _, code in BLOCKS if name == mark)
+class Block(NamedTuple):
+    """A code block: the document, the word of its mark, what it needs, its language, its text."""
+
+    document: str
+    mark: str
+    needs: str
+    language: str
+    code: str
+
+
+BLOCKS = [
+    Block(document, *match.groups(default=""))
+    for document, text in DOCUMENTS.items()
+    for match in BLOCK.finditer(text)
+]
+
+
+def command_lines(code: str) -> list[list[str]]:
+    """The words of each command of a shell block."""
+    lines = code.replace("\\\n", " ").replace("$process", "0").splitlines()
+    return [words for line in lines if (words := shlex.split(line.rstrip("& "), comments=True))]
+
+
+COMMANDS = [
+    words for block in BLOCKS if block.language == "sh" for words in command_lines(block.code)
+]
+OUR_COMMANDS = [
+    words[words.index(program) + 1 :]
+    for words in COMMANDS
+    for program in ("fcfrnet_jax.main", "fcfrnet")
+    if program in words
+]
+BENCHMARKS = [words[1:] for words in COMMANDS if "".join(words[1:2]).startswith("benchmarks/")]
+
+
+def block(mark: str) -> str:
+    (code,) = (block.code for block in BLOCKS if block.mark == mark)
     return code
 
 
 def test_every_block_is_marked():
-    assert len(BLOCKS) == README.count("```") // 2
-    marks = {"main-command", "test-command", "tested-command", "needs", "tested"}
-    marks |= {"synthetic-command", "render-command"}
-    assert {name for name, _, _ in BLOCKS} == marks
+    assert len(BLOCKS) == sum(text.count("\n```") for text in DOCUMENTS.values()) // 2
+    unmarked = [block for block in BLOCKS if not (block.needs or block.mark in MARKS)]
+    assert unmarked == []
 
 
-def test_settings_exist():
-    settings = set(re.findall(r"--config\.(\w+)", README))
-    configs = (eval_config, train_config, render_config)
-    assert settings <= {name for config in configs for name in config.get_config()}
-    # All of the evaluation's but the one that tells what to run.
-    assert set(eval_config.get_config()) <= settings | {"task"}
+@pytest.mark.parametrize("arguments", OUR_COMMANDS, ids=" ".join)
+def test_commands_can_be_parsed(arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert flags.parse(arguments).config is not None
 
 
-def run(command, folder):
-    """Runs a command of the README in `folder`, on a machine that is fresh but for the install."""
-    program, *arguments = command.split()
+@pytest.mark.parametrize("words", BENCHMARKS, ids=" ".join)
+def test_benchmarks_have_the_flags_that_commands_use(words):
+    source = (ROOT / words[0]).read_text()
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert f'"{word.replace("--no-", "--")}"' in source
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_settings_exist(document):
+    files = (config_files.load(name) for name in config_files.packaged())
+    known = {name for file in files for name in config_files.settings(file.config)}
+    groups = {name.partition(".")[0] for name in known if "." in name}
+    named = re.findall(r"--config\.(\w+(?:\.\w+)*)", DOCUMENTS[document])
+    assert set(named) - known - groups - {"NAME"} == set()
+
+
+def test_every_setting_of_the_evaluation_is_explained():
+    settings = config_files.settings(config_files.load("eval").config).keys()
+    rows = re.findall(r"^\| `--config\.(\w+)` \|", DOCUMENTS["README.md"], re.M)
+    assert {*rows, "task", "data_dir"} == settings
+
+
+@pytest.mark.parametrize("document", sorted(DOCUMENTS.keys() - {"CHANGELOG.md"}))
+def test_files_exist(document):
+    named = re.findall(r"(?<![\w./<])((?:\w+/)+\w+\.py)\b", DOCUMENTS[document])
+    roots = (ROOT, PACKAGE, PACKAGE / "networks")
+    assert [name for name in named if not any((root / name).is_file() for root in roots)] == []
+
+
+def test_the_layout_names_modules_that_exist():
+    rows = re.findall(r"^\| `([\w/]+)/`.*? \| (.*?) \|", DOCUMENTS["BUILD_NOTES.md"], re.M)
+    assert len(rows) > 10
+    for folder, modules in rows:
+        for name in re.findall(r"`(\w+)`", modules.replace("`TwoStage`", "")):
+            assert (PACKAGE / folder / f"{name}.py").is_file(), (folder, name)
+
+
+def anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\((?!https?:)(.*?)\)", DOCUMENTS[document]):
+        path, _, fragment = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.is_file(), link
+        if fragment:
+            text = target.read_text()
+            headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", text), re.M)
+            assert fragment in map(anchor, headings), link
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == fcfrnet_jax.__version__
+    papers = [identifier["identifiers"][0]["value"] for identifier in citation["references"]]
+    assert papers == ["arXiv:2012.08270", "arXiv:1807.00275"]
+
+
+def run(command: str, folder: Path, cache: Path) -> str:
+    """Runs a command of README in `folder`, with caches in `cache`, and returns its output."""
+    program, *arguments = shlex.split(command)
     assert program in ("python", ".venv/bin/python")
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
     (folder / "configs").symlink_to(ROOT / "configs")
-    line = [sys.executable, *arguments]
     done = subprocess.run(
-        line, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -59,7 +175,7 @@ def test_main_command_works_on_a_fresh_machine(tmp_path):
     set_up, install, command = block("main-command").splitlines()
     assert set_up.endswith("venv .venv")
     assert install.endswith("install -e .")
-    assert "RMSE (mm)" in run(command, tmp_path)
+    assert "RMSE (mm)" in run(command, tmp_path, tmp_path / "cache")
     result = json.loads((tmp_path / "output" / "metrics.json").read_text())
     fill, coarse, fine = (result["metrics"][name] for name in ("fill", "coarse", "fine"))
     for measure in ("rmse_mm", "mae_mm"):
@@ -68,31 +184,37 @@ def test_main_command_works_on_a_fresh_machine(tmp_path):
     assert len(list((tmp_path / "output" / "panels").iterdir())) == result["frames"] == 6
 
 
-def assert_learned(workdir):
-    """The loss of a batch varies with the streets that are in it; the validation frames stay."""
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample scenes that the slow tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def assert_learned(workdir: Path) -> None:
+    """The loss of a batch depends on its streets; the validation frames stay the same."""
     rows = [line for line in read_journal(workdir) if "val/coarse/rmse_mm" in line]
     rmse = [line["val/coarse/rmse_mm"] for line in rows]
-    # The crops show the road in front: a map of zeros would be off by some 8 m.
+    # The crops show the road in front of the car: a map of zeros has an error of about 8 m.
     assert rmse[-1] < min(rmse[0], 6000.0)
 
 
 @pytest.mark.slow
-def test_training_command_learns(tmp_path):
-    run(block("tested-command").strip(), tmp_path)
+def test_training_command_learns(tmp_path, cache):
+    run(block("train-command"), tmp_path, cache)
     assert_learned(tmp_path / "output" / "train")
     predictor = fcfrnet_jax.load(tmp_path / "output" / "train" / "best")
     assert predictor.spec.width == 8
 
 
 @pytest.mark.slow
-def test_training_on_rendered_streets_works(tmp_path):
-    run(block("synthetic-command").strip(), tmp_path)
+def test_training_on_rendered_streets_learns(tmp_path, cache):
+    run(block("synthetic-command"), tmp_path, cache)
     assert_learned(tmp_path / "output" / "synthetic")
 
 
 @pytest.mark.slow
-def test_rendered_data_set_can_be_evaluated(tmp_path):
-    run(block("render-command").strip(), tmp_path)
+def test_rendered_data_set_can_be_evaluated(tmp_path, cache):
+    run(block("render-command"), tmp_path, cache)
     streets = tmp_path / "output" / "streets"
     assert len(list(streets.glob("*/*/proj_depth/groundtruth/image_02/*.png"))) == 20
     frames = kitti.find_frames(streets, "val_selection", require={"image", "ground_truth"})
@@ -100,12 +222,25 @@ def test_rendered_data_set_can_be_evaluated(tmp_path):
     assert check.check_frames(frames, (352, 1216)) == []
 
 
-def test_program_example_works():
+def example(document: str) -> dict:
+    """Runs the Python example of a document and returns its names."""
+    (code,) = (block.code for block in BLOCKS if block[:2] == (document, "tested"))
     names: dict = {}
-    exec(block("tested"), names)
-    assert names["depth"].shape == (1, 300, 500)
+    exec(code, names)
+    return names
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)(.*?)\)", README))
-def test_links_lead_somewhere(path):
-    assert (ROOT / path).is_file()
+def test_program_example_predicts_depth():
+    depth = example("README.md")["depth"]
+    assert depth.shape == (1, 300, 500)
+    assert depth.min() >= 0.9
+
+
+def test_features_are_those_of_the_network():
+    names = example("docs/python.md")
+    assert names["fine_depth"].shape == names["coarse_depth"].shape == (1, 64, 96, 1)
+    assert names["colour"].shape == names["depth"].shape == (1, 64, 96, 8)
+    assert names["fused"].shape == (1, 4, 6, 64)
+    layers = names["features"].keys()
+    convolutions = {f"conv{i}{branch}" for i in range(2, 7) for branch in ("", "_2")}
+    assert convolutions | {f"shuffle{i}" for i in range(2, 7)} <= layers
