@@ -1,4 +1,4 @@
-"""One picture per frame: image, sparse depth, depth maps, ground truth and errors, side by side."""
+"""Panels: the image, sparse depth, depth maps, ground truth and errors of a frame in one image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +13,8 @@ FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
 DEPTH_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200)
 ERROR_TICKS = (0, 0.1, 0.5, 1, 2, 3, 4, 5)
 
-LEAST_CELL = 320  # pixels; captions stay legible in it
-DESIGN_CELL = 1216  # margins and letters are laid out for this width and shrink with narrower cells
+LEAST_CELL = 320  # pixels; captions are legible at this width
+DESIGN_CELL = 1216  # pixels; margins and text are smaller in narrower cells
 
 
 def panel(
@@ -25,29 +25,30 @@ def panel(
     max_depth: float = 80.0,
     captions: Mapping[str, str] | None = None,
 ) -> np.ndarray:
-    """Draws captioned tiles in two columns with a colour bar for depth and one for errors.
+    """Draws captioned tiles in two columns, with colour bars for depth and for errors.
 
-    With ground truth each map stands beside its absolute error. Depth colours are logarithmic, near
-    is warm; error colours follow the square root up to 5 m. Missing pixels are dark gray. Points of
-    sparse maps are drawn larger.
+    If there is ground truth, each map is next to its absolute error. The colours are those of
+    `colour_depth` and `colour_error`; missing pixels are dark gray. Points of sparse maps are
+    enlarged.
 
     Args:
-      image: uint8 `[H, W, 3]` RGB or `[H, W, 1]` gray; None for a model without one.
-      sparse_depth: `[H, W]` metres, 0 or not finite = missing, as in all depth maps here.
-      maps: caption to depth map `[H, W]`, drawn in this order.
+      image: uint8 `[H, W, 3]` RGB or `[H, W, 1]` gray; None for models without an image.
+      sparse_depth: `[H, W]` metres; 0 or not finite = missing, as in all depth maps here.
+      maps: the depth maps `[H, W]` by name, in drawing order.
       ground_truth: `[H, W]`, or None for no error tiles.
-      max_depth: metres at the far end of the depth colours.
-      captions: what to write over the error of each map, such as its metrics.
+      max_depth: the far end of the depth colours in metres.
+      captions: the text above the error of each map, by the map's name, such as its metrics. The
+        default is "absolute error".
 
     Returns:
-      The picture, uint8 `[H', W', 3]` RGB.
+      The panel, uint8 `[H', W', 3]` RGB.
 
     Raises:
       ValueError: shapes disagree, the image is not uint8, or `max_depth` is not positive.
     """
     _check(image, sparse_depth, maps, ground_truth, max_depth)
     height, width = sparse_depth.shape
-    # Small pictures grow by a whole factor; narrow ones get a wider cell.
+    # Small images are enlarged by an integer factor; narrow ones are padded to the cell's width.
     zoom = max(1, min(LEAST_CELL // width, LEAST_CELL // height))
     cell = max(LEAST_CELL, zoom * width)
 
@@ -79,7 +80,7 @@ def panel(
 
 
 def depth_bar(width: int, max_depth: float = 80.0) -> np.ndarray:
-    """Draws the labelled depth scale, `width` pixels wide."""
+    """Draws the depth scale with labels, uint8 `[H, width, 3]` RGB."""
     near = max_depth * NEAREST
 
     def place(metres: float) -> float:
@@ -93,7 +94,7 @@ def depth_bar(width: int, max_depth: float = 80.0) -> np.ndarray:
 
 
 def error_bar(width: int) -> np.ndarray:
-    """Draws the labelled scale of absolute errors, `width` pixels wide."""
+    """Draws the scale of absolute errors with labels, uint8 `[H, width, 3]` RGB."""
     metres = MAX_ERROR * np.linspace(0.0, 1.0, width) ** 2
     ticks = [(float(np.sqrt(tick / MAX_ERROR)), f"{tick:g}") for tick in ERROR_TICKS]
     return _bar("absolute error in m", colour_error(metres), ticks)
@@ -112,8 +113,8 @@ def _check(
     for name, depth in others.items():
         if depth.shape != sparse_depth.shape:
             raise ValueError(
-                f"{name} has shape {depth.shape}, the sparse depth {sparse_depth.shape}; "
-                "they must agree"
+                f"{name} has shape {depth.shape}, but the sparse depth {sparse_depth.shape}; "
+                "they must be equal"
             )
     if image is not None:
         if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
@@ -122,15 +123,15 @@ def _check(
             )
         if image.shape[:2] != sparse_depth.shape:
             raise ValueError(
-                f"the image has shape {image.shape}, the sparse depth {sparse_depth.shape}; "
-                "heights and widths must agree"
+                f"the image has shape {image.shape}, but the sparse depth {sparse_depth.shape}; "
+                "heights and widths must be equal"
             )
     if not (np.isfinite(max_depth) and max_depth > 0):
         raise ValueError(f"max_depth must be a positive number of metres, got {max_depth}")
 
 
 def _error(depth: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
-    """Absolute errors in metres, NaN where either map is missing."""
+    """Returns absolute errors in metres, NaN where either map is missing."""
     valid = np.isfinite(ground_truth) & (ground_truth > 0) & np.isfinite(depth) & (depth > 0)
     error = np.full(depth.shape, np.nan)
     error[valid] = np.abs(depth[valid].astype(np.float64) - ground_truth[valid])
@@ -142,9 +143,9 @@ def _share(depth: np.ndarray) -> str:
 
 
 def _enlarge(values: np.ndarray) -> np.ndarray:
-    """Gives missing (NaN) pixels of `[H, W]` the mean of their neighbours, so that points show.
+    """Fills missing (NaN) pixels of `[H, W]` with the mean of their neighbours.
 
-    A mean makes no value outside its neighbours' range. Small pictures stay as they are.
+    This makes single points visible in large images. Images that are zoomed are not changed.
     """
     import cv2
 
@@ -168,7 +169,7 @@ def _margin(cell: int) -> int:
 def _write(
     canvas: np.ndarray, text: str, left: float, baseline: int, scale: float, centred: bool = False
 ) -> None:
-    """Writes one line, moved and if need be shrunk so that it stays on the canvas."""
+    """Writes one line of text, moved and if necessary shrunk to fit on the canvas."""
     import cv2
 
     size = 0.85 * scale
@@ -190,7 +191,7 @@ def _captioned(caption: str, pixels: np.ndarray, cell: int) -> np.ndarray:
 
 
 def _bar(title: str, colours: np.ndarray, ticks: Sequence[tuple[float, str]]) -> np.ndarray:
-    """Draws a scale of `colours` `[W, 3]` with a title above and labels below its tick marks."""
+    """Draws a scale of `colours` `[W, 3]` with a title above it and labelled ticks below."""
     cell = colours.shape[0]
     scale = _scale(cell)
     thick, line = round(26 * scale), round(36 * scale)
@@ -204,7 +205,10 @@ def _bar(title: str, colours: np.ndarray, ticks: Sequence[tuple[float, str]]) ->
 
 
 def _arrange(cells: list[np.ndarray], bars: list[np.ndarray], cell: int) -> np.ndarray:
-    """Puts cells in two columns; the bars go to the free cell at the end, or below if it is low."""
+    """Arranges cells in two columns. The bars fill the last cell if it is free and high enough.
+
+    Otherwise they are in a row below.
+    """
     margin = _margin(cell)
     gap = np.full((margin, cell, 3), BACKGROUND, np.uint8)
     legend = np.concatenate([part for bar in bars for part in (bar, gap)][:-1])

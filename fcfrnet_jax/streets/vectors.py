@@ -5,11 +5,12 @@ Stacked coordinates would keep XLA from fusing the computation with them into on
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Vector = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def rotate(matrix: jax.Array, vectors: jax.Array | Vector) -> jax.Array:
+def rotate(matrix: jax.Array | np.ndarray, vectors: jax.Array | Vector) -> jax.Array:
     """Multiplies a matrix `[M, 3]` with vectors `[3, N]`; returns `[M, N]`.
 
     Some platforms would round a matrix product to bfloat16 or TF32.

@@ -1,42 +1,43 @@
-"""What a camera makes of the light in a street: lens blur, tone curve, noise, whole numbers."""
+"""A camera's response to light: lens blur, tone curve, noise and quantisation."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 
-# The standard deviation of the lens blur in pixels, lowest and highest.
+# The range of the standard deviation of the lens blur in pixels.
 BLUR = (0.4, 0.75)
-# Light below this is lost in the dark, so that shadows are deep.
+# The black level: light below it is black.
 BLACK = 0.002
-# Noise in gray levels: at black, at white, drawn between half and one and a half of it.
+# The noise in gray levels: a constant part and one that grows with the tone, which reaches this at
+# white. Frames have 0.5 to 1.5 times as much.
 READ_NOISE, SHOT_NOISE = 0.8, 2.2
 
 
 def develop(key: jax.Array, light: jax.Array) -> jax.Array:
-    """Turns light into a picture: lens blur, tone curve, noise that grows with light, rounding.
+    """Converts light to an image: lens blur, tone curve, signal-dependent noise, rounding.
 
     Args:
-      key: the JAX random key of the frame, for the strength of the blur and the noise.
-      light: `[3, h, w]` linear RGB, exposed so that 1 is white; more is cut off. Not NaN.
+      key: the JAX random key of the frame, for the strength of the blur and for the noise.
+      light: `[3, h, w]` linear RGB, where 1 is white and more is clipped. Must not be NaN.
 
     Returns:
-      uint8 `[h, w, 3]`.
+      The image, uint8 `[h, w, 3]` RGB.
     """
     strength_key, noise_key = jax.random.split(key)
     blur, gain = jax.random.uniform(strength_key, (2,))
-    # Light beyond white still spreads over its neighbours, but the sensor's wells are finite.
+    # Overexposed light still blurs into its neighbours, up to a limit.
     blurred = _blur(jnp.clip(light, 0.0, 2.0), BLUR[0] + (BLUR[1] - BLUR[0]) * blur)
     exposed = jnp.clip((blurred - BLACK) / (1.0 - BLACK), 0.0, 1.0)
-    # A gamma of 2.
+    # The tone curve is a gamma of 2.
     tone = jnp.sqrt(exposed)
     noise = (0.5 + gain) * (READ_NOISE + SHOT_NOISE * tone) * _normal(noise_key, light.shape)
-    picture = jnp.rint(jnp.clip(255.0 * tone + noise, 0.0, 255.0)).astype(jnp.uint8)
-    return jnp.moveaxis(picture, 0, -1)
+    image = jnp.rint(jnp.clip(255.0 * tone + noise, 0.0, 255.0)).astype(jnp.uint8)
+    return jnp.moveaxis(image, 0, -1)
 
 
 def _blur(light: jax.Array, deviation: jax.Array) -> jax.Array:
-    """A Gaussian of up to 0.8 pixels, cut to three taps each way; edges repeat."""
+    """A separable Gaussian of up to 0.8 pixels, truncated to three taps; edges are repeated."""
     side = jnp.exp(-0.5 / deviation**2)
     side /= 1.0 + 2.0 * side
     padded = jnp.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
@@ -45,9 +46,10 @@ def _blur(light: jax.Array, deviation: jax.Array) -> jax.Array:
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Nearly normal numbers: sums of four random bytes.
+    """Draws approximately normal numbers, as sums of four random bytes.
 
-    Only the seed comes from the generator, whose own numbers would take longer than all the rest.
+    JAX's generator only gives the seed: drawing all numbers from it would take longer than the rest
+    of `develop`.
     """
     seed, step = jax.random.bits(key, (2,), jnp.uint32)
     count = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)

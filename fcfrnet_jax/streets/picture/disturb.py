@@ -1,4 +1,4 @@
-"""How rendered examples are varied: patterns, colours and places of their images, and mirrored."""
+"""Random disturbances of rendered images that leave the depth maps unchanged."""
 
 from functools import partial
 
@@ -10,18 +10,19 @@ from fcfrnet_jax.geometry import Size
 
 
 def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
-    """Draws what an image is multiplied by so that it has edges where depth has none.
+    """Draws factors for an image that add edges where the depth has none.
 
-    Rendered surfaces are plainer than real ones, and a network takes every edge in them for one in
-    depth. Speckle at three scales, from leaves to stains, and straight borders of shadows, in
-    amounts that differ from frame to frame.
+    Rendered surfaces are smoother than real ones, so that a network would learn to take every edge
+    of an image for one of the depth. The factors contain speckle at three scales and straight
+    shadow borders, in amounts that vary between frames.
 
     Args:
+      key: the JAX random key.
       size: (height, width) of the image.
-      strength: in [0, 1].
+      strength: in [0, 1], 0 = no disturbance.
 
     Returns:
-      `[height, width, 1]`, 1 on average.
+      The factors `[height, width, 1]`, with a mean of 1.
     """
     noise_key, scale_key, border_key = jax.random.split(key, 3)
     gain = jnp.ones(size)
@@ -39,11 +40,14 @@ def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
 
 
 def shift_image(image: jax.Array, shift: jax.Array) -> jax.Array:
-    """Moves an image by fractions of pixels, interpolating linearly and repeating its border.
+    """Translates an image by fractions of pixels, with linear interpolation and repeated borders.
 
     Args:
       image: uint8 `[H, W, 3]` RGB.
-      shift: `[2]` pixels, down and to the right.
+      shift: `[2]` pixels, downwards and to the right.
+
+    Returns:
+      uint8 `[H, W, 3]`.
     """
     row, column = jnp.mgrid[: image.shape[0], : image.shape[1]]
     sample = partial(map_coordinates, order=1, mode="nearest")

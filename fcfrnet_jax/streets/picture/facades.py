@@ -1,18 +1,18 @@
-"""Walls: houses with windows and doors, and free-standing walls of brick, stone or concrete."""
+"""Textures of houses, with windows and doors, and of walls of brick, stone or concrete."""
 
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.streets.picture.colours import blend, tint
 from fcfrnet_jax.streets.picture.looks import Look
 from fcfrnet_jax.streets.picture.surfaces import Surface
-from fcfrnet_jax.streets.picture.textures import blend, tint
 from fcfrnet_jax.streets.scene.value_noise import hash_cell, joints, mark
 
 
 def building(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """A facade: plaster, brick or bands of glass; windows with frames, shutters, blinds; a roof.
+    """A facade of plaster, brick or bands of glass, with windows, doors, shutters and a roof.
 
-    Returns its albedo `[3, R]` and reflectance `[R]`, which the panes have.
+    Returns the albedo `[3, R]` and the specular reflectance `[R]` of the window panes.
     """
     first, second, third = s.number
     storey, spacing = 2.6 + 0.7 * second, 1.7 + 1.8 * first
@@ -25,7 +25,7 @@ def building(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
     chance = hash_cell(column, floor, jnp.floor(4096.0 * first))
     door = (floor == 0) & (chance < 0.2)
     shop = (floor == 0) & (second > 0.75)
-    # A door reaches down to the plinth, a shop's window nearly so.
+    # Doors and shop windows extend down to the plinth.
     drop = jnp.where(door | shop, 0.35 * storey - 0.15, 0.0)
     y, tall = y + 0.5 * drop, tall + 0.5 * drop
     wide = jnp.where(shop, 0.42 * spacing, wide)
@@ -35,12 +35,13 @@ def building(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
     blank = (gable & (second < 0.4)) | (chance > 0.9 + 0.1 * glazed)
     inside = (storey * (floor + 1.0) + 0.5 < 2.0 * s.half[1] - roof) & ~blank
     inside &= jnp.abs(s.normal[1]) < 0.5
-    return _openings(s, look, (x, y), (wide, tall), (chance, door, inside), (top, roof))
+    return _openings(s, (x, y), (wide, tall), (chance, door, inside), (top, roof))
 
 
 def _openings(
-    s: Surface, look: Look, offset: tuple, size: tuple, opening: tuple, eaves: tuple
+    s: Surface, offset: tuple, size: tuple, opening: tuple, eaves: tuple
 ) -> tuple[jax.Array, jax.Array]:
+    """Draws windows and doors; `offset` and half `size` are those of the nearest opening."""
     (x, y), (wide, tall), (chance, door, inside) = offset, size, opening
     across, up = s.on_face, s.footprint[1]
     frame = mark(x, wide, across) * mark(y, tall, up) * inside
@@ -61,7 +62,7 @@ def _openings(
     wall = _roof(s, wall, *eaves)
     wood = jnp.where(s.number[2] < 0.3, tint(0.14, 0.08, 0.04), tint(0.7, 0.7, 0.68))
     wall = blend(blend(wall, wood, frame), 0.5, sill)
-    # Blinds are let down by different lengths; curtains are light.
+    # Blinds are lowered to different heights.
     blind = jnp.clip((y - tall * (3.0 * chance - 1.0)) / up, 0.0, 1.0) * (s.number[1] < 0.5)
     glass = tint(0.03, 0.035, 0.04) * (0.5 + 4.0 * jnp.mod(7.0 * chance, 1.0) ** 3)
     glass = jnp.where(door, wood * 0.5, blend(glass, 0.4, 0.8 * blind))
@@ -69,7 +70,7 @@ def _openings(
 
 
 def _masonry(s: Surface) -> jax.Array:
-    """Plaster with stains and streaks, or bricks."""
+    """Plaster with stains, or bricks."""
     stains = 1.0 + 0.22 * s.detail[0] + 0.16 * s.detail[1] + 0.13 * s.detail[2]
     plaster = s.colour * (stains + 0.14 * s.detail[3] + 0.12 * s.detail[4])
     return jnp.where((s.number[2] > 0.35) & (s.number[2] < 0.5), _bricks(s) * stains, plaster)
@@ -88,7 +89,7 @@ def _bricks(s: Surface) -> jax.Array:
 
 
 def _roof(s: Surface, wall: jax.Array, top: jax.Array, roof: jax.Array) -> jax.Array:
-    """Tiles in a band below the top and on it, with a dark gutter at their lower edge."""
+    """Roof tiles on top of the wall and in a band below it, with a dark gutter."""
     tile = blend(tint(0.32, 0.12, 0.07), tint(0.12, 0.12, 0.11), s.number[0])
     rows = 1.0 - 0.45 * joints(top, 0.28, 0.04, s.footprint[1])
     rows *= 1.0 - 0.25 * joints(s.along, 0.22, 0.03, s.on_face)
@@ -100,7 +101,7 @@ def _roof(s: Surface, wall: jax.Array, top: jax.Array, roof: jax.Array) -> jax.A
 
 
 def wall(s: Surface, look: Look) -> jax.Array:
-    """Concrete in panels, blocks of stone, or bricks, with streaks below the top."""
+    """Panels of concrete, blocks of stone, or bricks, with streaks and ivy."""
     kind = s.number[0]
     panel = joints(s.along, 2.5, 0.015, s.on_face)
     streaks = jnp.clip(0.5 * s.detail[2] + s.detail[1] + 0.4, 0.0, 1.0) * jnp.exp(
@@ -117,7 +118,7 @@ def wall(s: Surface, look: Look) -> jax.Array:
     block *= jnp.clip(1.5 - 3.0 * s.on_face, 0.0, 1.0)
     stone = s.colour * (rough + 0.6 * block) * (1.0 - 0.6 * gap)
     face = jnp.select([kind < 0.45, kind < 0.75], [concrete, stone], _bricks(s) * rough)
-    # Ivy and moss hang over some.
+    # Some walls are partly covered by ivy and moss.
     ivy = jnp.clip(6.0 * (s.detail[1] + s.detail[2] + 0.7 * s.number[1] - 0.75), 0.0, 1.0)
     leaves = tint(0.06, 0.1, 0.03) * jnp.clip(1.0 + 3.0 * s.detail[3], 0.1, 3.0)
     return blend(face * (1.0 - 0.5 * streaks), leaves, ivy)

@@ -1,25 +1,33 @@
-"""How a scene looks as a whole: weather, sky and air, exposure, and the fittings of the road."""
+"""The look of a scene: weather, sky, haze, exposure, and the state of the road."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.streets.picture.colours import blend
 from fcfrnet_jax.streets.scene.street import Street
 
 
 class Look(NamedTuple):
-    """What all surfaces of one scene share.
+    """Parameters that all surfaces of a scene share.
 
-    Colours are linear RGB `[3, 1]`, all else scalars; numbers without a unit lie in [0, 1].
-    sun, ambient: the light of the sun on a surface that faces it, and of the sky on one that lies.
-    overcast: 1 = no sun to be seen.
-    zenith, horizon, cloud: the sky's colours overhead, low down and in clouds; clouds: their share.
-    haze: the distance in metres over which 63% of the light is replaced by the horizon's.
-    exposure: the factors from light to what the camera takes as 1 = white.
-    contrast: the power of the camera's tones, about mid gray; saturation: 1 = as it is.
-    asphalt: its albedo; wet, worn, cracked: of the road.
-    marks, verge, paving: which lane marks, roadside and pavement; season: 0 = green, 1 = brown.
+    Colours are linear RGB `[3, 1]`, all others are scalars, in [0, 1] unless stated otherwise.
+
+    Attributes:
+      sun: the light of the sun on a surface that faces it.
+      ambient: the light of the sky on a horizontal surface.
+      overcast: 1 = the sun is not visible.
+      zenith, horizon, cloud: the colours of the sky overhead and at the horizon, and of clouds.
+      clouds: controls the amount of clouds, in [-0.5, 1].
+      haze: the distance in metres over which 63% of the light is replaced by that of the horizon.
+      exposure: the factors from light to the camera's scale, where 1 is white; `[3, 1]`.
+      contrast: the exponent of the tone curve around mid gray, at least 1.
+      saturation: the factor of the saturation, 1 = unchanged.
+      asphalt: the albedo of asphalt.
+      wet, worn, cracked: the state of the road.
+      marks, verge, paving: select the road markings, the roadside and the pavement.
+      season: 0 = green, 1 = brown.
     """
 
     sun: jax.Array
@@ -44,34 +52,34 @@ class Look(NamedTuple):
 
 
 def looks(street: Street) -> Look:
-    """Draws the look of a street from its own numbers, so that every view of it has the same."""
+    """Draws the look of a street from its seed, so that it is the same in all views."""
     number = iter(_numbers(street, 24))
 
     def draw(low: float, high: float) -> jax.Array:
         return low + (high - low) * next(number)
 
-    # Half of the scenes are sunny, a fifth overcast, the others in between.
+    # About half of the scenes are sunny, a tenth overcast, the others in between.
     overcast = jnp.clip(2.8 * next(number) - 1.5, 0.0, 1.0)
     warm, tint, blue = draw(-1.0, 1.0), draw(-1.0, 1.0), draw(0.0, 1.0)
     sunny = jnp.array([1.0, 0.93, 0.8]) * (1.0 - overcast)
     shade = draw(0.05, 0.2) + 0.5 * overcast
-    clear = _mix(jnp.array([0.16, 0.42, 0.75]), jnp.array([0.35, 0.62, 0.8]), blue)
+    clear = blend(jnp.array([0.16, 0.42, 0.75]), jnp.array([0.35, 0.62, 0.8]), blue)
     gray = jnp.array([0.8, 0.86, 0.9]) * draw(0.6, 1.15)
-    zenith = _mix(clear * draw(0.2, 0.65), gray, overcast)
-    white = _mix(jnp.array([0.62, 0.8, 0.88]), jnp.array([0.95, 0.97, 0.95]), draw(0.0, 1.0))
-    horizon = _mix(white * draw(0.45, 1.15), gray, overcast)
+    zenith = blend(clear * draw(0.2, 0.65), gray, overcast)
+    white = blend(jnp.array([0.62, 0.8, 0.88]), jnp.array([0.95, 0.97, 0.95]), draw(0.0, 1.0))
+    horizon = blend(white * draw(0.45, 1.15), gray, overcast)
     exposure = jnp.exp2(draw(-0.05, 1.6))
     balance = jnp.stack([1.0 + 0.09 * warm, 1.0 + 0.05 * tint, 1.0 - 0.11 * warm])
     dry = jnp.clip(4.0 * next(number) - 3.0, 0.0, 1.0)
     return Look(
         sun=sunny[:, None],
-        ambient=(shade * _mix(jnp.array([0.82, 1.0, 1.2]), jnp.ones(3), overcast))[:, None],
+        ambient=(shade * blend(jnp.array([0.82, 1.0, 1.2]), jnp.ones(3), overcast))[:, None],
         overcast=overcast,
         zenith=zenith[:, None],
         horizon=horizon[:, None],
-        cloud=(_mix(jnp.full(3, 1.25), gray, overcast))[:, None],
+        cloud=(blend(jnp.full(3, 1.25), gray, overcast))[:, None],
         clouds=draw(-0.5, 1.0),
-        # Most air is clear; one scene in six has mist.
+        # Most scenes are clear; one in six is misty.
         haze=jnp.exp(draw(6.2, 8.5) - 1.0 * (next(number) < 0.16)),
         exposure=(exposure * balance)[:, None],
         contrast=draw(1.0, 1.5),
@@ -88,9 +96,12 @@ def looks(street: Street) -> Look:
 
 
 def sky(up: jax.Array, noise: jax.Array, look: Look) -> jax.Array:
-    """Returns the sky's light `[3, R]` at `up` `[R]`, the sine of the elevation.
+    """Returns the light of the sky `[3, R]`.
 
-    noise: `[R]` in [-0.5, 0.5], for the clouds.
+    Args:
+      up: `[R]`, the sine of the elevation.
+      noise: `[R]` in [-0.5, 0.5], for the clouds.
+      look: the look of the scene.
     """
     high = jnp.clip(up, 0.0, 1.0)
     clear = look.horizon + (look.zenith - look.horizon) * (1.0 - (1.0 - high) ** 4)
@@ -99,9 +110,10 @@ def sky(up: jax.Array, noise: jax.Array, look: Look) -> jax.Array:
 
 
 def mirrored(up: jax.Array, noise: jax.Array, look: Look) -> jax.Array:
-    """Returns the light `[3, R]` that a street sends from a direction: dark below, sky above.
+    """Returns the light `[3, R]` that a reflecting surface receives from a direction.
 
-    The houses and trees that a mirror would show are a dark band of uneven height.
+    It approximates houses and trees by a dark band of uneven height below the sky. The arguments
+    are those of `sky`.
     """
     dark = look.ambient * jnp.array([[0.22], [0.24], [0.2]]) + 0.12 * look.sun
     share = jnp.clip(4.0 * (up - 0.22 + 0.45 * noise), 0.0, 1.0)
@@ -109,23 +121,19 @@ def mirrored(up: jax.Array, noise: jax.Array, look: Look) -> jax.Array:
 
 
 def grade(light: jax.Array, look: Look) -> jax.Array:
-    """Exposes light `[3, R]` as the scene's camera does: exposure, white balance, contrast."""
+    """Applies the exposure, white balance, saturation and contrast of the camera to `[3, R]`."""
     exposed = look.exposure * light
     gray = jnp.array([[0.3], [0.59], [0.11]]) * exposed
     gray = jnp.sum(gray, axis=0)
     vivid = jnp.maximum(gray + look.saturation * (exposed - gray), 1e-4)
-    # Written out, because a power is computed number by number on CPUs.
+    # As exp and log, which XLA vectorises on CPUs, unlike a power.
     return 0.3 * jnp.exp(look.contrast * jnp.log(vivid / 0.3))
 
 
 def _numbers(street: Street, count: int) -> jax.Array:
-    """Uniform numbers `[count]` in [0, 1)."""
-    # Hashed, as calling the generator again would take longer to compile.
+    """Returns uniform random numbers `[count]` in [0, 1)."""
+    # By a hash function: another call of the generator would take longer to compile.
     words = street.look + jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x85EBCA6B)
     for shift in (16, 13, 15):
         words = (words ^ (words >> shift)) * jnp.uint32(0xC2B2AE35)
     return (words >> 8).astype(jnp.float32) / (1 << 24)
-
-
-def _mix(one: jax.Array, other: jax.Array, share: jax.Array) -> jax.Array:
-    return one + (other - one) * share

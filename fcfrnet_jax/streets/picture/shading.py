@@ -1,4 +1,4 @@
-"""The light that comes back along rays into a street: surfaces, sun and shadows, haze and sky."""
+"""Shading: the light that reaches the camera along rays, from materials, sun, shadows and sky."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.streets.picture.colours import blend
 from fcfrnet_jax.streets.picture.facades import building, wall
 from fcfrnet_jax.streets.picture.looks import Look, grade, looks, mirrored, sky
 from fcfrnet_jax.streets.picture.surfaces import Surface, find_surfaces
 from fcfrnet_jax.streets.picture.textures import (
-    blend,
     foliage,
     ground,
     metal,
@@ -27,8 +27,9 @@ from fcfrnet_jax.streets.scene.solids import CAR, FOLIAGE, GROUND
 from fcfrnet_jax.streets.scene.street import Street
 from fcfrnet_jax.streets.scene.value_noise import value_noise
 from fcfrnet_jax.streets.strips import in_strips, settle
+from fcfrnet_jax.streets.vectors import turn_level
 
-# Rays that a CPU shades at once, so that what lies between the steps stays in its cache.
+# The number of rays that a CPU shades at once; the intermediate results then stay in its cache.
 STRIP = 4096
 
 
@@ -40,15 +41,15 @@ def shade(
     focal: jax.Array,
     width: int | None = None,
 ) -> jax.Array:
-    """Returns light `[3, R]`, linear RGB, exposed so that 1 is white for `develop`; never NaN.
+    """Returns the light `[3, R]`, linear RGB, exposed so that 1 is white; never NaN.
 
     Args:
-      street: the street; its numbers decide the weather and the camera's settings too.
-      directions: `[3, R]` of the rays from the camera, as `trace` takes them, of length 1 along the
-        optical axis: a longer ray lies farther from the picture's centre, which is brightest.
-      distance, index: `[R]`, what `trace` returned for these rays.
-      focal: of the camera in pixels; details smaller than a pixel are faded out.
-      width: of the picture in pixels, if the rays are those of a whole one, as for `trace`.
+      street: the street; its seed also determines the weather and the camera's settings.
+      directions: `[3, R]`, the rays from the camera, as for `trace`. Their length along the optical
+        axis must be 1: lenses are darker for longer rays, which are off the axis.
+      distance, index: `[R]`, the results of `trace` for these rays.
+      focal: the focal length in pixels; details smaller than a pixel are faded out.
+      width: the width of the image in pixels if the rays are those of an image, as for `trace`.
     """
     look = looks(street)
     sunlit = _sunlight(street, look, directions, distance, width)
@@ -63,27 +64,22 @@ def shade(
 def _sunlight(
     street: Street, look: Look, directions: jax.Array, distance: jax.Array, width: int | None
 ) -> jax.Array:
-    """Returns the share of the sun, or under clouds of the sky, that reaches the ends of rays."""
-    # A little short of the surface. Where the sky is all there is, light comes from above.
+    """Returns the share of sunlight `[R]` (overcast: skylight) that is not blocked by solids."""
+    # Shadow rays start just in front of the surface. If it is overcast, they go straight up.
     reach = jnp.where(jnp.isfinite(distance), 0.9995 * distance - 0.02, 0.0)
     start = street.camera[:, None] + reach * directions
     above = jnp.array([0.1, -1.0, 0.1])
     toward = jnp.where(look.overcast > 0.7, above, street.sun)
-    # Rays without a start meet nothing, which is quick to find out.
+    # NaN = nothing to cast, for the rays into the sky.
     begin = jnp.where(jnp.isfinite(distance), start, jnp.nan)
     way, blocker = trace(street, begin, toward[:, None], width)
     blocked = jnp.isfinite(way)
-    # Light falls through the leaves of a crown in specks, which are blurred farther from it.
+    # Some light falls through leaves, in specks.
     x, y, z = start + jnp.where(blocked, way, 0.0) * toward[:, None]
     specks = value_noise(2.3 * x, 2.3 * y, 2.3 * z) + 0.5 * value_noise(7.0 * x, 7.0 * y, 7.0 * z)
     through = jnp.clip(3.0 * (specks - 0.95), 0.0, 1.0)
-    leafy = jnp.take(_materials(street), blocker) == FOLIAGE
+    leafy = jnp.take(street.solids().material, blocker) == FOLIAGE
     return jnp.where(blocked, jnp.where(leafy, through, 0.0), 1.0)
-
-
-def _materials(street: Street) -> jax.Array:
-    groups = (street.boxes, street.ellipsoids, street.cylinders)
-    return jnp.concatenate([group.material for group in groups])
 
 
 def _colour(
@@ -107,7 +103,7 @@ def _colour(
 
 
 def _material(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array]:
-    """Returns the albedo `[3, R]` and the share of light that is mirrored `[R]`."""
+    """Returns the albedo `[3, R]` and the specular reflectance `[R]`."""
 
     def finish(pattern: Callable) -> Callable:
         def coloured() -> tuple[jax.Array, jax.Array]:
@@ -134,14 +130,14 @@ def _material(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Ar
         return jax.lax.cond(_anywhere(here), paint, lambda: finished), None
 
     nothing = (jnp.zeros_like(s.colour), jnp.zeros_like(s.facing))
-    # A loop with branches, not a selection: only what a strip shows is computed.
+    # A loop with branches computes only the materials that occur in the strip.
     (albedo, mirror), _ = jax.lax.scan(add, nothing, jnp.arange(len(patterns)))
     return jnp.clip(albedo, 0.0, 1.0), jnp.clip(mirror, 0.0, 1.0)
 
 
 @jax.custom_batching.custom_vmap
 def _anywhere(mask: jax.Array) -> jax.Array:
-    """Whether any element is true: in the whole batch under `vmap`, so that branches stay."""
+    """Whether any element is true; under `vmap` in the whole batch, which keeps the branches."""
     return jnp.any(mask)
 
 
@@ -151,7 +147,18 @@ def _anywhere_in_batch(axis_size: int, in_batched: list, mask: jax.Array) -> tup
 
 
 class _Light(NamedTuple):
-    """Light at R surfaces, all `[R]`: shares of the sun's and the sky's, and what is mirrored."""
+    """The light at R surfaces; all arrays are `[R]`.
+
+    Attributes:
+      direct: the share of the sun's light.
+      opening: the share of the sky's light.
+      bounce: the share of the sun's light that arrives from the ground.
+      mirror: the specular reflectance.
+      mirrored_up: the sine of the elevation of the reflected ray.
+      glint: the brightness of the sun's reflection.
+      clear: the share of light that haze does not replace.
+      lens: the vignetting of the lens.
+    """
 
     direct: jax.Array
     opening: jax.Array
@@ -168,14 +175,14 @@ def _light(look: Look, sun: jax.Array, s: Surface, sunlit: jax.Array, mirror: ja
     ruffled = (n + jnp.where(leafy, r, 0.0) for n, r in zip(s.normal, s.raw[1:4], strict=True))
     nx, ny, nz = _unit(*ruffled)
     cosine = _cosine(s, (nx, ny, nz), sun)
-    # Leaves let some light through.
+    # Leaves are translucent.
     cosine = jnp.where(leafy, 0.75 * cosine + 0.25, cosine)
-    # The sky is seen by what looks up; less of it next to the ground.
+    # Surfaces that face upwards see more of the sky; those near the ground see less of it.
     opening = 0.62 - 0.38 * ny
     opening *= 1.0 - 0.4 * jnp.exp(-2.5 * s.height) * (jnp.abs(s.normal[1]) < 0.7)
     opening *= 1.0 - look.overcast * 0.6 * (1.0 - sunlit)
 
-    # Doors and panes are not quite flat; the upper half of a car's side looks up a little.
+    # Doors and panes are not exactly flat; the upper half of a car's side faces slightly upwards.
     bulge = 0.35 * jnp.clip(s.local[1] / s.half[1], -1.0, 1.0) * (s.material == CAR)
     nx, ny, nz = _unit(s.normal[0], s.normal[1] + bulge + 0.06 * s.raw[1], s.normal[2])
     twice = 2.0 * sum(v * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
@@ -185,12 +192,12 @@ def _light(look: Look, sun: jax.Array, s: Surface, sunlit: jax.Array, mirror: ja
         direct=jnp.maximum(cosine, 0.0) * sunlit,
         opening=opening,
         bounce=0.05 * (1.0 + s.normal[1]),
-        # Water on the road mirrors at grazing angles only.
+        # Water on the road reflects at grazing angles only.
         mirror=jnp.where(s.material == GROUND, mirror * (fresnel(s.facing) + 0.05), mirror),
         mirrored_up=-reflected[1],
         glint=12.0 * jnp.clip(60.0 * (aligned - 1.0) + 1.0, 0.0, 1.0) ** 4 * sunlit,
         clear=jnp.exp(-s.reach / look.haze),
-        # Lenses are darker off the axis, by less than the natural cos^4.
+        # Vignetting, weaker than the natural cos^4.
         lens=1.0 / (0.35 + 0.65 * s.length * s.length),
     )
 
@@ -201,6 +208,7 @@ def _unit(x: jax.Array, y: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Arra
 
 
 def _cosine(s: Surface, vector: tuple, sun: jax.Array) -> jax.Array:
-    """The cosine between the way to the sun and a unit vector in the solid's turned frame."""
+    """Returns the cosine between the sun and a unit vector in the solid's rotated frame."""
     x, y, z = vector
-    return (s.cos * x + s.sin * z) * sun[0] + y * sun[1] + (s.cos * z - s.sin * x) * sun[2]
+    x, z = turn_level(x, z, s.cos, s.sin)
+    return x * sun[0] + y * sun[1] + z * sun[2]

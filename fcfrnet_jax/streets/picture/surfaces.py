@@ -1,37 +1,45 @@
-"""What rays meet: points on solids with their normals, sizes of a pixel, and noise."""
+"""The surfaces that rays hit: points, normals, pixel sizes, and noise for textures."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fcfrnet_jax.streets.scene.solids import FOLIAGE, TRUNK, join
+from fcfrnet_jax.streets.scene.solids import FOLIAGE, TRUNK
 from fcfrnet_jax.streets.scene.street import Street
 from fcfrnet_jax.streets.scene.value_noise import hash_cell, value_noise
 from fcfrnet_jax.streets.strips import settle
+from fcfrnet_jax.streets.vectors import Vector, turn_level
 
-# Lattice points of the noise a metre, and those a metre that a trunk's bark has along it.
+# Frequencies of the noise in lattice points per metre, and the factor on them along tree trunks.
 FREQUENCIES = (0.31, 1.1, 3.7, 12.0, 38.0)
 BARK = 0.15
 
-Vector = tuple[jax.Array, jax.Array, jax.Array]
-
 
 class Surface(NamedTuple):
-    """The ends of R rays; all arrays are `[R]` but for the colour, lengths in metres.
+    """The surfaces that R rays hit. Arrays are `[R]` unless stated otherwise, lengths in metres.
 
-    hit: whether there is one; the rest is finite in any case.
-    reach: the distance; length: of the ray's direction; up: the sine of the ray's elevation.
-    point: in the world; local, half: in the solid's own frame, which its lean shears.
-    view: the ray's unit direction, and `normal` the surface's, both in the solid's turned frame.
-    cos, sin: of the solid's yaw.
-    facing: the cosine between the ray and the normal.
-    along, height: on an upright face, the way along it from its middle and from the solid's foot.
-    across: the size of a pixel where it is not foreshortened; footprint: what a pixel covers along
-      the solid's three axes; on_face: what it covers along the face.
-    material; colour `[3, R]`; number: three uniform numbers of the solid.
-    raw: `[5, R]`, noise in [-0.5, 0.5] for each of `FREQUENCIES`; detail: the same, faded where it
-      is finer than a pixel.
+    Attributes:
+      hit: whether the ray hits a solid; if not, all other values are still finite.
+      reach: the distance from the camera.
+      length: the length of the ray's direction.
+      up: the sine of the ray's elevation.
+      point: the point in world coordinates.
+      local, half: the point and the half extents in the solid's frame, rotated and sheared with it.
+      view: the unit direction of the ray in the solid's rotated frame.
+      normal: the unit normal of the surface in that frame.
+      cos, sin: cosine and sine of the solid's yaw.
+      facing: the cosine of the angle between ray and normal.
+      along: on a vertical face, the horizontal distance from the middle of the face.
+      height: the height above the lower end of the solid.
+      across: the size of a pixel on a surface that faces the camera.
+      footprint: the size of a pixel along the three axes of the solid.
+      on_face: the size of a pixel along a vertical face.
+      material: int32, the material of the solid.
+      colour: `[3, R]` linear RGB.
+      number: three uniform random numbers of the solid.
+      raw: `[5, R]`, noise in [-0.5, 0.5] for each of `FREQUENCIES`.
+      detail: `[5, R]`, the same, faded out where it is finer than a pixel.
     """
 
     hit: jax.Array
@@ -61,8 +69,8 @@ class Surface(NamedTuple):
 def find_surfaces(
     street: Street, directions: jax.Array, distance: jax.Array, index: jax.Array, focal: jax.Array
 ) -> Surface:
-    """Returns the surfaces at the ends of rays from the camera; arguments as `shade` takes them."""
-    # A loop over the columns: as one gather, it would be repeated in every kernel that uses it.
+    """Returns the surfaces that rays from the camera hit. For the arguments see `shade`."""
+    # A loop over the columns: XLA would repeat a single gather in every kernel that uses it.
     columns = jax.lax.map(lambda column: jnp.take(column, index), _table(street))
     numbers = [hash_cell(index, jnp.full_like(index, k), jnp.zeros_like(index)) for k in range(3)]
 
@@ -88,7 +96,7 @@ def _surface(
     columns: jax.Array,
     numbers: list,
 ) -> Surface:
-    """Everything but the noise."""
+    """Computes everything except the noise."""
     centre, half, colour = tuple(columns[:3]), tuple(columns[3:6]), columns[6:9]
     cos, sin, slope_x, slope_z, material, shape = columns[9:]
     hit = jnp.isfinite(distance)
@@ -98,10 +106,11 @@ def _surface(
     point = tuple(c + reach * d for c, d in zip(camera, directions, strict=True))
 
     x, y, z = (p - c for p, c in zip(point, centre, strict=True))
-    x, z = cos * x - sin * z, cos * z + sin * x
+    x, z = turn_level(x, z, cos, -sin)
     local = (x, y - slope_x * x - slope_z * z, z)
     normal = _normal(local, half, shape, slope_x, slope_z)
-    view = (cos * unit[0] - sin * unit[2], unit[1], cos * unit[2] + sin * unit[0])
+    view_x, view_z = turn_level(unit[0], unit[2], cos, -sin)
+    view = (view_x, unit[1], view_z)
     facing = jnp.maximum(jnp.abs(sum(v * n for v, n in zip(view, normal, strict=True))), 0.01)
     across = reach * length / focal
     side = jnp.abs(normal[0]) > jnp.abs(normal[2])
@@ -136,12 +145,15 @@ def _surface(
 
 
 def _table(street: Street) -> jax.Array:
-    """All solids in columns: centre, half, colour, yaw's cosine and sine, lean, material, shape."""
+    """Returns the numbers of all solids `[15, N]`.
+
+    The rows are centre, half extents, colour, cosine and sine of the yaw, slopes, material and
+    shape.
+    """
     groups = (street.boxes, street.ellipsoids, street.cylinders)
-    solids = join(*groups)
-    upright = street.boxes.yaw.shape[0] - street.lean.shape[0]
+    solids = street.solids()
     others = solids.yaw.shape[0] - street.boxes.yaw.shape[0]
-    lean = jnp.pad(street.lean, ((upright, others), (0, 0)))
+    lean = jnp.pad(street.lean, ((street.upright, others), (0, 0)))
     shape = jnp.concatenate([jnp.full(g.yaw.shape, k) for k, g in enumerate(groups)])
     columns = (jnp.cos(solids.yaw), jnp.sin(solids.yaw), lean, solids.material, shape)
     parts = (solids.centre, solids.half, solids.colour, *columns)
@@ -153,14 +165,14 @@ def _table(street: Street) -> jax.Array:
 def _normal(
     local: Vector, half: Vector, shape: jax.Array, slope_x: jax.Array, slope_z: jax.Array
 ) -> Vector:
-    """The outward unit normal at `local` points of boxes, ellipsoids and cylinders (0, 1, 2)."""
+    """Returns the outward unit normal; `shape` is 0 for boxes, 1 ellipsoids, 2 cylinders."""
     x, y, z = (axis / extent for axis, extent in zip(local, half, strict=True))
     box, cylinder = shape == 0, shape == 2
     radius = jnp.where(box, jnp.maximum(jnp.abs(x), jnp.abs(z)), jnp.hypot(x, z))
     cap = jnp.abs(y) > radius
     flat = jnp.sign(y)
     on_x = jnp.abs(x) >= jnp.abs(z)
-    # A shear along y turns the caps of a box and leaves its upright faces.
+    # A shear along y tilts the upper and lower face of a box; the vertical faces stay vertical.
     nx = jnp.where(box, jnp.where(cap, -flat * slope_x, on_x * jnp.sign(x)), x / half[0])
     ny = jnp.where(box, cap * flat, y / half[1])
     nz = jnp.where(box, jnp.where(cap, -flat * slope_z, ~on_x * jnp.sign(z)), z / half[2])
@@ -171,11 +183,11 @@ def _normal(
 
 
 def _noise_sites(s: Surface) -> Vector:
-    """The points at which noise is taken: in the street, or on a plane overhead for the clouds."""
-    # So they shrink towards the horizon.
+    """Returns the points at which noise is evaluated."""
+    # For the sky they are on a plane overhead, so that clouds shrink towards the horizon.
     overhead = 2.5 / jnp.maximum(s.up, 0.04)
     x, y, z = s.view
-    unit = (s.cos * x + s.sin * z, y, s.cos * z - s.sin * x)
-    x, y, z = (jnp.where(s.hit, p, overhead * u) for p, u in zip(s.point, unit, strict=True))
+    x, z = turn_level(x, z, s.cos, s.sin)
+    x, y, z = (jnp.where(s.hit, p, overhead * u) for p, u in zip(s.point, (x, y, z), strict=True))
     y = jnp.where(s.material == TRUNK, BARK * y, jnp.where(s.material == FOLIAGE, 1.2 * y, y))
     return x, y, z

@@ -1,30 +1,22 @@
-"""The ground's surfaces, plants, and small things: their albedo and how far they mirror.
+"""Textures of the ground, plants, people and small objects.
 
-Each function takes the surfaces of R rays and the scene's look, and returns linear RGB `[3, R]`
-and, where the surface has a gloss, its reflectance `[R]`. Details fade where a pixel covers them.
+Each function takes the surfaces that R rays hit and the look of the scene. It returns the albedo,
+linear RGB `[3, R]`, and for glossy surfaces also the specular reflectance `[R]`. Details smaller
+than a pixel are faded out.
 """
 
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.streets.picture.colours import blend, tint
 from fcfrnet_jax.streets.picture.looks import Look
 from fcfrnet_jax.streets.picture.surfaces import Surface
 from fcfrnet_jax.streets.scene.street import Street
 from fcfrnet_jax.streets.scene.value_noise import hash_cell, joints, mark
 
 
-def tint(red: float, green: float, blue: float) -> jax.Array:
-    """Returns a colour as `[3, 1]`."""
-    return jnp.array([[red], [green], [blue]])
-
-
-def blend(one: jax.Array, other: jax.Array | float, share: jax.Array) -> jax.Array:
-    """Returns `one`, or as far as `share` says `other`."""
-    return one + (other - one) * share
-
-
 def ground(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array]:
-    """Asphalt with patches, cracks and lane marks; beyond its edges grass, gravel or asphalt."""
+    """A road of asphalt with patches, cracks and markings, and verges of grass or gravel."""
     x, half_width = jnp.abs(s.point[0]), street.half_width
     asphalt = _asphalt(s, look, street.half_width)
     paint = _lane_marks(s, look, street) * (0.85 + 0.3 * s.detail[1])
@@ -39,7 +31,7 @@ def ground(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array
         jnp.where(look.verge < 0.82, _gravel(s), asphalt * tint(1.1, 1.05, 1.0)),
     )
     verge = jnp.where(x + 3.0 * s.raw[0] < half_width + 11.0, verge, grass(s, look))
-    # Uneven outwards only, lest grass grows before a kerb.
+    # The uneven edge only extends outwards, so that no grass grows in front of a kerb.
     edge = x - half_width - 0.4 * jnp.abs(s.raw[2])
     edge = jnp.clip(edge / s.footprint[0], 0.0, 1.0)
     gloss = look.wet * jnp.clip(0.6 + 3.0 * s.raw[0] + 0.7 * s.detail[1], 0.0, 1.0)
@@ -49,7 +41,7 @@ def ground(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array
 def _asphalt(s: Surface, look: Look, half_width: jax.Array) -> jax.Array:
     x, _, z = s.point
     side = x > 0
-    # The two halves of a road are often of different age.
+    # The two halves of a road often differ in age.
     age = hash_cell(side, side * 0 + 7, jnp.floor(64.0 * look.worn))
     tone = look.asphalt * (0.8 + 0.45 * age)
     cell_x, cell_z = jnp.floor((x + 1.1) / 2.9), jnp.floor(z / 7.3)
@@ -58,7 +50,7 @@ def _asphalt(s: Surface, look: Look, half_width: jax.Array) -> jax.Array:
     tone *= 1.0 - 0.09 * jnp.cos(2.0 * jnp.pi * x / 1.75) * (x * x < half_width * half_width)
     stains = 1.0 + 0.25 * s.detail[0] + 0.16 * s.detail[1] + 0.12 * s.detail[2]
     grain = 0.45 * s.detail[3] + 1.0 * s.detail[4]
-    # A contour of smooth noise wanders as cracks and their tar seams do.
+    # Cracks and tar seams follow a contour line of smooth noise.
     crack = s.raw[0] + 0.06 * s.raw[2] + 0.35 * look.cracked - 0.1
     crack = mark(crack, 0.005, 0.4 * s.footprint[0] + 0.1 * s.footprint[2])
     crack *= look.cracked > 0.35
@@ -69,7 +61,7 @@ def _asphalt(s: Surface, look: Look, half_width: jax.Array) -> jax.Array:
 
 
 def _lane_marks(s: Surface, look: Look, street: Street) -> jax.Array:
-    """The share of paint `[R]`: centre line and edges, parking bays, a crossing; or none."""
+    """Returns the share of paint `[R]`: centre line, edge lines, parking bays, a crossing."""
     x, _, z = s.point
     half_width = street.half_width
     wide, long = s.footprint[0], s.footprint[2]
@@ -78,7 +70,7 @@ def _lane_marks(s: Surface, look: Look, street: Street) -> jax.Array:
     dashes = jnp.where(look.marks < 0.75, mark(dash, 0.25 * period, long), 1.0)
     double = mark(jnp.abs(x) - 0.14, 0.06, wide)
     lines = jnp.where(look.marks < 0.85, mark(x, 0.07, wide) * dashes, double)
-    # Two lanes have a middle each; the edge is beyond them.
+    # `lane` is the middle of a lane, so twice that is its outer edge.
     edge = jnp.minimum(2.0 * street.style.lane, half_width - 0.2)
     edges = mark(jnp.abs(x) - edge, 0.07, wide)
     parking = 0.5 * (half_width - edge)
@@ -93,7 +85,7 @@ def _lane_marks(s: Surface, look: Look, street: Street) -> jax.Array:
 
 
 def grass(s: Surface, look: Look) -> jax.Array:
-    """Grass with bare and dry spots, and dark gaps between its blades."""
+    """Grass with bare and dry spots, and dark gaps between the blades."""
     dry = jnp.clip(0.9 * look.season - 0.3 + 1.2 * s.detail[0] + 0.5 * s.detail[1], 0.0, 0.9)
     colour = blend(tint(0.1, 0.17, 0.035), tint(0.27, 0.22, 0.1), dry)
     blades = 1.0 + 0.7 * s.detail[1] + 1.1 * s.detail[2] + 1.5 * s.detail[3] + 1.3 * s.detail[4]
@@ -106,11 +98,11 @@ def _gravel(s: Surface) -> jax.Array:
 
 
 def pavement(s: Surface, look: Look) -> jax.Array:
-    """Slabs, small blocks or cobbles, or asphalt, by the look; a kerb of stone at its edges."""
+    """A pavement of slabs, blocks, cobbles or asphalt, with a stone kerb at its edges."""
     x, _, z = s.point
     size = jnp.where(look.paving < 0.35, 0.4, jnp.where(look.paving < 0.65, 0.2, 0.11))
     row = jnp.floor(z / size)
-    # Every other row is shifted by half a stone.
+    # Alternate rows are shifted by half a stone.
     shifted = x + 0.5 * size * jnp.mod(row, 2.0)
     gap = jnp.maximum(
         joints(shifted + 0.5 * size, size, 0.006, s.footprint[0]),
@@ -130,7 +122,7 @@ def pavement(s: Surface, look: Look) -> jax.Array:
 
 
 def foliage(s: Surface, look: Look) -> jax.Array:
-    """Leaves: clumps, twigs and single leaves of high contrast, dark inside the crown."""
+    """Leaves: clumps, twigs and single leaves with high contrast, darker inside the crown."""
     clumps = 1.1 * s.detail[1] + 1.5 * s.detail[2]
     leaves = clumps + 2.3 * s.detail[3] + 1.6 * s.detail[4]
     bright = jnp.exp(1.7 * leaves - 0.35)
@@ -138,28 +130,28 @@ def foliage(s: Surface, look: Look) -> jax.Array:
     autumn = jnp.array([[2.2], [1.0], [0.5]])
     hue = blend(jnp.ones((3, 1)), autumn, 0.8 * turned)
     light = blend(jnp.ones((3, 1)), tint(1.3, 1.05, 0.6), jnp.clip(leaves, 0.0, 1.0))
-    # The leaves behind the gaps of a crown's near side.
+    # The leaves seen through gaps of the near side are darker.
     radius = sum((axis / half) ** 2 for axis, half in zip(s.local, s.half, strict=True))
     shade = jnp.where(radius < 0.9, 0.45, 0.62)
     return shade * s.colour * hue * light * jnp.minimum(bright, 3.0)
 
 
 def trunk(s: Surface, look: Look) -> jax.Array:
-    """Bark: noise drawn out along the trunk, and moss or lichen on some."""
+    """Bark: noise stretched along the trunk, with moss or lichen on some trunks."""
     bark = 1.0 + 1.0 * s.detail[2] + 1.6 * s.detail[3] + 1.2 * s.detail[4]
     moss = jnp.clip(2.5 * (s.detail[1] + s.number[0] - 0.75), 0.0, 0.6)
     return blend(s.colour, tint(0.1, 0.12, 0.05), moss) * jnp.clip(bark, 0.2, 2.5)
 
 
 def person(s: Surface, look: Look) -> jax.Array:
-    """Cloth with folds, and a stripe or a print on some."""
+    """Cloth with folds, and stripes on some clothes."""
     folds = 1.0 + 0.9 * s.detail[2] + 0.7 * s.detail[3]
     stripe = mark(jnp.mod(s.local[1], 0.12) - 0.06, 0.03, s.footprint[1]) * (s.number[1] > 0.93)
     return blend(s.colour, 0.6, 0.7 * stripe) * jnp.clip(folds, 0.3, 2.0)
 
 
 def metal(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """Galvanised or painted metal with streaks; some posts have coloured or reflecting bands."""
+    """Galvanised or painted metal with streaks; some posts have coloured bands."""
     streaks = 1.0 + 0.35 * s.detail[1] + 0.3 * s.detail[2] + 0.2 * s.detail[3]
     painted = blend(s.colour, tint(0.05, 0.2, 0.12), 0.8 * (s.number[0] > 0.85))
     band = mark(jnp.mod(s.height, 0.5) - 0.25, 0.12, s.footprint[1])
@@ -168,7 +160,7 @@ def metal(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
 
 
 def sign(s: Surface, look: Look) -> jax.Array:
-    """A rim and a symbol on a face of the sign's colour; the backs of some are gray."""
+    """A sign with a rim and a symbol on a coloured face; some show their gray back."""
     x = s.along / jnp.maximum(jnp.where(jnp.abs(s.normal[0]) > 0.5, s.half[2], s.half[0]), 1e-3)
     y = s.local[1] / s.half[1]
     soft = s.across / s.half[1]
@@ -185,7 +177,7 @@ def sign(s: Surface, look: Look) -> jax.Array:
 
 
 def plain(s: Surface, look: Look) -> jax.Array:
-    """The solid's own colour with a little dirt; rows of tiles where it slants like a roof."""
+    """The colour of the solid with some dirt; rows of tiles on faces that slope like roofs."""
     upward = -s.normal[1]
     slanting = (upward > 0.3) & (upward < 0.97)
     rows = 0.5 * joints(s.local[0], 0.3, 0.04, s.footprint[0])

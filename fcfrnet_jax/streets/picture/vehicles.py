@@ -1,28 +1,31 @@
-"""The paint, glass, lamps and tyres of cars, vans and lorries.
+"""Textures of cars, vans and lorries: paint, glass, lamps and tyres.
 
-Each function takes the surfaces of R rays and the scene's look, and returns the albedo `[3, R]` and
-the reflectance `[R]`. A vehicle's own z points ahead.
+Each function takes the surfaces that R rays hit and the look of the scene, and returns the albedo
+`[3, R]` and the specular reflectance `[R]`. The z axis of a vehicle's frame points forwards.
 """
 
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.streets.picture.colours import blend, tint
 from fcfrnet_jax.streets.picture.looks import Look
 from fcfrnet_jax.streets.picture.surfaces import Surface
-from fcfrnet_jax.streets.picture.textures import blend, tint
 from fcfrnet_jax.streets.scene.value_noise import hash_cell, mark
 
-# Of light that falls on clear lacquer or glass straight ahead; Schlick's approximation for n = 1.5.
+# The reflectance of lacquer and glass (n = 1.5) at normal incidence.
 NORMAL_REFLECTANCE = 0.04
 
 
 def fresnel(facing: jax.Array) -> jax.Array:
-    """Returns the share of light `[R]` that lacquer and glass mirror (Schlick 1994)."""
+    """Returns the specular reflectance `[R]` of lacquer and glass (Schlick's approximation, 1994).
+
+    `facing` `[R]` is the cosine of the angle of incidence.
+    """
     return NORMAL_REFLECTANCE + (1.0 - NORMAL_REFLECTANCE) * (1.0 - facing) ** 5
 
 
 def car(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """Lacquer with seams and a dark sill; lamps, a grille and a number plate at the ends."""
+    """Car bodies: paint with seams and a dark sill, lamps, a grille and number plates."""
     x, _, z = s.local
     height = s.height
     on_end, on_side = jnp.abs(s.normal[2]) > 0.5, jnp.abs(s.normal[0]) > 0.5
@@ -54,11 +57,11 @@ def car(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
 
 
 def cabin(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """Windows between pillars below a painted roof; slanting faces are wind- or rear screens."""
+    """Car cabins: a painted roof, windows and pillars; slanted faces are front or rear windows."""
     upward, side = -s.normal[1], jnp.abs(s.normal[0]) > 0.5
     slanting = (upward > 0.15) & (upward < 0.97)
     rise = s.local[1] / s.half[1]
-    # A driver's cab is glazed in its upper half only.
+    # Only the upper half of a lorry's cab has windows.
     low = jnp.where(s.half[1] > 0.95, -0.05, 0.9)
     soft = s.across / s.half[1]
     panes = jnp.clip((rise + 0.82) / soft + 0.5, 0.0, 1.0)
@@ -69,19 +72,19 @@ def cabin(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
     panes *= jnp.clip((ends - 0.07) / s.on_face + 0.5, 0.0, 1.0) * (1.0 - posts)
     screen = jnp.clip((s.half[0] - jnp.abs(s.local[0]) - 0.07) / s.footprint[0] + 0.5, 0.0, 1.0)
     glass = jnp.where(slanting, screen, panes * (upward < 0.15))
-    # Seats and heads show through as darker and lighter spots.
+    # Seats and passengers appear as dark and light spots behind the glass.
     pane = tint(0.025, 0.03, 0.032) * (1.0 + 1.5 * s.detail[2] + s.detail[1])
     pane += 0.06 * mark(jnp.abs(s.along) - 0.35, 0.1, s.on_face) * (rise > 0.3) * ~side
     return blend(s.colour, pane, glass), fresnel(s.facing) + 0.28 * glass
 
 
 def wheel(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """The side of a box that stands on the ground: a tyre about a rim with spokes."""
+    """Wheels: a tyre around a rim with spokes."""
     size = s.half[2]
     a, b = s.local[2] / size, (s.height - size) / size
     radius, soft = jnp.hypot(a, b), s.across / size
     rim = jnp.clip((0.66 - radius) / soft + 0.5, 0.0, 1.0) * (jnp.abs(s.normal[0]) > 0.5)
-    # cos of five times the angle, by the polynomial of the cosine.
+    # cos(5 a) as a polynomial of cos(a).
     cosine = a / jnp.maximum(radius, 1e-3)
     fifth = cosine * (16.0 * cosine**4 - 20.0 * cosine**2 + 5.0)
     spokes = jnp.clip(3.0 * fifth + 0.6 + 4.0 * soft, 0.12, 1.0)
@@ -91,7 +94,7 @@ def wheel(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
 
 
 def truck(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
-    """A box with stripes or writing on its sides, doors, lamps and a plate behind."""
+    """Vans and lorries: stripes or letters on the sides; doors, lamps and a plate at the rear."""
     on_end, on_side = jnp.abs(s.normal[2]) > 0.5, jnp.abs(s.normal[0]) > 0.5
     x, height, soft = s.local[0], s.height, s.across
     tall = 2.0 * s.half[1]

@@ -1,60 +1,56 @@
-"""Where rays enter solids: upright boxes, boxes that are turned and lean, ellipsoids, cylinders.
+"""Intersection of rays with upright boxes, rotated and sheared boxes, ellipsoids and cylinders.
 
-Each function takes the numbers of one solid, the origins and directions of rays as coordinates of
-broadcastable shapes, and the inverse of the directions, none of which may be 0. It returns the
-distance of the entry in units of the direction, infinite without one or for an origin inside.
-Coordinates stay apart: stacked, they would keep XLA from fusing a test into one loop.
+Each function takes the parameters of one solid, the origins and directions of rays as coordinates
+of broadcastable shapes, and the inverse of the directions. No coordinate of a direction may be 0.
+It returns the distance to the point of entry in units of the direction's length, which is infinite
+if the ray misses the solid or starts inside it.
 """
+
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.streets.scene.value_noise import hash_cell
+from fcfrnet_jax.streets.vectors import Vector, turn_level
 
-Vector = tuple[jax.Array, jax.Array, jax.Array]
-
-# The inner one of a crown's two shells of leaves, as a share of the outer one.
+# The crown of a tree has two shells of leaves; the radius of the inner one as a share of the outer.
 INNER_SHELL = 0.7
-# Leaves and gaps fill cells of space whose axes, these rows, are not those of the street.
+# Space is divided into cells that hold either leaves or a gap. These rows are the cells' axes,
+# oblique to the street.
 CELL_AXES = ((1.0, 0.37, 0.21), (-0.41, 1.0, 0.29), (-0.27, -0.33, 1.0))
 
 
-def turn_level(
-    x: jax.Array, z: jax.Array, cos: jax.Array, sin: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Turns level vectors by an angle from z towards x."""
-    return cos * x + sin * z, cos * z - sin * x
-
-
 def hit_upright_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
-    entry, leave = jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
-    for low, high, o, i in zip(row[:3], row[3:6], origin, inverse, strict=True):
-        one, other = (low - o) * i, (high - o) * i
-        entry = jnp.maximum(entry, jnp.minimum(one, other))
-        leave = jnp.minimum(leave, jnp.maximum(one, other))
-    return jnp.where((entry < leave) & (entry > 0), entry, jnp.inf)
+    """An axis-aligned box, given by its lowest and its highest coordinates."""
+    axes = zip(row[:3], row[3:6], origin, inverse, strict=True)
+    return _entry(((low - o) * i, (high - o) * i) for low, high, o, i in axes)
 
 
 def hit_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+    """A box rotated about the vertical axis and sheared along it.
+
+    The parameters are the centre, the half extents, the cosine and sine of the yaw, and the slopes.
+    """
     (ox, oy, oz), (dx, dy, dz) = origin, direction
     cx, cy, cz, hx, hy, hz, cos, sin, slope_x, slope_z = row
     px, pz = turn_level(ox - cx, oz - cz, cos, -sin)
     qx, qz = turn_level(dx, dz, cos, -sin)
     py = (oy - cy) - slope_x * px - slope_z * pz
     qy = dy - slope_x * qx - slope_z * qz
-    entry, leave = jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
+    spans = []
     for p, q, h in ((px, qx, hx), (py, qy, hy), (pz, qz, hz)):
         i = 1.0 / jnp.where(jnp.abs(q) < 1e-9, 1e-9, q)
-        one, other = (-h - p) * i, (h - p) * i
-        entry = jnp.maximum(entry, jnp.minimum(one, other))
-        leave = jnp.minimum(leave, jnp.maximum(one, other))
-    return jnp.where((entry < leave) & (entry > 0), entry, jnp.inf)
+        spans.append(((-h - p) * i, (h - p) * i))
+    return _entry(spans)
 
 
 def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
-    """An ellipsoid, or where it has gaps, its near side, an inner shell, and its far side.
+    """An ellipsoid rotated about the vertical axis, which may have gaps.
 
-    The row ends with the share of space that is gaps and how many cells of space fill a metre.
+    Through the gaps of its near side a ray may hit an inner shell or the far side. The parameters
+    are the centre, the inverse half extents, the cosine and sine of the yaw, the share of space
+    that is gaps, and the number of cells per metre.
     """
     (ox, oy, oz), (dx, dy, dz) = origin, direction
     cx, cy, cz, ix, iy, iz, cos, sin, gaps, fineness = row
@@ -62,7 +58,7 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
     qx, qz = turn_level(dx, dz, cos, -sin)
     px, py, pz = px * ix, (oy - cy) * iy, pz * iz
     qx, qy, qz = qx * ix, dy * iy, qz * iz
-    # |d|^2 - |o x d|^2 loses far fewer digits than the textbook b^2 - a c.
+    # |d|^2 - |o x d|^2 is numerically more accurate than the usual b^2 - a c.
     cross = (py * qz - pz * qy) ** 2 + (pz * qx - px * qz) ** 2 + (px * qy - py * qx) ** 2
     square = qx * qx + qy * qy + qz * qz
     nearest = -(px * qx + py * qy + pz * qz)
@@ -71,7 +67,7 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
     inner = INNER_SHELL**2 * square - cross
     outer_root, inner_root = (jnp.sqrt(jnp.maximum(rest, 0.0)) for rest in (outer, inner))
     distance = jnp.float32(jnp.inf)
-    # From the last to the first.
+    # From the farthest to the nearest, so that the nearest overwrites the others.
     for rest, root in ((outer, outer_root), (inner, -inner_root), (outer, -outer_root)):
         reach = (nearest + root) * shrink
         x, y, z = (fineness * (o + reach * d) for o, d in zip(origin, direction, strict=True))
@@ -81,7 +77,7 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
 
 
 def hit_cylinder(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
-    """A round upright cylinder with a flat top and bottom."""
+    """An upright circular cylinder with caps, given by centre, radius and half height."""
     (ox, oy, oz), (dx, _, dz) = origin, direction
     cx, cy, cz, radius, half = row[:5]
     px, pz = ox - cx, oz - cz
@@ -95,3 +91,12 @@ def hit_cylinder(row: tuple, origin: Vector, direction: Vector, inverse: Vector)
     entry = jnp.maximum((nearest - root) * shrink, jnp.minimum(one, other))
     leave = jnp.minimum((nearest + root) * shrink, jnp.maximum(one, other))
     return jnp.where((rest > 0) & (entry < leave) & (entry > 0), entry, jnp.inf)
+
+
+def _entry(spans: Iterable[tuple[jax.Array, jax.Array]]) -> jax.Array:
+    """Where a ray enters the box between pairs of planes that it crosses at these distances."""
+    entry, leave = jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
+    for one, other in spans:
+        entry = jnp.maximum(entry, jnp.minimum(one, other))
+        leave = jnp.minimum(leave, jnp.maximum(one, other))
+    return jnp.where((entry < leave) & (entry > 0), entry, jnp.inf)

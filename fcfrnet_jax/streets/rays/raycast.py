@@ -1,4 +1,4 @@
-"""Rays, and the first solid of a street that each of them hits."""
+"""Casting rays into a street: camera rays, and the first solid that each ray hits."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.streets.rays.intersect import (
-    Vector,
     hit_box,
     hit_cylinder,
     hit_ellipsoid,
@@ -16,54 +15,57 @@ from fcfrnet_jax.streets.rays.intersect import (
 )
 from fcfrnet_jax.streets.scene.solids import Primitives, leaf_gaps
 from fcfrnet_jax.streets.scene.street import Street
+from fcfrnet_jax.streets.vectors import Vector, rotate
 
-# On CPUs, more rays than a few are cast in tiles, of so many rows and columns.
+# On CPUs, more than SMALL rays are cast in tiles of TILE rows and columns.
 SMALL = 2048
 TILE = (64, 152)
-# Solids tested in one turn of a loop.
+# The number of solids tested in one iteration of the loop.
 UNROLL = 2
 
 
 def camera_rays(height: int, width: int, intrinsics: jax.Array, rotation: jax.Array) -> jax.Array:
-    """Returns world ray directions `[3, height * width]`, of length 1 along the optical axis.
+    """Returns the directions `[3, height * width]` of the rays of an image, in world coordinates.
+
+    Their length along the optical axis is 1. Pixels are in row-major order.
 
     Args:
-      height, width: of the picture in pixels, whose rows follow one another in the result.
-      intrinsics: `[3, 3]` in pixels, the centre of the first pixel at (0, 0).
+      height, width: the size of the image in pixels.
+      intrinsics: `[3, 3]` in pixels; (0, 0) is the centre of the first pixel.
       rotation: `[3, 3]`, camera to world.
     """
     v, u = jnp.mgrid[:height, :width]
     x = (u.ravel() - intrinsics[0, 2]) / intrinsics[0, 0]
     y = (v.ravel() - intrinsics[1, 2]) / intrinsics[1, 1]
-    # Written out: a matrix product would be rounded to bfloat16 or TF32 on some platforms.
-    return jnp.stack([row[0] * x + row[1] * y + row[2] for row in rotation])
+    return rotate(rotation, (x, y, jnp.ones_like(x)))
 
 
 def trace(
     street: Street, origins: jax.Array, directions: jax.Array, width: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Finds the first solid on each ray.
+    """Finds the first solid that each ray hits.
 
-    It is quickest when rays that follow one another are close together, and when a common origin or
-    a common direction is given as `[3, 1]`.
+    It is fastest if consecutive rays are close together, and if an origin or a direction that all
+    rays share is passed as `[3, 1]`.
 
     Args:
-      origins: `[3, R]` or `[3, 1]`, in the world; a solid that holds the origin is not seen. NaN
-        for rays that need not be cast.
+      street: the street.
+      origins: `[3, R]` or `[3, 1]`, in world coordinates; NaN = do not cast this ray. A solid that
+        contains the origin is ignored.
       directions: `[3, R]` or `[3, 1]`, of any length.
-      width: if the rays are those of a picture, row by row, its width in pixels: it is then cut
-        into tiles, which changes the time only.
+      width: the width in pixels if the rays are those of an image in row-major order. The image is
+        then processed in tiles, which affects the speed only.
 
     Returns:
       The distance `[R]` in units of the direction's length, infinite where the ray hits nothing,
-      and the index `[R]` of the solid in the order boxes, ellipsoids, cylinders.
+      and the index `[R]` of the solid in `street.solids()`.
 
     Raises:
-      ValueError: the rays do not fill rows of this width.
+      ValueError: the number of rays is not a multiple of the width.
     """
     count = max(origins.shape[1], directions.shape[1])
     if count % (width or count):
-        raise ValueError(f"{count} rays do not fill rows of {width}")
+        raise ValueError(f"{count} rays are not a multiple of the width {width}")
     groups = _groups(street)
     whole = partial(_trace_whole, groups, count)
     if count <= SMALL:
@@ -73,7 +75,7 @@ def trace(
 
 
 class _Group(NamedTuple):
-    """N solids of one shape: their test, their bounds `[N, 3]`, the test's numbers `[N, K]`."""
+    """N solids of one shape: the intersection test, bounds `[N, 3]`, and parameters `[N, K]`."""
 
     hit: Callable
     low: jax.Array
@@ -82,7 +84,7 @@ class _Group(NamedTuple):
 
 
 def _groups(street: Street) -> list[_Group]:
-    upright = street.boxes.yaw.shape[0] - street.lean.shape[0]
+    upright = street.upright
     boxes, turned = (
         jax.tree.map(lambda array, part=part: array[part], street.boxes)
         for part in (slice(upright), slice(upright, None))
@@ -111,7 +113,7 @@ def _group(
 
 
 class _Tiles(NamedTuple):
-    """How a picture of `rows` by `width` is cut; a single row into strips."""
+    """The tiles of an image of `rows` by `width` pixels; a single row is cut into strips."""
 
     rows: int
     width: int
@@ -121,32 +123,39 @@ class _Tiles(NamedTuple):
         """Height and width of a tile."""
         tall = min(self.rows, TILE[0])
         wide = min(self.width, TILE[0] * TILE[1] // tall)
-        # Even tiles: as few as are needed, and no wider than that takes.
+        # As few tiles as possible, all of about the same width.
         return tall, -(-self.width // -(-self.width // wide))
 
-    def cut(self, rays: jax.Array) -> jax.Array:
-        """Turns `[3, R]` into `[tiles, 3, rays of a tile]`, repeating the picture's edges."""
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The number of tiles in a column and in a row."""
         tall, wide = self.shape
-        down, across = -(-self.rows // tall), -(-self.width // wide)
+        return -(-self.rows // tall), -(-self.width // wide)
+
+    def cut(self, rays: jax.Array) -> jax.Array:
+        """Converts `[3, R]` to `[tiles, 3, rays per tile]`, padding with the image's edges."""
+        (tall, wide), (down, across) = self.shape, self.grid
         if rays.shape[1] == 1:
             return jnp.broadcast_to(rays, (down * across, 3, 1))
         edges = ((0, 0), (0, down * tall - self.rows), (0, across * wide - self.width))
-        picture = jnp.pad(rays.reshape(3, self.rows, self.width), edges, mode="edge")
-        tiles = picture.reshape(3, down, tall, across, wide).transpose(1, 3, 0, 2, 4)
+        image = jnp.pad(rays.reshape(3, self.rows, self.width), edges, mode="edge")
+        tiles = image.reshape(3, down, tall, across, wide).transpose(1, 3, 0, 2, 4)
         return tiles.reshape(down * across, 3, tall * wide)
 
     def paste(self, tiles: jax.Array) -> jax.Array:
-        """Turns `[tiles, rays of a tile]` into `[R]`."""
-        tall, wide = self.shape
-        down, across = -(-self.rows // tall), -(-self.width // wide)
-        picture = tiles.reshape(down, across, tall, wide).transpose(0, 2, 1, 3)
-        return picture.reshape(down * tall, -1)[: self.rows, : self.width].ravel()
+        """Converts `[tiles, rays per tile]` to `[R]`."""
+        (tall, wide), (down, across) = self.shape, self.grid
+        image = tiles.reshape(down, across, tall, wide).transpose(0, 2, 1, 3)
+        return image.reshape(down * tall, -1)[: self.rows, : self.width].ravel()
 
 
 def _trace_tiles(
     groups: list[_Group], tiles: _Tiles, origins: jax.Array, directions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Casts tiles that fit the cache, each at the solids whose bounds it may meet."""
+    """Casts the rays tile by tile, each against the solids whose bounds its rays may hit.
+
+    A tile fits into the cache.
+    """
     rays = (tiles.cut(origins), tiles.cut(directions))
     near = [jax.vmap(partial(_may_meet, group))(*rays) for group in groups]
     orders = [jnp.argsort(~some, axis=1, stable=True) for some in near]
@@ -159,7 +168,7 @@ def _trace_tiles(
 def _trace_whole(
     groups: list[_Group], count: int, origins: jax.Array, directions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Casts all rays at all solids."""
+    """Casts all rays against all solids."""
     counts = [group.numbers.shape[0] for group in groups]
     return _cast(groups, count, origins, directions, [jnp.arange(n) for n in counts], counts)
 
@@ -172,7 +181,7 @@ def _cast(
     orders: list[jax.Array],
     counts: list,
 ) -> tuple[jax.Array, jax.Array]:
-    """Casts `size` rays at the first so many, by `counts`, of each group's solids in an order."""
+    """Casts `size` rays against the first `counts[i]` solids of group i, taken in `orders[i]`."""
     directions = jnp.where(jnp.abs(directions) < 1e-9, 1e-9, directions)
     rays = (tuple(origins), tuple(directions), tuple(1.0 / directions))
     best = (jnp.full(size, jnp.inf), jnp.zeros(size, jnp.int32))
@@ -180,8 +189,8 @@ def _cast(
     for group, order, count in zip(groups, orders, counts, strict=True):
         total = order.shape[0]
         if total:
-            # Beyond the count follow solids that no ray meets, and the last one again, which
-            # changes nothing.
+            # The loop may run past the count. What follows there does not change the result: solids
+            # that no ray hits, and copies of the last solid.
             order = jnp.pad(order, (0, -total % UNROLL), mode="edge").astype(jnp.int32)
             nearer = partial(_nearer, group, order.reshape(-1, UNROLL), first, rays)
             best = jax.lax.fori_loop(0, (count + UNROLL - 1) // UNROLL, nearer, best)
@@ -206,16 +215,16 @@ def _nearer(
 
 
 def _may_meet(group: _Group, origins: jax.Array, directions: jax.Array) -> jax.Array:
-    """Tells `[N]` which solids' bounds any of the rays may meet, by interval arithmetic.
+    """Returns bool `[N]`: whether any ray may hit a solid's bounds, by interval arithmetic.
 
-    On each axis a point at t > 0 lies between o + t d for the least and the greatest o and d.
+    On each axis, the point at t > 0 lies between o + t d for the least and the greatest o and d.
     """
     slack = 1e-3 + 1e-4 * jnp.max(group.high - group.low, axis=1, keepdims=True)
     cast = jnp.isfinite(origins)
     low = group.low - slack - jnp.max(origins, axis=1, where=cast, initial=-jnp.inf)
     high = group.high + slack - jnp.min(origins, axis=1, where=cast, initial=jnp.inf)
     least, most = jnp.min(directions, axis=1), jnp.max(directions, axis=1)
-    # From t least <= high and t most >= low.
+    # The conditions t * least <= high and t * most >= low, solved for t.
     starts = (jnp.where(least < 0, high / least, 0.0), jnp.where(most > 0, low / most, 0.0))
     ends = (jnp.where(least > 0, high / least, jnp.inf), jnp.where(most < 0, low / most, jnp.inf))
     start = jnp.max(jnp.maximum(jnp.maximum(*starts), 0.0), axis=1)

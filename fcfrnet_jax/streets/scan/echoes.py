@@ -1,7 +1,7 @@
-"""What a laser scanner measures of a street: echoes with noise and losses, and their depth map.
+"""Laser scans of a street, with noise and missing echoes, and their sparse depth map.
 
-The scanner sits above and behind the camera, so that it sees past the edges of what the camera
-sees: points of the background appear among those of the foreground, as in KITTI's raw depth maps.
+The scanner is above and behind the camera and sees parts of the background that are hidden from the
+camera. As in KITTI's raw depth maps, points of the background appear among those of the foreground.
 """
 
 import math
@@ -24,19 +24,20 @@ from fcfrnet_jax.streets.scene.solids import (
     SIGN,
     TRUCK,
     WHEEL,
-    join,
 )
 from fcfrnet_jax.streets.scene.street import Street
+from fcfrnet_jax.streets.vectors import rotate
 
-# One ray in so many goes on through the crown or the window that it hits.
+# One ray in PASSING passes through the crown or the car window that it hits.
 PASSING = 8
-# Metres from where the first rays to enter a crown are thrown back to where they are on average.
+# The mean distance in metres that rays travel inside a crown.
 CROWN_DEPTH = 0.3
-# The cosine of the angle at which leaves are met, which turn every way.
+# The cosine of the angle of incidence on leaves, which point in all directions.
 LEAF_FACING = 0.5
-# Of two neighbouring echoes at most so many metres apart, some are one echo between the two.
+# Adjacent echoes that differ by less than this, in metres, may merge into one between them.
 PULSE = 2.5
-# The chance of an echo from near by and head-on, for what is shiny, dark or transparent.
+# The probability of an echo at a short distance and normal incidence, for materials that are shiny,
+# dark or transparent.
 ECHO = {BUILDING: 0.94, CABIN: 0.35, FOLIAGE: 0.93, METAL: 0.9, PLAIN: 0.6, SIGN: 0.95, WHEEL: 0.5}
 
 
@@ -48,21 +49,29 @@ def scan(
     window: Size,
     corner: Corner,
 ) -> jax.Array:
-    """Scans what a window of the camera's picture may show.
+    """Scans the part of a street that a window of the camera's image may show.
+
+    Args:
+      key: the JAX random key.
+      street: the street, with the pose of the camera.
+      lidar: the scanner.
+      camera: the camera.
+      window: (height, width) of the window in pixels.
+      corner: (top, left) of the window in the image.
 
     Returns:
-      The echoes `[3, N]` in the camera's frame, in metres; infinite where there is none.
+      The echoes `[3, N]` in metres in the camera's frame; infinite where a shot has no echo.
     """
     keys = jax.random.split(key, 4)
     rays = window_rays(keys[0], lidar, camera, window, corner)
     shape = rays.direction.shape[1:]
     turn = jnp.asarray(lidar.rotation(), jnp.float32)
-    direction = _rotate(turn, rays.direction.reshape(3, -1))
+    direction = rotate(turn, rays.direction.reshape(3, -1))
     up = jnp.asarray(lidar.rotation()[:, 1:2], jnp.float32)
     height = jnp.broadcast_to(rays.height, shape).ravel()
     origin = jnp.array(lidar.position, jnp.float32)[:, None] - up * height
-    world_origin = street.camera[:, None] + _rotate(street.rotation, origin)
-    world_direction = _rotate(street.rotation, direction)
+    world_origin = street.camera[:, None] + rotate(street.rotation, origin)
+    world_direction = rotate(street.rotation, direction)
 
     distance, index = trace(street, world_origin, world_direction, shape[1])
     grid = distance.reshape(shape)
@@ -78,10 +87,10 @@ def scan(
 
 
 def sparse_map(points: jax.Array, camera: Camera, window: Size, corner: Corner) -> jax.Array:
-    """Returns sparse depth `[h, w]` in metres, 0 = missing, of the points `[3, N]` of a scan.
+    """Projects the points `[3, N]` of a scan to sparse depth `[h, w]` in metres, 0 = missing.
 
-    Of several points in a pixel the nearest stays. Points that something hides from the camera stay
-    as well, as they do in KITTI's raw depth maps.
+    If several points fall on a pixel, the nearest is kept. Points that are hidden from the camera
+    are kept, as in KITTI's raw depth maps.
     """
     pixel, z = project(points, camera, window, corner)
     nearest = jnp.full(math.prod(window), jnp.inf).at[pixel].min(z, mode="drop")
@@ -89,11 +98,12 @@ def sparse_map(points: jax.Array, camera: Camera, window: Size, corner: Corner) 
 
 
 def surfaces(street: Street) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns each solid's chance of an echo head-on, reflectance in [0, 1] and material, `[N]`.
+    """Returns the properties `[N]` of all solids that determine their echoes.
 
-    Paint is shiny: of dark cars and lorries hardly more comes back than a scanner notices.
+    They are the probability of an echo at normal incidence, the reflectance in [0, 1], and the
+    material. Car paint is shiny: dark cars and lorries return little light to the scanner.
     """
-    solids = join(street.boxes, street.ellipsoids, street.cylinders)
+    solids = street.solids()
     reflectance = jnp.mean(solids.colour, axis=-1)
     echo = jnp.full(reflectance.shape, 0.98)
     for material, chance in ECHO.items():
@@ -106,19 +116,19 @@ def surfaces(street: Street) -> tuple[jax.Array, jax.Array, jax.Array]:
 def share_returned(
     reflectance: jax.Array | float, facing: jax.Array, distance: jax.Array, lidar: Lidar
 ) -> jax.Array:
-    """Returns the chance in [0, 1] that enough light of a shot comes back from a dull surface.
+    """Returns the probability that enough light of a shot returns from a diffuse surface.
 
-    The light falls with the square of the distance and by Lambert's law; `facing` is the cosine of
-    the angle of incidence. A rough surface sends some back however flat the light falls onto it.
+    The light decreases with the square of the distance and follows Lambert's law. A small constant
+    accounts for rough surfaces, which return some light even at grazing incidence.
+
+    Args:
+      reflectance: in [0, 1].
+      facing: the cosine of the angle of incidence.
+      distance: metres.
+      lidar: the scanner, for its sensitivity.
     """
     signal = reflectance * (facing + 0.05) * (lidar.sensitivity / distance) ** 2
     return -jnp.expm1(-signal)
-
-
-def _rotate(matrix: jax.Array, vectors: jax.Array) -> jax.Array:
-    # Written out: a matrix product would be rounded to bfloat16 or TF32 on some platforms.
-    x, y, z = vectors
-    return jnp.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])
 
 
 def _lost(
@@ -129,9 +139,9 @@ def _lost(
     reflectance: jax.Array,
     facing: jax.Array,
 ) -> jax.Array:
-    """Whether each shot `[B, A]` brings no echo: by distance, angle of incidence and material.
+    """Draws which shots `[B, A]` have no echo, by distance, angle of incidence and material.
 
-    Losses come in patches, as surfaces do.
+    Missing echoes are clustered, as they are on real surfaces.
     """
     chance_key, patch_key = jax.random.split(key)
     hit = jnp.isfinite(ranges)
@@ -145,12 +155,12 @@ def _lost(
 
 
 def _facing(ranges: jax.Array, lidar: Lidar, direction: jax.Array) -> jax.Array:
-    """The cosine `[B, A]` of the angle of incidence, from the ranges of neighbouring shots."""
+    """Estimates the cosine of the angle of incidence `[B, A]` from adjacent ranges."""
     elevation = -direction[1, :, :1]
     rise = jnp.diff(elevation, axis=0, append=elevation[-1:] - 0.006)
     down = jnp.diff(ranges, axis=0, append=ranges[-1:]) / jnp.minimum(rise, -1e-3)
     steps = jnp.abs(jnp.diff(ranges, axis=1)) / math.radians(lidar.azimuth_step)
-    # The nearer neighbour is on the same surface, unless the thing is as thin as a post.
+    # The neighbour with the more similar range is on the same surface, except on thin objects.
     across = jnp.minimum(
         jnp.pad(steps, ((0, 0), (0, 1)), mode="edge"), jnp.pad(steps, ((0, 0), (1, 0)), mode="edge")
     )
@@ -159,10 +169,10 @@ def _facing(ranges: jax.Array, lidar: Lidar, direction: jax.Array) -> jax.Array:
 
 
 def _ranges(key: jax.Array, lidar: Lidar, ranges: jax.Array, material: jax.Array) -> jax.Array:
-    """What is measured `[B, A]`: with noise, within crowns, between an edge and what is behind."""
+    """Adds noise, penetration of crowns, and mixed echoes at edges to the ranges `[B, A]`."""
     normal, uniform = jax.random.normal(key, ranges.shape), jax.random.uniform(key, ranges.shape)
     noise = lidar.range_noise * normal
-    # Half of the leaves that throw a ray back lie before the crown's drawn surface.
+    # Centred so that half of the echoes of a crown come from in front of its modelled surface.
     inside = -CROWN_DEPTH * (jnp.log1p(-uniform) + math.log(2.0))
     inside = jnp.where(material == FOLIAGE, inside, 0.0)
     beyond = jnp.pad(jnp.diff(ranges, axis=1), ((0, 0), (0, 1)), mode="edge")
@@ -180,14 +190,14 @@ def _through(
     index: jax.Array,
     ranges: jax.Array,
 ) -> jax.Array:
-    """The ranges `[R]` once some rays have gone on through crowns and car windows.
+    """Lets some rays pass through crowns and car windows; returns the new ranges `[R]`.
 
-    All arguments are as in `scan`: `distance` to the first solid, `ranges` what has been measured.
+    The arguments are named as in `scan`: `distance` to the first solid, `ranges` as measured.
     """
     count = distance.shape[0]
     groups = count // PASSING
     chosen = PASSING * jnp.arange(groups) + jax.random.randint(key, (groups,), 0, PASSING)
-    reach, material = distance[chosen], surfaces(street)[2][index[chosen]]
+    reach, material = distance[chosen], street.solids().material[index[chosen]]
     porous = ((material == FOLIAGE) | (material == CABIN)) & jnp.isfinite(reach)
     inside = jnp.where(porous, reach + 0.05, jnp.nan)
     start = jnp.broadcast_to(origin, direction.shape)[:, chosen] + inside * direction[:, chosen]

@@ -1,9 +1,9 @@
-"""Semi-dense ground truth with the habits of KITTI's, which accumulates eleven laser scans.
+"""Semi-dense ground truth like KITTI's, which accumulates eleven laser scans.
 
-The true depth stays where such scans, checked against stereo, would leave some: within the
-scanner's field, away from edges and glass, in lines that lie apart where things are far, and with
-holes. One of the scans is the frame's own, so that ground truth equals sparse depth at most of the
-pixels that have it.
+KITTI's scans are filtered by a comparison with stereo. The true depth is kept where such scans
+would have points: inside the scanner's field of view, away from edges and glass, along scan lines
+that are further apart at a distance, and with holes. One of the eleven scans is that of the frame
+itself, so the ground truth equals the sparse depth at most of the pixels that have both.
 """
 
 import jax
@@ -12,20 +12,23 @@ import jax.numpy as jnp
 from fcfrnet_jax.sensors.camera import Camera, Corner, window_matrix
 from fcfrnet_jax.sensors.lidar import Lidar
 from fcfrnet_jax.streets.scan.echoes import share_returned
+from fcfrnet_jax.streets.vectors import rotate
 
-# Metres: the scans reach no further, and those taken further back see more of the height of what is
-# near.
+# The maximum range of the scans in metres.
 REACH = 82.0
+# In metres. Scans taken from further back see this much more above the top beam.
 SCANNED_FROM_BEHIND = 2.0
-# Of the surfaces that the scans lose at a distance.
+# The reflectance of surfaces, for the loss of points with distance.
 REFLECTANCE = 0.25
-# Within so many pixels of an edge, at KITTI's focal length, what is behind it is mostly left out,
-# since scans from elsewhere see something else there; inverse depth bends by a share of itself.
+# Numbers of pixels below hold at this focal length.
+FOCAL = 721.5
+# Most points behind an edge are removed within these numbers of pixels, because scans from other
+# positions see something else there. At an edge, inverse depth bends by more than BEND of itself.
 TRIM = (2, 4, 7)
 BEND = 0.05
-# What is left there, of the surface in front, and among leaves.
+# The shares of points that are kept behind an edge, in front of it, and among leaves.
 BEHIND, IN_FRONT, IN_LEAVES = 0.04, 0.5, 0.35
-# Pixels between the lattice points of the noise that makes holes, at KITTI's focal length.
+# The spacing in pixels of the noise that makes holes.
 HOLE_SPACING = 14.0
 
 
@@ -39,17 +42,20 @@ def keep_ground_truth(
     camera: Camera,
     corner: Corner,
 ) -> jax.Array:
-    """Returns the ground truth `[h, w]`: what the frame's own scan measured rightly, else `depth`
-    where some is known, else 0.
+    """Returns the ground truth `[h, w]` in metres, 0 = missing.
+
+    Where the frame's own scan agrees with the true depth, the ground truth is mostly the scan,
+    including its noise. Elsewhere it is the true depth at the pixels that other scans would hit.
 
     Args:
       key: the JAX random key.
-      depth: `[h, w]` metres, the true depth of the window at `corner`; 0 = sky.
-      echo: `[h, w]`, the chance that a laser shot at the pixel comes back.
-      leaves: `[h, w]`, whether the pixel shows leaves.
-      sparse_depth: `[h, w]` metres, the scan of this frame; 0 = missing. Mostly part of the ground
-        truth where it measured what the camera sees, its noise included.
-      lidar, camera: what the frame is seen by.
+      depth: `[h, w]` metres, the true depth of a window, 0 = sky.
+      echo: `[h, w]`, the probability that a laser shot at the pixel has an echo.
+      leaves: bool `[h, w]`, whether the pixel shows leaves.
+      sparse_depth: `[h, w]` metres, the frame's own scan, 0 = missing.
+      lidar: the scanner.
+      camera: the camera.
+      corner: (top, left) of the window in the camera's image.
     """
     hole_key, chance_key, line_key = jax.random.split(key, 3)
     inverse = jnp.where(depth > 0, 1.0 / jnp.where(depth > 0, depth, 1.0), 0.0)
@@ -57,7 +63,7 @@ def keep_ground_truth(
     density *= share_returned(REFLECTANCE, _facing(inverse, camera), depth + 1e-3, lidar)
     scanned = (sparse_depth > 0) & (jnp.abs(sparse_depth - depth) < 0.03 * depth)
     left = _beside_edges(inverse, camera)
-    # Among leaves there are edges everywhere, and points at both of their sides.
+    # Leaves have edges everywhere, with points on both sides.
     left = jnp.where(leaves, jnp.maximum(left, IN_LEAVES), left)
     density = jnp.where(scanned, 0.95, density) * left
     density *= ~_holes(hole_key, depth.shape, camera)
@@ -68,15 +74,14 @@ def keep_ground_truth(
 def _density(
     key: jax.Array, depth: jax.Array, lidar: Lidar, camera: Camera, corner: Corner
 ) -> jax.Array:
-    """The share of pixels `[h, w]` that eleven scans would hit."""
+    """Returns the share of pixels `[h, w]` that eleven scans would hit."""
     matrix = window_matrix(camera, corner)
     height, width = depth.shape
     v, u = jnp.mgrid[:height, :width]
     x = depth * (u - matrix[0, 2]) / matrix[0, 0] - lidar.position[0]
     y = depth * (v - matrix[1, 2]) / matrix[1, 1] - lidar.position[1]
     z = depth - lidar.position[2]
-    turn = lidar.rotation().T
-    down, forward = (row[0] * x + row[1] * y + row[2] * z for row in turn[1:])
+    down, forward = rotate(lidar.rotation().T[1:], (x, y, z))
     level = jnp.hypot(x, forward)
     top, bottom = (jnp.tan(jnp.radians(lidar.elevations[end])) for end in (0, -1))
     up = -down - lidar.heights[0]
@@ -84,7 +89,7 @@ def _density(
     reached = 1.0 - jnp.clip(above / SCANNED_FROM_BEHIND, 0.0, 1.0)
     reached *= up > bottom * level - 0.5
     lines = _lines(key, up / level, lidar, depth.shape)
-    # Near by, the scans' lines interleave; further away they fall on one another.
+    # Nearby, the lines of the scans interleave. At a distance they coincide and leave gaps.
     gaps = jnp.clip((depth - 10.0) / 40.0, 0.0, 0.6)
     near = jnp.clip(0.055 * depth - 0.05, 0.1, 0.65)
     fading = jnp.clip((REACH - level) / 25.0, 0.0, 1.0)
@@ -92,7 +97,7 @@ def _density(
 
 
 def _lines(key: jax.Array, slope: jax.Array, lidar: Lidar, shape: tuple[int, ...]) -> jax.Array:
-    """1 on the lines of the beams and 0 between them `[h, w]`, in waves as the car nods."""
+    """Returns 1 on scan lines and 0 between them, `[h, w]`. The pitching of the car bends them."""
     elevation = jnp.degrees(slope - slope**3 / 3.0)
     wave = jax.image.resize(jax.random.normal(key, (2, 4)), (1, shape[1]), "linear")
     elevations = jnp.array(lidar.elevations[::-1])
@@ -102,22 +107,22 @@ def _lines(key: jax.Array, slope: jax.Array, lidar: Lidar, shape: tuple[int, ...
 
 
 def _facing(inverse: jax.Array, camera: Camera) -> jax.Array:
-    """The cosine `[h, w]` of the angle at which surfaces are seen, from inverse depth."""
+    """Computes the cosine of the viewing angle of surfaces `[h, w]` from inverse depth."""
     down = camera.fy * jnp.diff(inverse, axis=0, append=inverse[-1:])
     across = camera.fx * jnp.diff(inverse, axis=1, append=inverse[:, -1:])
     return inverse * jax.lax.rsqrt(inverse**2 + down**2 + across**2 + 1e-12)
 
 
 def _beside_edges(inverse: jax.Array, camera: Camera) -> jax.Array:
-    """The share of pixels `[h, w]` that is left near jumps in depth, on either side of them.
+    """Returns the share of points `[h, w]` that is kept near depth discontinuities.
 
-    Inverse depth is linear over a plane however it lies, so that a bend in it tells of an edge:
-    upwards behind it, where a neighbour is nearer, downwards in front.
+    The inverse depth of any plane is linear in the image, so a bend indicates an edge: it is
+    positive behind the edge, where a neighbour is nearer, and negative in front of it.
     """
     behind = jnp.zeros(inverse.shape, bool)
     in_front = jnp.zeros(inverse.shape, bool)
     for trim in TRIM:
-        reach = max(1, round(trim * camera.fx / 721.5))
+        reach = max(1, round(trim * camera.fx / FOCAL))
         padded = jnp.pad(inverse, reach, mode="edge")
         rows, columns = padded[:, reach:-reach], padded[reach:-reach]
         end = 2 * reach
@@ -133,8 +138,8 @@ def _beside_edges(inverse: jax.Array, camera: Camera) -> jax.Array:
 
 
 def _holes(key: jax.Array, shape: tuple[int, ...], camera: Camera) -> jax.Array:
-    """Whether a pixel `[h, w]` lies in a hole."""
-    spacing = HOLE_SPACING * camera.fx / 721.5
+    """Draws which pixels `[h, w]` are in a hole."""
+    spacing = HOLE_SPACING * camera.fx / FOCAL
     coarse = (int(shape[0] / spacing) + 2, int(shape[1] / spacing) + 2)
     smooth = jax.image.resize(jax.random.uniform(key, coarse), shape, "linear")
     return smooth < 0.14

@@ -1,4 +1,4 @@
-"""The rays that a spinning laser scanner sends into the view of a camera."""
+"""The shots of a spinning laser scanner into the field of view of a camera."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,12 +11,15 @@ from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.sensors.camera import Camera, Corner
 from fcfrnet_jax.sensors.lidar import Lidar
 
-# Echoes of things nearer than this, metres, may be missed at the border of a window.
+# In metres. Echoes of nearer objects may be missed at the border of a window.
 NEAREST = 3.0
 
 
 class Rays(NamedTuple):
-    """`height` of the origin `[B, 1]`, direction `[3, B, A]`, both in the scanner's frame."""
+    """A shots of each of B beams: origin `height` `[B, 1]` and unit `direction` `[3, B, A]`.
+
+    Both are in the scanner's frame; the height is in metres above the scanner's position.
+    """
 
     height: jax.Array
     direction: jax.Array
@@ -25,14 +28,14 @@ class Rays(NamedTuple):
 def _field(
     lidar: Lidar, camera: Camera, window: Size, top: Any, left: Any, xp: Any
 ) -> tuple[Any, Any, Any, Any]:
-    """The lowest and highest azimuth and elevation, radians, of what a window may show.
+    """Returns the lowest and highest azimuth and elevation, in radians, of a window's content.
 
-    `xp` is numpy or jax.numpy; `top` and `left` are arrays of it, of shapes that go together.
+    `xp` is numpy or jax.numpy; `top` and `left` are its arrays, of the same shape.
     """
     height, width = window
     turn = lidar.rotation().T
     azimuths, elevations = [], []
-    # The extremes lie on the window's outline, at its nearest or at infinity.
+    # The extremes are on the outline of the window, either at the nearest distance or at infinity.
     for right in (-0.5, 0.5 * width - 0.5, width - 0.5):
         for down in (-0.5, height - 0.5):
             for depth in (NEAREST, 1e4):
@@ -52,8 +55,8 @@ def _field(
 
 
 def _counts(lidar: Lidar, camera: Camera, window: Size) -> tuple[int, int]:
-    """How many neighbouring beams, and shots of each, suffice for the window wherever it is."""
-    # Between these places nothing changes by as much as the beam and the shots added below.
+    """Returns how many adjacent beams, and shots of each, cover the window at any corner."""
+    # Between these corners the numbers change by less than the beam and the shots added below.
     top, left = np.meshgrid(
         np.linspace(0, camera.height - window[0], 16),
         np.linspace(0, camera.width - window[1], 16),
@@ -67,7 +70,10 @@ def _counts(lidar: Lidar, camera: Camera, window: Size) -> tuple[int, int]:
 
 
 def window_rays(key: jax.Array, lidar: Lidar, camera: Camera, window: Size, corner: Corner) -> Rays:
-    """The rays that may end in the window, of whole rings of shots at the same angles."""
+    """Returns the shots whose echoes may lie in the window.
+
+    The same key gives the same shots for all windows, as parts of whole rings.
+    """
     top, left = (jnp.asarray(value, jnp.float32) for value in corner)
     low, _, _, summit = _field(lidar, camera, window, top, left, jnp)
     beams, shots = _counts(lidar, camera, window)
@@ -84,7 +90,7 @@ def window_rays(key: jax.Array, lidar: Lidar, camera: Camera, window: Size, corn
     def cut(values: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(values, (first,), (beams,))[:, None]
 
-    # Each ring starts anywhere between two shots, and its azimuths are rounded from there.
+    # Each ring has a random phase, which also applies to the rounding of its azimuths.
     azimuth = step * (jnp.floor(low / step) - 1.0 + jnp.arange(shots) + cut(phase))
     if lidar.encoder_step:
         unit = math.radians(lidar.encoder_step)

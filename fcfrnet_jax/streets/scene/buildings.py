@@ -1,4 +1,4 @@
-"""Buildings along a street and behind it, bridges, and the walls and hedges of gardens."""
+"""Buildings along a street and behind it, bridges, garden walls and hedges."""
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,11 @@ HOUSES, DETAILED, BACK, HEDGES = 14, 8, 6, 8
 
 
 def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds a row of buildings on each side, and some behind that close the gaps."""
+    """Builds a row of buildings on each side, and others behind them that fill the gaps."""
     side = jnp.repeat(jnp.array([-1.0, 1.0]), HOUSES // 2)
     half_length = draw(HOUSES, 4.0, 10.0)
     gap = jnp.maximum(style.gap * draw(HOUSES, 0.0, 2.0), 0.0)
-    # Now and then a side street.
+    # Some gaps are side streets.
     gap += jnp.where(draw(HOUSES, 0.0, 1.0) < 0.15, draw(HOUSES, 7.0, 14.0), 0.0)
     steps = (2.0 * half_length + gap).reshape(2, -1)
     z = jnp.cumsum(steps, axis=1).ravel() - half_length - draw(1, 5.0, 20.0)
@@ -43,7 +43,7 @@ def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
     height = style.storey * draw(HOUSES, 0.75, 1.25)
     present = draw(HOUSES, 0.0, 1.0) < style.houses
     plaster = choose(PLASTERS, draw(HOUSES, 0.0, 1.0))
-    # The foundations reach as deep as the ground falls along the building.
+    # The foundation is as deep as the ground falls along the building.
     base = ground.level(z) + jnp.abs(ground.slope) * half_length
     top = ground.level(z) - height
     house = solids(
@@ -53,7 +53,7 @@ def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
         BUILDING,
         present=present,
     )
-    # The details are for the buildings next to the camera.
+    # Only the buildings next to the camera have details.
     near = jnp.array([0, 1, 2, 3, 7, 8, 9, 10])
     walls = tuple(array[near] for array in (side * wall, depth, top, z, half_length))
     annexes = _annexes(draw, style, ground, walls, (plaster[near], present[near]))
@@ -62,14 +62,14 @@ def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
 
 
 def _annexes(draw: Draw, style: Style, ground: Ground, walls: tuple, look: tuple) -> tuple:
-    """A bay or balcony on each facade, and a porch, steps or garage in front of it."""
+    """Builds a bay or balcony on each facade, and a porch, steps or garage in front of it."""
     (x, _, top, z, half_length), (plaster, present) = walls, look
     count = x.shape[0]
     side = jnp.sign(x)
     deep = draw(count, 0.4, 1.2)
     half_height = draw(count, 0.5, 1.6)
     level = ground.level(z)
-    # From the first floor up, but not above the eaves.
+    # On the first floor or higher, but not above the eaves.
     highest = level - 3.0 - half_height - draw(count, 0.0, 6.0)
     y = jnp.maximum(highest, top + half_height + 0.2)
     bay = solids(
@@ -92,15 +92,15 @@ def _annexes(draw: Draw, style: Style, ground: Ground, walls: tuple, look: tuple
 
 
 def _roofs(draw: Draw, style: Style, walls: tuple, present: jax.Array) -> tuple:
-    """Gables along the street: two sloping boxes that are sunk into the building."""
+    """Builds gable roofs along the street: two sloping boxes, partly inside the building."""
     x, depth, top, z, half_length = walls
     count = x.shape[0]
     side = jnp.sign(x)
     pitch, some = draw(count, 0.4, 1.0), draw(count, 0.0, 1.0) < style.roofs
     tiles = choose(TILES, draw(count, 0.0, 1.0))
-    # Within the walls, so that the lower part of a box is hidden in the building.
+    # Narrower than the walls, so that the building hides the lower part of a box.
     half, thick = 0.5 * depth - 0.02, jnp.maximum(0.5 * pitch * depth, 0.3)
-    # y grows downwards, and the ridge is over the middle of the building.
+    # y points down; the ridge is above the middle of the building.
     y = top - 0.5 * pitch * depth + thick
     parts = []
     for wing in (-1.0, 1.0):
@@ -116,7 +116,7 @@ def _roofs(draw: Draw, style: Style, walls: tuple, present: jax.Array) -> tuple:
 
 
 def _background(draw: Draw, style: Style, ground: Ground) -> tuple:
-    """Buildings behind the rows, one at the end of the street, a bridge across it."""
+    """Builds houses behind the rows, one at the end of the street, and a bridge across it."""
     z = draw(BACK, 10.0, 110.0)
     near = style.half_width + style.walk + style.front + 22.0
     x = sides(BACK) * (near + draw(BACK, 0.0, 30.0))
@@ -146,7 +146,7 @@ def _background(draw: Draw, style: Style, ground: Ground) -> tuple:
 
 
 def hedges(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds hedges, walls and fences between the gardens and the pavement, or across."""
+    """Builds hedges, walls and fences along the pavement."""
     side = sides(HEDGES)
     z = 4.0 + 13.0 * (jnp.arange(HEDGES) // 2) + draw(HEDGES, -5.0, 8.0)
     wide = draw(HEDGES, 0.08, 0.45)

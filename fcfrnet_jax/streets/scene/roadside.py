@@ -1,4 +1,4 @@
-"""What stands along a street: trees and bushes, lamps and signs, guard rails, people."""
+"""Objects along a street: trees and bushes, lamps and signs, guard rails, people."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ PEOPLE = 6
 
 
 def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds trees of a trunk and four ellipsoids, bushes, thickets, and woods far away."""
+    """Builds trees from a trunk and four ellipsoids, bushes, thickets, and distant woods."""
     side = sides(TREES)
     x = side * (style.half_width + 0.7 + draw(1, 0.0, 5.0) + draw(TREES, 0.0, 4.0) ** 1.5)
     z = 5.0 + 11.0 * (jnp.arange(TREES) // 2) + draw(TREES, 0.0, 9.0)
@@ -76,7 +76,7 @@ def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple:
         FOLIAGE,
         present=draw(BUSHES, 0.0, 1.0) < style.bushes,
     )
-    # Half of the wood is across the end of the street, half on both sides.
+    # Half of the wood is at the end of the street, the other half on both sides.
     ahead = jnp.arange(WOOD) % 4 < 2
     far = jnp.where(ahead, draw(WOOD, 38.0, 150.0), draw(WOOD, 25.0, 110.0))
     aside = sides(WOOD) * (style.half_width + style.front + draw(WOOD, 10.0, 40.0))
@@ -92,11 +92,11 @@ def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple:
 
 
 def _thicket(draw: Draw, style: Style, ground: Ground) -> Primitives:
-    """Shrubs and low trees so close to each other that they stand like a wall along a side."""
+    """Builds shrubs and low trees so close together that they form a wall along a side."""
     count = THICKET // 2
 
     def each(low: float, high: float) -> jax.Array:
-        """One number for each side, for all that stands there."""
+        """Draws one number for each side, shared by all plants there."""
         return jnp.tile(draw(2, low, high), count)
 
     z = 2.0 + 8.0 * (jnp.arange(THICKET) // 2) + draw(THICKET, 0.0, 8.0)
@@ -113,7 +113,7 @@ def _thicket(draw: Draw, style: Style, ground: Ground) -> Primitives:
 
 
 def poles(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds lamps, signs on posts, traffic lights, utility poles, bollards and a gantry."""
+    """Builds street lamps, signs, traffic lights, utility poles, bollards and a sign gantry."""
     edge = style.half_width + 0.3
 
     def post(
@@ -165,7 +165,7 @@ def poles(draw: Draw, style: Style, ground: Ground) -> Parts:
 
 
 def rails(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds a guard rail or a fence of two bars on posts along each side."""
+    """Builds a guard rail or a fence along each side: two bars on posts."""
     side = jnp.array([-1.0, 1.0])
     some = draw(2, 0.0, 1.0) < style.rails
     x = side * (style.half_width + draw(2, 0.4, 1.2))
@@ -194,7 +194,7 @@ def people(draw: Draw, style: Style, ground: Ground) -> Parts:
     """Builds walkers of a head, a body and two legs."""
     z = draw(PEOPLE, 4.0, 35.0)
     x = sides(PEOPLE) * (style.half_width + draw(PEOPLE, -0.3, 1.0) * style.walk)
-    # Some cross the road, clear of the camera.
+    # Some cross the road, at a distance from the camera.
     crossing = (draw(PEOPLE, 0.0, 1.0) < 0.3) & (z > 10.0)
     x = jnp.where(crossing, draw(PEOPLE, -3.0, 3.0), x)
     yaw, scale = draw(PEOPLE, -3.0, 3.0), draw(PEOPLE, 0.8, 1.08)

@@ -1,6 +1,6 @@
-"""The solids of which streets are built: boxes, ellipsoids and round upright cylinders.
+"""The solids of which streets are built: boxes, ellipsoids and upright circular cylinders.
 
-World frame: x right, y down, z along the street, metres.
+The world frame has x to the right, y down and z along the street, in metres.
 """
 
 from collections.abc import Callable
@@ -11,24 +11,32 @@ import jax.numpy as jnp
 
 from fcfrnet_jax.streets.scene.value_noise import hash_cell
 
-# What a solid is made of, which decides how it is shaded and how it reflects a laser.
+# The material of a solid determines its shading and its reflection of laser light.
 GROUND, PAVEMENT, BUILDING, CAR, CABIN, WHEEL, TRUCK = range(7)
 FOLIAGE, TRUNK, METAL, SIGN, PERSON, WALL, PLAIN = range(7, 14)
 
-# Of the space in a crown, the share that is gaps, and metres over which it is gap or leaves.
+# The share of gaps in a crown, and the size in metres of its gaps and clumps of leaves.
 GAPS = (0.1, 0.55)
 CLUMP = (0.12, 0.45)
 
-# How far under the ground the solids lie that a street does without.
+# The depth under the ground, in metres, of the solids that are absent from a street.
 SUNK = 500.0
 
 Number = jax.Array | float
-# Draws `count` numbers between two limits.
+# Draws `count` uniform random numbers between two limits.
 Draw = Callable[[int, float, float], jax.Array]
 
 
 class Primitives(NamedTuple):
-    """N solids: centre, half extents, colour `[N, 3]`; yaw in radians and material `[N]`."""
+    """N solids of one shape.
+
+    Attributes:
+      centre: `[N, 3]` metres.
+      half: `[N, 3]` metres, half the extents.
+      yaw: `[N]` radians, from z towards x.
+      colour: `[N, 3]` linear RGB.
+      material: int32 `[N]`.
+    """
 
     centre: jax.Array
     half: jax.Array
@@ -38,7 +46,7 @@ class Primitives(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Solids by shape: upright boxes without yaw, turned boxes and their lean, and round ones."""
+    """Solids by shape: axis-aligned boxes, rotated boxes with their slopes, and round solids."""
 
     upright: tuple[Primitives, ...] = ()
     turned: tuple[tuple[Primitives, jax.Array], ...] = ()
@@ -53,15 +61,16 @@ class Ground(NamedTuple):
     slope: jax.Array
 
     def slope_at(self, z: jax.Array) -> jax.Array:
+        """Returns the slope dy/dz of the ground at z."""
         return jnp.where(z > self.bend, self.slope, 0.0)
 
     def level(self, z: jax.Array) -> jax.Array:
-        """Returns y of the ground."""
+        """Returns the y coordinate of the ground at z."""
         return self.slope * jnp.maximum(z - self.bend, 0.0)
 
 
 def join(*parts: Primitives) -> Primitives:
-    """Returns the solids of all `parts` in one, in their order."""
+    """Concatenates solids, in the order of the arguments."""
     return Primitives(*(jnp.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -73,7 +82,7 @@ def solids(
     yaw: Number = 0.0,
     present: jax.Array | bool = True,
 ) -> Primitives:
-    """Builds as many solids as the longest argument has, under the ground where not `present`."""
+    """Builds solids, as many as the longest argument has; those not `present` are underground."""
     x, y, z = centre
     y = jnp.where(present, y, SUNK)
     shapes = [jnp.shape(number) for number in (x, y, z, *half, yaw, material)]
@@ -92,9 +101,9 @@ def solids(
 
 
 def leaf_gaps(balls: Primitives) -> jax.Array:
-    """Returns `[N, 2]` for ellipsoids: the share of space that is gaps, cells of it to a metre.
+    """Returns, for ellipsoids `[N, 2]`, the share of space that is gaps, and cells per metre.
 
-    Leaves have gaps, different ones for each solid; all else has none.
+    Only leaves have gaps. They are different for each solid.
     """
     x, y, z = jnp.floor(64.0 * balls.centre.T)
     low, high = GAPS
@@ -105,7 +114,7 @@ def leaf_gaps(balls: Primitives) -> jax.Array:
 
 
 def leaning(boxes: Primitives, slope_x: Number, slope_z: Number) -> tuple[Primitives, jax.Array]:
-    """Pairs boxes with their slopes dy/dx and dy/dz `[N, 2]` in their turned frame."""
+    """Pairs boxes with their slopes dy/dx and dy/dz `[N, 2]`, in their rotated frame."""
     slopes = [jnp.broadcast_to(jnp.float32(slope), boxes.yaw.shape) for slope in (slope_x, slope_z)]
     return boxes, jnp.stack(slopes, axis=-1)
 
@@ -121,16 +130,17 @@ def along(
     present: jax.Array | bool = True,
     slope_x: Number | None = None,
 ) -> Parts:
-    """Builds long boxes along the street that follow the ground: one before its bend, one after.
+    """Builds long boxes along the street that follow the ground: a part before its bend, one after.
 
     Args:
-      x: `[N]` of their centres.
-      bottom: metres of their lower face above the ground.
-      ends: their first and last z.
-      half_x, half_y: half extents.
+      ground: the ground.
+      x: `[N]` metres, the centres.
+      bottom: the height of the lower face above the ground in metres.
+      ends: the first and the last z in metres.
+      half_x, half_y: half the extents in metres.
       look: colour and material.
-      present: where they exist.
-      slope_x: dy/dx; without one the part on level ground is upright.
+      present: which boxes exist.
+      slope_x: the slope dy/dx; None = 0, with axis-aligned boxes on level ground.
     """
     start, end = ends
     y = -bottom - half_y
@@ -148,11 +158,11 @@ def along(
 
 
 def choose(colours: tuple, number: jax.Array) -> jax.Array:
-    """Picks one of the colours, `[N, 3]`, for each number from 0 to 1."""
+    """Selects a colour for each number in [0, 1]; returns `[N, 3]`."""
     last = len(colours) - 1
     return jnp.array(colours)[jnp.minimum(len(colours) * number, last).astype(jnp.int32)]
 
 
 def sides(count: int) -> jax.Array:
-    """Returns -1 (left) and 1 (right) in turn."""
+    """Returns alternately -1 (left) and 1 (right)."""
     return jnp.where(jnp.arange(count) % 2 == 0, -1.0, 1.0)

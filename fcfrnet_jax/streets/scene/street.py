@@ -1,7 +1,7 @@
-"""Procedural streets: city, residential, narrow, country roads and motorways.
+"""Procedural streets: city, residential and narrow streets, country roads and motorways.
 
-World frame: x right, y down, z along the street, metres; the ground is at y = 0 up to a bend, from
-where on the street may rise or fall.
+The world frame has x to the right, y down and z along the street, in metres. The ground is at y = 0
+up to a bend, after which it may rise or fall.
 """
 
 from typing import NamedTuple
@@ -31,18 +31,20 @@ DRAWS = (256, 48)
 
 
 class Street(NamedTuple):
-    """A street, seen by a camera.
+    """A street and the pose of a camera in it.
 
-    boxes, ellipsoids, cylinders: the solids by shape. A cylinder is upright and round, with the
-      half extents (radius, half height, radius).
-    lean: `[M, 2]`, the slopes (dy/dx, dy/dz), in their own turned frame, of the last M boxes, which
-      are sheared along y; all boxes before them are upright and have no yaw.
-    half_width: of the road between its kerbs, in metres.
-    camera, rotation: the camera's position `[3]` and its axes `[3, 3]`, camera to world.
-    sun: `[3]`, the unit vector to the sun.
-    ground: where the ground is level and where it slopes.
-    style: what decided how much of everything there is.
-    look: uint32, from which light and colours are drawn.
+    Attributes:
+      boxes, ellipsoids, cylinders: the solids by shape. Cylinders are upright and circular, with
+        half extents (radius, half height, radius).
+      half_width: half the width of the road between its kerbs, in metres.
+      lean: `[M, 2]`, the slopes (dy/dx, dy/dz) of the last M boxes, which are sheared along y, in
+        their rotated frame. All boxes before them are axis-aligned.
+      camera: `[3]` metres, the position of the camera.
+      rotation: `[3, 3]`, camera to world.
+      sun: `[3]`, the unit vector towards the sun.
+      ground: where the ground is level and where it slopes.
+      style: the parameters from which the street was generated.
+      look: uint32, the seed of light and colours.
     """
 
     boxes: Primitives
@@ -57,18 +59,27 @@ class Street(NamedTuple):
     style: Style
     look: jax.Array
 
+    @property
+    def upright(self) -> int:
+        """The number of axis-aligned boxes; the boxes after them are rotated and sheared."""
+        return self.boxes.yaw.shape[0] - self.lean.shape[0]
+
+    def solids(self) -> Primitives:
+        """Returns all solids, in the order in which rays number them."""
+        return join(self.boxes, self.ellipsoids, self.cylinders)
+
 
 def make_street(
     key: jax.Array, travelled: float | jax.Array = 0.0, veer: float | jax.Array = 0.0
 ) -> Street:
-    """Draws a street and where its camera stands: in the right lane, about 1.65 m above the ground.
+    """Generates a street, with a camera in the right lane about 1.65 m above the ground.
 
     Args:
       key: the JAX random key; the same key gives the same solids.
-      travelled: metres along the street at which the camera stands, within about 6 of 0.
-      veer: radians by which the camera is turned further, from z towards x.
+      travelled: the position of the camera in metres along the street, within about 6 m of 0.
+      veer: an additional rotation of the camera in radians, from z towards x.
     """
-    # One block of numbers for everything: each call of the generator costs compile time.
+    # All random numbers are drawn at once, because each call of the generator adds compile time.
     rows = iter(jax.random.uniform(key, DRAWS))
 
     def draw(count: int, low: float, high: float) -> jax.Array:
@@ -85,7 +96,7 @@ def make_street(
     turned = [boxes for part in parts for boxes, _ in part.turned]
     swing, pitch, roll = draw(1, -1.0, 1.0)[0], draw(1, -0.02, 0.02)[0], draw(1, -0.012, 0.012)[0]
     heading = style.swing * swing + veer
-    # The camera's own lane, with some play, and now and then the other one.
+    # The right lane, with a random offset; in one-way traffic sometimes the left one.
     lane = style.lane * jnp.where(style.one_way & (draw(1, 0.0, 1.0)[0] < 0.4), -1.0, 1.0)
     x, y = lane + draw(1, -0.35, 0.35)[0], -CAMERA_HEIGHT + draw(1, -0.1, 0.1)[0]
     return Street(
@@ -104,7 +115,13 @@ def make_street(
 
 
 def camera_rotation(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
-    """Returns `[3, 3]`, camera to world: roll about z, pitch (up) about x, yaw from z towards x."""
+    """Returns the rotation `[3, 3]` from camera to world.
+
+    Args:
+      yaw: radians, from z towards x.
+      pitch: radians, positive = up.
+      roll: radians about z.
+    """
     (cy, sy), (cp, sp), (cr, sr) = ((jnp.cos(a), jnp.sin(a)) for a in (yaw, pitch, roll))
     one, zero = jnp.ones_like(cy), jnp.zeros_like(cy)
 
@@ -125,7 +142,7 @@ def _sun(draw: Draw) -> jax.Array:
 
 
 def _surface(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """The ground before and after the bend, raised pavements, sloping banks."""
+    """Builds the ground before and after the bend, raised pavements, and sloping banks."""
     far, deep = 600.0, 30.0
     near = 0.5 * (ground.bend + far)
     plain = solids((0.0, 0.5 * deep, ground.bend - near), (far, 0.5 * deep, near), 0.3, GROUND)
@@ -138,12 +155,12 @@ def _surface(draw: Draw, style: Style, ground: Ground) -> Parts:
     some = draw(2, 0.0, 1.0) < style.pavement
     walk = along(ground, x, -0.2, (-20.0, 300.0), half, 0.5 * (up + 0.2), (0.5, PAVEMENT), some)
 
-    # Metres of width of a bank and its rise over the width, for which the box is thick enough.
+    # The width of a bank and its rise over that width, in metres. The box is thick enough for both.
     wide, rise = draw(2, 2.0, 8.0), draw(2, 0.5, 2.5)
     x = side * (style.half_width + draw(2, 0.8, 2.5) + 0.5 * wide)
     some = ~some & (draw(2, 0.0, 1.0) < style.banks)
     ends, look = (-20.0, draw(1, 60.0, 250.0)), (0.3, GROUND)
-    # The middle of the upper face is at half the rise, and the lower face in the ground.
+    # The middle of the upper face is at half the rise; the lower face is in the ground.
     half, half_y = 0.5 * wide, 0.5 * (2.0 + 0.5 * rise)
     bank = along(ground, x, -2.0, ends, half, half_y, look, some, -side * rise / wide)
     return Parts(

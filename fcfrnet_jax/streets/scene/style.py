@@ -1,4 +1,4 @@
-"""The character of a street, which decides how much of everything stands along it."""
+"""Styles of streets, which determine how many objects of each kind there are."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ from fcfrnet_jax.streets.scene.solids import Draw
 STYLES = ("city", "residential", "narrow", "country", "motorway")
 SHARES = (0.22, 0.31, 0.07, 0.25, 0.15)
 
-# Ranges for each style. Those up to `wood` are chances of a single thing being there; lengths are
-# metres. `front` is from the outer edge of the pavement to the walls.
+# Ranges for each style. Those up to `wood` are probabilities that a single object is present.
+# Lengths are in metres; `front` is the distance from the outer edge of the pavement to the walls.
 RANGES = {
     #            city         residential   narrow        country      motorway
     "parked": ((0.1, 0.9), (0.0, 0.8), (0.0, 0.3), (0.0, 0.08), (0.0, 0.0)),
@@ -42,7 +42,7 @@ RANGES = {
 
 
 class Style(NamedTuple):
-    """Scalars, one for each of `RANGES`, the middle of the right lane, and one-way traffic."""
+    """Scalars: those of `RANGES`, the middle of the right lane, and whether traffic is one-way."""
 
     parked: jax.Array
     traffic: jax.Array
@@ -73,11 +73,11 @@ class Style(NamedTuple):
 
 
 def draw_style(draw: Draw) -> Style:
-    """Draws one of `STYLES` by `SHARES`, and everything within its ranges."""
+    """Draws one of `STYLES` with the probabilities `SHARES`, and all numbers within its ranges."""
     bounds = jnp.cumsum(jnp.array(SHARES[:-1]))
     kind = jnp.sum(draw(1, 0.0, 1.0) > bounds)
     low, high = jnp.array(list(RANGES.values()))[:, kind].T
     numbers = dict(zip(RANGES, low + (high - low) * draw(len(RANGES), 0.0, 1.0), strict=True))
-    # Where cars are parked, they narrow the road.
+    # Parked cars narrow the road.
     free = numbers["half_width"] - jnp.where(numbers["parked"] > 0.15, 1.9, 0.0)
     return Style(lane=jnp.maximum(0.5 * free, 0.9), one_way=kind == 4, **numbers)

@@ -1,4 +1,4 @@
-"""Vehicles of boxes: cars, vans, lorries and buses; and cyclists."""
+"""Cars, vans, lorries and buses, built from boxes, and cyclists."""
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +38,10 @@ SKIN = (0.5, 0.32, 0.24)
 PARKED, DRIVING, CYCLISTS = 8, 5, 2
 COUNT = PARKED + DRIVING
 
-# Ranges of lengths in metres for each kind. The body goes from `floor` to `waist` over the whole
-# length; the upper part from `waist` to `roof`, with a windscreen and a rear window that take up
-# `front` and `rear` after a bonnet and before a boot. A lorry's `front` is its cab.
+# Ranges of lengths in metres for each kind. The body extends from `floor` to `waist` over the whole
+# length, the upper part from `waist` to `roof`. From front to back there are the bonnet, the
+# windscreen (`front`), the upper part, the rear window (`rear`) and the boot. The `front` of a
+# lorry is its cab.
 KINDS = {
     #          car           estate, SUV   van           lorry         bus
     "length": ((3.6, 4.7), (4.3, 4.9), (4.7, 6.4), (7.0, 12.0), (10.0, 14.0)),
@@ -58,7 +59,7 @@ LORRY = 3
 
 
 def vehicles(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds parked vehicles on both sides, and traffic ahead and oncoming."""
+    """Builds parked vehicles on both sides, vehicles ahead, and oncoming ones."""
     side = jnp.concatenate([sides(PARKED), jnp.array([1.0, 1.0, -1.0, -1.0, -1.0])])
     row = jnp.arange(PARKED) // 2
     parked_z = 3.0 + 7.0 * row + draw(PARKED, 0.0, 1.8) + jnp.tile(draw(2, -2.0, 6.0), PARKED // 2)
@@ -67,12 +68,12 @@ def vehicles(draw: Draw, style: Style, ground: Ground) -> Parts:
     kerb = style.half_width - 1.05 + draw(PARKED, -0.15, 0.15)
     lane = style.lane + draw(DRIVING, -0.3, 0.3)
     x = side * jnp.concatenate([kerb, lane])
-    # On a motorway the whole carriageway goes the same way.
+    # On motorways all vehicles go in the same direction.
     oncoming = (side < 0) & ~style.one_way
     # Some parked cars face the other way.
     oncoming ^= (jnp.arange(COUNT) < PARKED) & (draw(COUNT, 0.0, 1.0) < 0.12)
     yaw = jnp.where(oncoming, jnp.pi, 0.0) + draw(COUNT, -0.04, 0.04)
-    # Now and then somebody turns or crosses, clear of the camera.
+    # A few vehicles turn or cross the street, at a distance from the camera.
     turning = (draw(COUNT, 0.0, 1.0) < 0.08) & (z > 15.0)
     yaw += jnp.where(turning, draw(COUNT, -1.6, 1.6), 0.0)
     chance = jnp.where(jnp.arange(COUNT) < PARKED, style.parked, style.traffic)
@@ -87,7 +88,7 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
     for name, ranges in KINDS.items():
         low, high = jnp.array(ranges)[kind].T
         size[name] = low + (high - low) * draw(COUNT, 0.0, 1.0)
-    # Traffic was given the place of its near end.
+    # For moving vehicles, z is the near end so far.
     x, z, yaw = place
     z += jnp.where(jnp.arange(COUNT) < PARKED, 0.0, 0.5 * size["length"])
     length, half_width = size["length"], 0.5 * size["width"]
@@ -98,7 +99,10 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
     def box(
         span: tuple, heights: tuple, half_x: jax.Array, look: tuple[Number, Number], drop: Number
     ) -> tuple[Primitives, jax.Array]:
-        """A box between two distances from the middle and two heights that drops forwards."""
+        """Builds boxes between two distances from the middle and two heights.
+
+        Their upper faces drop towards the front by `drop` metres.
+        """
         middle, half_z = 0.5 * (span[0] + span[1]), 0.5 * (span[1] - span[0])
         y = level + slope * middle * ahead_z - 0.5 * (heights[0] + heights[1])
         boxes = solids(
@@ -115,7 +119,7 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
     lorry = kind == LORRY
     front, back = 0.5 * length, -0.5 * length
     top, tail = front - size["bonnet"] - size["front"], back + size["boot"] + size["rear"]
-    # A slanted window is the upper face of a box whose lower part is inside the body.
+    # A slanted window is the upper face of a box, the lower part of which is inside the body.
     step, middle = roof - waist, 0.5 * (waist + roof)
     nose = (jnp.where(lorry, floor, middle - step), jnp.where(lorry, 0.8 * roof, middle))
     body = (jnp.where(lorry[:, None], 0.05, paint), jnp.where(lorry, PLAIN, CAR))
@@ -134,7 +138,7 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
 
 
 def _wheels(ground: Ground, place: tuple, size: dict, present: jax.Array) -> tuple:
-    """Four flattened ellipsoids, which show below the body and bulge a little out of its sides."""
+    """Builds four flattened ellipsoids, visible below the body and slightly beyond its sides."""
     x, z, yaw = place
     radius = size["wheel"]
     wheels = []
@@ -153,7 +157,7 @@ def _wheels(ground: Ground, place: tuple, size: dict, present: jax.Array) -> tup
 
 
 def cyclists(draw: Draw, style: Style, ground: Ground) -> Parts:
-    """Builds riders of a head, a body and legs on two wheels that are flattened ellipsoids."""
+    """Builds riders from ellipsoids for head, body and legs, on wheels of flat ellipsoids."""
     side = sides(CYCLISTS)
     z = draw(CYCLISTS, 7.0, 40.0)
     x = side * (style.half_width - draw(CYCLISTS, 0.5, 2.6))

@@ -1,4 +1,4 @@
-"""Repeatable randomness at points in space: hashed cells, value noise, and edges without jags."""
+"""Procedural patterns: hashed cells, value noise, and antialiased lines."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ FACTORS = (0x8DA6B343, 0xD8163841, 0xCB1AB31F)
 
 
 def hash_cell(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
-    """Returns a number in [0, 1) for each whole-numbered cell; coordinates are floats `[R]`."""
+    """Returns a pseudo-random number in [0, 1) for each cell; coordinates are integers `[R]`."""
     words = (
         jnp.asarray(axis).astype(jnp.int32).astype(jnp.uint32) * jnp.uint32(factor)
         for axis, factor in zip((x, y, z), FACTORS, strict=True)
@@ -17,10 +17,10 @@ def hash_cell(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def value_noise(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
-    """Returns smooth noise in [0, 1), one lattice point a unit, at points given as three `[R]`.
+    """Returns smooth noise in [0, 1) at points, given as three coordinates `[R]`.
 
-    Value noise as in Ebert et al., Texturing and Modeling: random numbers at the lattice points,
-    between them the cubic 3t^2 - 2t^3.
+    Value noise as in Ebert et al., Texturing and Modeling: random numbers at the points of the unit
+    lattice, interpolated by the cubic 3t^2 - 2t^3.
     """
     near, far, weight = [], [], []
     for axis, factor in zip((x, y, z), FACTORS, strict=True):
@@ -33,7 +33,7 @@ def value_noise(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
     def between(low: jax.Array, high: jax.Array, axis: int) -> jax.Array:
         return low + weight[axis] * (high - low)
 
-    # Coordinates stay apart and the eight corners unrolled: stacked, they would not be fused.
+    # Coordinates are separate and the eight corners unrolled: XLA would not fuse stacked ones.
     corners = [
         between(_to_number(_mix(near[0] ^ b ^ c)), _to_number(_mix(far[0] ^ b ^ c)), 0)
         for c in (near[2], far[2])
@@ -44,9 +44,9 @@ def value_noise(x: jax.Array, y: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def mark(offset: jax.Array, half_width: jax.Array | float, footprint: jax.Array) -> jax.Array:
-    """Returns 1 within `half_width` of 0 and 0 outside, averaged over a pixel.
+    """Returns 1 within `half_width` of offset 0, and 0 elsewhere, averaged over a pixel.
 
-    All in one unit; `footprint` is the length that a pixel covers.
+    The length that a pixel covers is `footprint`. All lengths have the same unit.
     """
     size = jnp.maximum(footprint, 1e-3)
     high = jnp.minimum(offset + 0.5 * size, half_width)
@@ -57,10 +57,10 @@ def mark(offset: jax.Array, half_width: jax.Array | float, footprint: jax.Array)
 def joints(
     position: jax.Array, spacing: jax.Array | float, half_width: float, footprint: jax.Array
 ) -> jax.Array:
-    """Returns 1 on lines `spacing` apart, 0 between them, averaged over a pixel."""
+    """Returns 1 on parallel lines, `spacing` apart, and 0 between them, averaged over a pixel."""
     offset = position - spacing * jnp.rint(position / spacing)
     share = 2.0 * half_width / spacing
-    # Where a pixel covers several lines, only their share of the area is left.
+    # A pixel that covers several lines gets their share of the area.
     many = jnp.clip(2.0 * footprint / spacing - 0.5, 0.0, 1.0)
     single = mark(offset, half_width, footprint)
     return single + (share - single) * many
@@ -72,5 +72,5 @@ def _mix(bits: jax.Array) -> jax.Array:
 
 
 def _to_number(bits: jax.Array) -> jax.Array:
-    # Signed integers convert to floats in one instruction, unsigned ones do not.
+    # CPUs convert signed integers to floats in one instruction, but not unsigned ones.
     return (bits >> 8).astype(jnp.int32).astype(jnp.float32) * (1.0 / (1 << 24))
