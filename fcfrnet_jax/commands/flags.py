@@ -85,7 +85,7 @@ def check_complete(file: ConfigFile) -> None:
     Raises:
       ValueError: an unknown task, or settings that are unknown or missing.
     """
-    task = file.config.get("task")
+    task = file.config.task if "task" in file.config else None
     if task not in TASKS:
         raise ValueError(
             f"{file.name}: config.task must be one of {', '.join(TASKS)}, got {task!r}"

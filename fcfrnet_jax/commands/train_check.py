@@ -25,8 +25,8 @@ def check_config(config: ConfigDict) -> None:
     parts = jax.device_count() * config.accumulate
     if config.batch_size < 1 or config.accumulate < 1 or config.batch_size % parts:
         raise ValueError(
-            f"--config.batch_size={config.batch_size} is not divisible by {parts}, the number of "
-            f"devices ({jax.device_count()}) times --config.accumulate ({config.accumulate})"
+            f"--config.batch_size={config.batch_size} must be a positive multiple of the "
+            f"{jax.device_count()} devices times --config.accumulate={config.accumulate}"
         )
     _check_stage(config)
     if config.source == "synthetic":

@@ -1,0 +1,138 @@
+"""The command line: flags, settings, and what is said about wrong ones."""
+
+import os
+
+import pytest
+from absl import logging
+
+from fcfrnet_jax.commands import flags
+
+
+def parsed(*arguments):
+    return flags.parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "value"),
+    [
+        ("--config.split=val", "split", "val"),
+        ("-config.batch_size=-8", "batch_size", -8),
+        ("--config.crop=(96, 320)", "crop", (96, 320)),
+        ("--config.crop=96,320", "crop", (96, 320)),
+        ("--config.skip_bad_frames", "skip_bad_frames", True),
+        ("--config.skip_bad_frames=TRUE", "skip_bad_frames", True),
+        ("--noconfig.skip_bad_frames", "skip_bad_frames", False),
+        ("--config.xla_flags=--xla_a=b --xla_c", "xla_flags", "--xla_a=b --xla_c"),
+        ("--config.checkpoint=", "checkpoint", ""),
+    ],
+)
+def test_settings_take_the_type_of_their_default(argument, name, value):
+    assert parsed("--config=eval", argument).config[name] == value
+
+
+def test_a_value_may_be_an_argument_of_its_own_and_the_order_is_free():
+    line = parsed("--config.process", "-1", "--workdir", "out", "--config", "train")
+    assert (line.config.process, line.workdir) == (-1, "out")
+
+
+def test_a_nested_setting_and_a_tuple_of_one():
+    config = parsed("--config=train", "--config.coarse.width=4", "--config.augmentation.beams=32")
+    assert config.config.coarse.width == 4
+    assert config.config.augmentation.beams == (32,)
+
+
+def test_integers_are_numbers():
+    assert parsed("--config=train", "--config.learning_rate=1").config.learning_rate == 1.0
+
+
+def test_the_last_of_repeated_flags_counts():
+    line = parsed("--config=eval", "--config.split=train", "--config.split=val")
+    assert line.config.split == "val"
+
+
+def test_the_config_is_locked():
+    with pytest.raises(AttributeError, match="craop"):
+        parsed("--config=eval").config.craop = 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.craop=3"], "eval has no such setting; did you mean --config.crop?"),
+        (["--config.crop=3,x"], r"expected numbers, such as the default \(352, 1216\)"),
+        (["--config.batch_size=many"], "--config.batch_size=many: expected an integer, such as"),
+        (["--config.batch_size=1.5"], "--config.batch_size=1.5: expected an integer, such as"),
+        (["--config.skip_bad_frames=7"], "expected true or false, such as the default False"),
+        (["--config.split"], "--config.split: give a value, as in --config.split=val_selection"),
+        (["--noconfig.split"], "--noconfig.split: give a value"),
+        (["--confg=eval"], "--confg: there is no such flag; did you mean --config?"),
+        (["--quite"], "--quite: there is no such flag; --help lists all flags"),
+        (["extra"], "unexpected argument 'extra'; flags look like --config=FILE"),
+        (["--workdir"], "--workdir needs a value"),
+        (["--version=3"], "--version takes no value, got '3'"),
+        (["--verbosity=loud"], "--verbosity=loud: expected an integer"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parsed("--config=eval", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("width", r"did you mean --config.coarse.width or --config.fine.width\?"),
+        ("coarse.widht", r"did you mean --config.coarse.width"),
+        ("coarse", "a group of settings; give one of them, such as config.coarse.base"),
+        ("qqqq", "train has no such setting; --help lists all"),
+    ],
+)
+def test_nested_settings_are_suggested(name, message):
+    with pytest.raises(ValueError, match=message):
+        parsed("--config=train", f"--config.{name}=4")
+
+
+def test_the_home_folder_is_expanded_in_every_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("from fcfrnet_jax.configs.eval import get_config")
+    paths = [argument for name in flags.PATHS for argument in (f"--config.{name}", f"~/{name}")]
+    line = parsed("--config=~/mine.py", "--workdir=~/out", *paths)
+    for name in flags.PATHS:
+        assert line.config[name] == os.path.join(tmp_path, name)
+    assert line.workdir == str(tmp_path / "out")
+    joined = parsed("--config", "~/mine.py", "--config.data_dir=~/kitti", "--workdir", "~")
+    assert (joined.config.data_dir, joined.workdir) == (str(tmp_path / "kitti"), str(tmp_path))
+
+
+def test_verbosity():
+    before = logging.get_verbosity()
+    try:
+        parsed("--verbosity=1")
+        assert logging.get_verbosity() == logging.DEBUG
+    finally:
+        logging.set_verbosity(before)
+
+
+def write(path, *lines):
+    head = ["from fcfrnet_jax.configs import eval as base", "def get_config():"]
+    path.write_text("\n".join([*head, "    config = base.get_config()", *lines]) + "\n")
+    return f"--config={path}"
+
+
+def test_a_config_file_of_the_user(tmp_path):
+    file = write(tmp_path / "mine.py", "    config.panels = 3", "    return config")
+    line = parsed(file, "--config.batch_size=8")
+    assert (line.config.panels, line.config.batch_size) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("config.task = 'dance'", "mine: config.task must be one of evaluate, train, render, got"),
+        ("config.craop = 3", r"config.craop: the task evaluate has no such setting; did you mean"),
+        ("del config.crop, config.split", "mine lacks config.(crop|split), config.(crop|split);"),
+    ],
+)
+def test_a_config_file_needs_the_settings_of_its_task(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        parsed(write(tmp_path / "mine.py", f"    {change}", "    return config"))

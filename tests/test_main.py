@@ -1,0 +1,120 @@
+"""The program: help, version, errors in one line, and what it imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fcfrnet_jax
+from fcfrnet_jax import main
+from fcfrnet_jax.commands import config_files
+from fcfrnet_jax.commands.tasks import TASKS
+from tests.conftest import ROOT
+
+
+def python(*arguments):
+    line = [sys.executable, *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def printed(capsys, *arguments):
+    main.main(arguments)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is missing; try --config=eval, or --help"),
+        (["extra"], "unexpected argument 'extra'"),
+        (["--config=nowhere.py"], "--config=nowhere.py: there is no such file"),
+        (["--config=eval", "--config.craop=3"], "did you mean --config.crop?"),
+        (["--config=eval", "--config.xla_flags=fast"], "flags look like --xla_NAME=VALUE"),
+        (["--config=eval", "--config.data_dir=/nowhere"], "/nowhere"),
+    ],
+)
+def test_an_error_is_one_line(arguments, message, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main.main([*arguments, f"--workdir={tmp_path / 'out'}"])
+    assert str(ended.value.code).startswith("Error: ")
+    assert message in str(ended.value.code)
+    assert "\n" not in str(ended.value.code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_flag_does_not_wait_for_jax():
+    program = """
+import sys
+from fcfrnet_jax.main import main
+try:
+    main(["--config=train_fine", "--config.stpes=3"])
+finally:
+    print("jax" in sys.modules, "numpy" in sys.modules)
+"""
+    done = python("-c", program)
+    assert done.returncode == 1
+    assert done.stdout.split() == ["False", "False"]
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("did you mean --config.steps?")
+
+
+def test_verbosity_shows_the_traceback():
+    done = python("-m", "fcfrnet_jax", "--verbosity=1", "--config=configs/eval.py:argument")
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "takes 0 positional arguments" in done.stderr.splitlines()[-1]
+
+
+def test_help_lists_the_tasks_first(capsys):
+    text = printed(capsys, "--help")
+    head, flags = text.split("Flags:")
+    for name, task in TASKS.items():
+        assert f"{name} " in head
+        assert task.summary in head
+        assert task.example in head
+    assert "fcfrnet-convert" in head
+    for flag in ("--config=FILE", "--workdir=FOLDER", "--verbosity=1", "XDG_CACHE_HOME"):
+        assert flag in flags
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", ["eval", "train_joint"])
+def test_help_lists_every_setting_with_its_default_and_comment(name, capsys):
+    file = config_files.load(name)
+    comments = config_files.comments(file.module)
+    settings = printed(capsys, f"--config={name}", "--help").split(f"Settings of {name}")[1]
+    words = " ".join(settings.split())
+    for setting, value in config_files.settings(file.config).items():
+        assert f" --config.{setting}={value} {comments[setting]}" in words.replace("= ", "=  ")
+
+
+def test_the_examples_of_the_help_parse():
+    for task in TASKS.values():
+        program, *arguments = task.example.split()
+        assert program == "fcfrnet"
+        assert main.flags.parse(arguments).config.task in TASKS
+
+
+def test_version(capsys):
+    assert printed(capsys, "--version") == f"fcfrnet_jax {fcfrnet_jax.__version__}\n"
+    assert f"version: {fcfrnet_jax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_importing_the_package_and_its_configs_imports_no_jax():
+    program = """
+import sys
+import fcfrnet_jax
+from fcfrnet_jax.configs import eval, pretrain_compact, render, train_fine, train_joint
+assert eval.get_config().checkpoint == str(fcfrnet_jax.COMPACT)
+assert {"load", "Predictor", "COMPACT", "convert_paddle"} <= set(dir(fcfrnet_jax))
+assert "jax" not in sys.modules
+from fcfrnet_jax import Predictor, convert_paddle, load
+assert "jax" in sys.modules
+"""
+    done = python("-c", program)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_has_no_other_names():
+    with pytest.raises(AttributeError, match="module 'fcfrnet_jax' has no attribute 'laod'"):
+        _ = fcfrnet_jax.laod
