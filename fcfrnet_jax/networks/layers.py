@@ -1,8 +1,7 @@
-"""Building blocks that both networks share. Activations are `[B, H, W, C]`.
+"""Building blocks that both networks share. Features are `[B, H, W, C]`.
 
-Blocks receive `conv`, `conv_transpose` and `norm` as partials that bind dtype, train mode and axis
-once. With `norm=None` the same blocks run without normalisation and their convolutions carry a bias
-instead.
+Blocks receive `conv`, `conv_transpose` and `norm` as partials, in which dtype, train mode and axis
+are bound once. With `norm=None` they do not normalise; their convolutions then need a bias.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +19,9 @@ from jax.typing import DTypeLike
 Module = Callable[..., Any]
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
-# The last layer, which computes in float32 at least: bfloat16 has steps of 0.25 m at 50 m.
+# The last layer. It computes in at least float32: bfloat16 has steps of 0.25 m at 50 m.
 HEAD = "convtf"
-# Of the released code's BatchNorm.
+# BatchNorm's epsilon in the released code.
 NORM_EPSILON = 1e-5
 
 
@@ -78,10 +77,10 @@ class DoublingConv(nn.Module):
 
 
 class Head(nn.Module):
-    """A 1x1 convolution of several arrays `[B, H, W, C]` to one channel.
+    """1x1 convolution of several arrays `[B, H, W, C]` to one channel.
 
-    The variables and the result are those of `nn.Conv` applied to the concatenated arrays. At full
-    resolution, writing the concatenation would take longer than the convolution.
+    The variables and the result are those of `nn.Conv` applied to the concatenated arrays. The
+    arrays are not concatenated because at full resolution that takes longer than the convolution.
     """
 
     dtype: DTypeLike | None = None
@@ -182,8 +181,11 @@ class BottleneckBlock(nn.Module):
         return nn.relu(y + _shortcut(x, y, strides, self.conv, self.norm))
 
 
+Block = type[BasicBlock] | type[BottleneckBlock]
+
+
 class ResNetLayer(nn.Module):
-    """`blocks` residual blocks, the first with `stride`: a ResNet's `layer1` to `layer4`."""
+    """`blocks` residual blocks, the first with `stride`; `layer1` to `layer4` of a ResNet."""
 
     block: Module
     blocks: int

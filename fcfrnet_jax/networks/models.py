@@ -1,9 +1,9 @@
 """The two networks of FCFR-Net (arXiv 2012.08270) and their composition.
 
-All take an image `[B, H, W, 3]` (or gray `[B, H, W, 1]`) with values 0..255 and a depth map `[B, H,
-W, 1]` in metres, 0 = missing, with H and W multiples of 16, and return float32 metres `[B, H, W,
-1]`, not clamped: `clip_depth` gives the depth that is evaluated and returned to users. Layers have
-the names of the released code.
+Inputs are an image `[B, H, W, 3]` (or gray `[B, H, W, 1]`) with values 0..255 and a depth map `[B,
+H, W, 1]` in metres, 0 = missing, where H and W are multiples of 16. The output is float32 metres
+`[B, H, W, 1]`, not clipped; `clip_depth` gives the depth that is evaluated and returned to users.
+Layers have the names of the released code.
 """
 
 from typing import Any
@@ -17,11 +17,12 @@ from jax.typing import DTypeLike
 from fcfrnet_jax.networks.branches import EnergyFusion
 from fcfrnet_jax.networks.fill import classical_fill, keep_measured
 from fcfrnet_jax.networks.inputs import checked_depth, select_channels
+from fcfrnet_jax.networks.layers import Module
 from fcfrnet_jax.networks.network import Backbone
 from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 
-# Metres; KITTI's LiDAR measures nothing nearer.
+# Metres, the smallest depth that the reference returns.
 MIN_PREDICTION = 0.9
 # The encoder halves its input four times.
 SIZE_MULTIPLE = 16
@@ -38,10 +39,10 @@ class SparseToCoarse(Backbone):
     ) -> jax.Array:
         """Predicts the coarse depth from the image and the sparse depth.
 
-        See the module's docstring for shapes and units.
+        See the module docstring for shapes and units.
 
         Raises:
-          ValueError: an input that the modality needs is None or has the wrong shape.
+          ValueError: an input that the modality requires is None or has the wrong shape.
         """
         parts, spec = self.bound_parts(train), self.spec
         stems = []
@@ -69,10 +70,10 @@ class SparseToCoarse(Backbone):
 
 
 class CoarseToFine(Backbone):
-    """FCFR-Net: learns the residual of the coarse depth (Liu et al., AAAI 2021).
+    """FCFR-Net: predicts the residual of the coarse depth (Liu et al., AAAI 2021).
 
-    `capture_intermediates` returns the shuffled branches of each level as `shuffle2`..`shuffle6`
-    and the fused features as `fusion6`, in the paper's wiring as `fusion1`..`fusion6`.
+    With `capture_intermediates`, the shuffled branches of each level are `shuffle2`..`shuffle6`.
+    The fused features are `fusion6`, and in the wiring of the paper `fusion1`..`fusion6`.
     """
 
     spec: CoarseToFineSpec
@@ -81,7 +82,7 @@ class CoarseToFine(Backbone):
     def __call__(self, image: jax.Array, depth: jax.Array, train: bool = False) -> jax.Array:
         """Refines the coarse depth `depth`.
 
-        See the module's docstring for shapes and units.
+        See the module docstring for shapes and units.
 
         Raises:
           ValueError: an input is None or has the wrong shape.
@@ -95,11 +96,11 @@ class CoarseToFine(Backbone):
         return spec.max_depth * (wire(a, b, parts) + coarse)
 
     def _released(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
-        """The wiring of the released code: one fusion, and both branches feed the decoder."""
+        """The wiring of the released code: the decoder reads both branches and one fusion."""
         stems, levels = (a, b), []
         encoders = self.encoder(parts), self.encoder(parts, suffix="_2")
         for i, (colour, distance) in enumerate(zip(*encoders, strict=True)):
-            # From the third level on, both branches read the colour branch.
+            # From conv4 on, both encoders read the colour branch.
             a, b = colour(a), distance(b if i < 2 else a)
             a, b = parts.shuffle(i, fused=i == 4, name=f"shuffle{i + 2}")(a, b)
             levels.append((a, b))
@@ -108,10 +109,10 @@ class CoarseToFine(Backbone):
         return self.decode(fused, skips, stems, parts)
 
     def _paper(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
-        """The wiring of the paper's figures 2 and 3.
+        """The wiring in figures 2 and 3 of the paper.
 
-        The branches stay separate, the shuffle puts depth first, and the decoder reads the fusion
-        of every level.
+        Each encoder reads its own branch, the shuffle puts depth first, and the decoder reads the
+        fused branches of every level.
         """
         window = self.spec.window
         stem = EnergyFusion(window, name="fusion1")(a, b)
@@ -128,7 +129,7 @@ class CoarseToFine(Backbone):
 class TwoStage(nn.Module):
     """Both networks end to end: image and sparse depth in, coarse and fine depth out.
 
-    With `freeze_coarse` the coarse network runs in eval mode and gets no gradient.
+    With `freeze_coarse`, the coarse network runs in eval mode and receives no gradient.
     """
 
     coarse: SparseToCoarse
@@ -146,7 +147,7 @@ class TwoStage(nn.Module):
     def __call__(
         self, image: jax.Array, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns (coarse, fine) for the sparse depth `depth`, neither clamped."""
+        """Returns the coarse and the fine depth, not clipped, for the sparse depth `depth`."""
         spec = self.coarse.spec
         coarse = self.coarse(image, depth, train and not self.freeze_coarse)
         if self.freeze_coarse:
@@ -158,30 +159,37 @@ class TwoStage(nn.Module):
 Network = SparseToCoarse | CoarseToFine | TwoStage
 
 
-def build(spec: Spec, **settings: Any) -> Network:
-    """The network that `spec` describes.
+def build(
+    spec: Spec,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    folded: bool = False,
+    remat: bool = False,
+    conv: Module = nn.Conv,
+    parts: type[Parts] = Parts,
+) -> Network:
+    """Builds the network that `spec` describes.
 
-    Args:
-      spec: what to build.
-      **settings: the fields of `network.Backbone`, the same for both stages: `dtype`, `conv`,
-        `folded`, `axis_name`, `remat`, `parts`.
+    The keyword arguments are those of `network.Backbone`; both stages of a two-stage model get the
+    same. They do not change the variables, except that `folded` networks have no BatchNorm.
     """
     if isinstance(spec, TwoStageSpec):
         return TwoStage(
-            SparseToCoarse(spec.coarse, **settings), CoarseToFine(spec.fine, **settings)
+            SparseToCoarse(spec.coarse, dtype, folded, remat, conv, parts),
+            CoarseToFine(spec.fine, dtype, folded, remat, conv, parts),
         )
     if isinstance(spec, SparseToCoarseSpec):
-        return SparseToCoarse(spec, **settings)
-    return CoarseToFine(spec, **settings)
+        return SparseToCoarse(spec, dtype, folded, remat, conv, parts)
+    return CoarseToFine(spec, dtype, folded, remat, conv, parts)
 
 
 def variable_shapes(spec: Spec) -> dict[str, Any]:
-    """The variables of a network as a tree of `jax.ShapeDtypeStruct`; computes nothing."""
+    """Returns the variables of a network as a tree of `jax.ShapeDtypeStruct`."""
     return shapes_of(build(spec))
 
 
 def shapes_of(network: Network) -> dict[str, Any]:
-    """`variable_shapes` of a network that `build` made, in the form that it has."""
+    """Returns the variables of `network`, which may be folded, as in `variable_shapes`."""
 
     def init() -> Any:
         size = (1, SIZE_MULTIPLE, SIZE_MULTIPLE)
@@ -193,10 +201,10 @@ def shapes_of(network: Network) -> dict[str, Any]:
 def put_back_measured(
     coarse_spec: SparseToCoarseSpec, sparse_depth: jax.Array | None, depth: jax.Array
 ) -> jax.Array:
-    """Replaces predicted by measured depths where the model is meant to (`keep_measured`).
+    """Puts measured depths back into a prediction if `keep_measured` is set in the spec.
 
     Args:
-      coarse_spec: of the model's sparse-to-coarse network.
+      coarse_spec: the spec of the sparse-to-coarse network.
       sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
       depth: `[B, H, W, 1]` metres, the coarse or the fine depth.
     """

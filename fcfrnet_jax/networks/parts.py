@@ -1,8 +1,8 @@
-"""Makes the layers of a network by their place in it."""
+"""Makes the layers of a network by their position."""
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,6 +12,7 @@ from fcfrnet_jax.networks.branches import ChannelShuffle, ExchangeHalves, Gather
 from fcfrnet_jax.networks.layers import (
     HEAD,
     NORM_EPSILON,
+    Block,
     ConvNormAct,
     DoublingConv,
     Head,
@@ -21,66 +22,73 @@ from fcfrnet_jax.networks.layers import (
 )
 
 
+class NormSettings(TypedDict):
+    """Arguments that `nn.BatchNorm` and its replacements have in common."""
+
+    use_running_average: bool
+    momentum: float
+    epsilon: float
+    dtype: DTypeLike
+    axis_name: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Makes the layers of a network, with dtype, train mode and axis bound once.
+    """Makes layers with dtype, train mode and axis bound once.
 
-    A network asks for each layer by its place, so that another form, such as
-    `tpu.parts.PackedParts`, can compute layers in its own way with the same variables. Level 0 is
-    full resolution, level i is 1 / 2^i of it.
+    A network requests each layer by its position. A subclass, such as `tpu.parts.PackedParts`, can
+    therefore compute some layers differently with the same variables. Level 0 is full resolution,
+    level i is 1 / 2^i of it.
 
-    Attributes:
-      dtype: of the convolutions.
-      train: whether BatchNorm uses the statistics of the batch.
-      conv: the module for convolutions, `nn.Conv` or one that computes the same.
-      folded: build for variables of `fold.fold`: no normalisation, reordered branches.
-      axis_name: pmap axis over which train mode averages the BatchNorm statistics.
-      remat: recompute activations in the backward pass.
+    The attributes are those of `network.Backbone`, and `train`: normalise with the statistics of
+    the batch.
     """
 
-    dtype: DTypeLike
     train: bool
-    conv: Module = nn.Conv
-    folded: bool = False
-    axis_name: str | None = None
-    remat: bool = False
+    dtype: DTypeLike
+    folded: bool
+    remat: bool
+    conv: Module
+    axis_name: str | None
 
     def stem(self, features: int, name: str) -> nn.Module:
         """The 3x3 block that reads an input map."""
-        return self.checkpointed(ConvNormAct)(features, self.bound_conv, self.norm(), name=name)
+        return self.checkpointed(ConvNormAct)(features, self.bound_conv, self.norm, name=name)
 
     def resnet_layer(
-        self, block: Module, blocks: int, features: int, level: int, name: str
+        self, block: Block, blocks: int, features: int, level: int, name: str
     ) -> nn.Module:
-        """`layer1` to `layer4` of a ResNet, whose output is at `level`."""
-        block = self.checkpointed(block)
+        """One of `layer1` to `layer4` of a ResNet, with its output at `level`."""
         stride = 1 if level == 0 else 2
-        return ResNetLayer(block, blocks, features, self.bound_conv, self.norm(), stride, name=name)
+        made = self.checkpointed(block)
+        return ResNetLayer(made, blocks, features, self.bound_conv, self.norm, stride, name=name)
 
     def halve(self, features: int, name: str) -> nn.Module:
-        """The 3x3 block of stride 2 below the ResNet."""
+        """The 3x3 block of stride 2 that follows the ResNet."""
         block = self.checkpointed(ConvNormAct)
-        return block(features, self.bound_conv, self.norm(), stride=2, name=name)
+        return block(features, self.bound_conv, self.norm, stride=2, name=name)
 
     def double(self, features: int, level: int, name: str) -> nn.Module:
-        """The transposed 3x3 block of stride 2, whose output is at `level`."""
-        del level  # for other forms
+        """A transposed 3x3 block of stride 2, with its output at `level`."""
+        del level  # for subclasses
         conv_transpose = partial(DoublingConv, use_bias=self.folded, dtype=self.dtype)
-        return self.checkpointed(UpConvNormAct)(features, conv_transpose, self.norm(), name=name)
+        return self.checkpointed(UpConvNormAct)(features, conv_transpose, self.norm, name=name)
 
     def smooth(self, features: int, name: str) -> nn.Module:
         """The last 3x3 block, at full resolution.
 
-        The reference's transposed convolution of stride 1 is a convolution with a rotated kernel.
+        The transposed convolution of stride 1 in the reference is a convolution with the kernel
+        rotated by 180 degrees.
         """
-        return self.checkpointed(ConvNormAct)(features, self.bound_conv, self.norm(), name=name)
+        return self.checkpointed(ConvNormAct)(features, self.bound_conv, self.norm, name=name)
 
     def head(self) -> nn.Module:
+        """The 1x1 convolution that returns the depth."""
         return Head(dtype=jnp.promote_types(self.dtype, jnp.float32), name=HEAD)
 
     def shuffle(self, level: int, fused: bool, name: str) -> nn.Module:
-        """Mixes two branches at `level`; `fused` tells whether `EnergyFusion` reads them."""
-        del level  # for other forms
+        """Mixes two branches at `level`; `fused`: `EnergyFusion` reads the result."""
+        del level  # for subclasses
         if not self.folded:
             return ChannelShuffle(name=name)
         return GatherHalves(name=name) if fused else ExchangeHalves(name=name)
@@ -89,13 +97,15 @@ class Parts:
     def bound_conv(self) -> Module:
         return partial(self.conv, use_bias=self.folded, dtype=self.dtype)
 
+    @property
     def norm(self) -> Module | None:
-        # E[x^2] - E[x]^2 would lose half of float32's digits.
-        settings = self.norm_settings | {"use_fast_variance": False}
-        return None if self.folded else partial(nn.BatchNorm, **settings)
+        if self.folded:
+            return None
+        # The fast variance E[x^2] - E[x]^2 loses half of the digits of float32.
+        return partial(nn.BatchNorm, **self.norm_settings, use_fast_variance=False)
 
     @property
-    def norm_settings(self) -> dict[str, Any]:
+    def norm_settings(self) -> NormSettings:
         return {
             "use_running_average": not self.train,
             "momentum": 0.9,
@@ -104,6 +114,6 @@ class Parts:
             "axis_name": self.axis_name,
         }
 
-    def checkpointed(self, module: Module) -> Module:
-        """The module that in training keeps only its input, if `remat` asks for it."""
+    def checkpointed(self, module: type[nn.Module]) -> Module:
+        """Recomputes the module's activations in the backward pass if `remat` is set."""
         return nn.remat(module) if self.remat else module

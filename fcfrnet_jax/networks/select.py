@@ -1,7 +1,7 @@
-"""Chooses the form of a network that is fastest on the backend in use."""
+"""Selects the fastest form of a network for the backend in use."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,62 +9,63 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from fcfrnet_jax.networks.cpu.conv import CpuConv, compiler_options
+from fcfrnet_jax.networks.cpu.conv import CompilerOptions, CpuConv, compiler_options
 from fcfrnet_jax.networks.cpu.winograd import transform_kernel
 from fcfrnet_jax.networks.fold import Tree, fold
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Network, build, shapes_of
+from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
 from fcfrnet_jax.networks.tpu.parts import PackedParts
 
 
 class Prediction(NamedTuple):
-    """What prediction runs.
+    """A network in the form that prediction runs.
 
     Attributes:
-      network: the folded network; `network.apply(variables, image, depth)`.
-      variables: its variables, made from those of the plain network.
-      compiler_options: for `jax.jit` or `compile`; empty for the defaults.
+      network: the folded network, to call as `network.apply(variables, image, depth)`.
+      variables: the variables of `network`, NumPy arrays.
+      compiler_options: options for `jax.jit`; empty for the defaults.
     """
 
     network: Network
     variables: Tree
-    compiler_options: dict[str, Any]
+    compiler_options: CompilerOptions
 
 
 def for_prediction(spec: Spec, variables: Tree, dtype: DTypeLike = jnp.float32) -> Prediction:
     """Returns the fastest form of a network in eval mode.
 
     Args:
-      spec: what the network is.
+      spec: the model.
       variables: `params` and `batch_stats` of `models.build(spec)`.
-      dtype: of the convolutions.
+      dtype: dtype of the convolutions.
     """
     conv = partial(CpuConv, predicts=True) if jax.default_backend() == "cpu" else nn.Conv
-    settings = {"dtype": dtype, "folded": True, "conv": conv} | _packed(spec)
-    network = build(spec, **settings)
+    network = build(spec, dtype=dtype, folded=True, conv=conv, parts=_parts(spec))
     folded = _transformed(fold(spec, variables), shapes_of(network))
     return Prediction(network, _rounded(folded, dtype), compiler_options(jnp.dtype(dtype)))
 
 
 def for_training(spec: Spec, *, dtype: DTypeLike = jnp.float32, remat: bool = False) -> Network:
-    """Returns the form of a network that trains fastest; its variables are the plain ones.
+    """Returns the form of a network that trains fastest, with the variables of `models.build`.
 
     Args:
-      spec: what the network is.
-      dtype: of the convolutions.
-      remat: keep only the inputs of ResNet blocks, stems and decoder layers, and recompute the rest
-        in the backward pass: less memory for more time, the same gradients.
+      spec: the model.
+      dtype: dtype of the convolutions.
+      remat: keep only the inputs of ResNet blocks, stems and decoder layers, and recompute the
+        other activations in the backward pass. This takes less memory and more time; gradients are
+        the same.
     """
     conv = CpuConv if jax.default_backend() == "cpu" else nn.Conv
-    return build(spec, dtype=dtype, remat=remat, conv=conv, **_packed(spec))
+    return build(spec, dtype=dtype, remat=remat, conv=conv, parts=_parts(spec))
 
 
 def can_pack(spec: Spec) -> bool:
-    """Whether a network has a packed form.
+    """Whether `PackedParts` can make the layers of a network.
 
-    Those of ResNet-18 and 34 have one, except the paper's wiring, which compares energies at full
-    resolution.
+    It supports ResNet-18 and 34. It does not support the wiring of the paper, which compares
+    energies at full resolution.
     """
     if isinstance(spec, TwoStageSpec):
         return can_pack(spec.coarse) and can_pack(spec.fine)
@@ -72,13 +73,12 @@ def can_pack(spec: Spec) -> bool:
     return spec.layers < 50 and not paper
 
 
-def _packed(spec: Spec) -> dict[str, Any]:
-    packed = jax.default_backend() == "tpu" and can_pack(spec)
-    return {"parts": PackedParts} if packed else {}
+def _parts(spec: Spec) -> type[Parts]:
+    return PackedParts if jax.default_backend() == "tpu" and can_pack(spec) else Parts
 
 
 def _transformed(folded: Tree, shapes: Tree) -> Tree:
-    """Transforms every kernel that the network expects in Winograd's form."""
+    """Transforms the kernels of the convolutions that use Winograd F(4x4, 3x3)."""
     return jax.tree.map(
         lambda leaf, wanted: leaf if leaf.ndim == wanted.ndim else transform_kernel(leaf),
         folded,
@@ -87,9 +87,12 @@ def _transformed(folded: Tree, shapes: Tree) -> Tree:
 
 
 def _rounded(folded: Tree, dtype: DTypeLike) -> Tree:
-    """Rounds once what the network would round in every call: all except the last layer."""
+    """Casts all variables except those of the last layer, which computes in float32.
 
-    def rounded(path: Any, leaf: np.ndarray) -> np.ndarray:
+    The network would otherwise cast them in every call.
+    """
+
+    def rounded(path: tuple, leaf: np.ndarray) -> np.ndarray:
         exact = any(key.key == HEAD for key in path)
         wider = leaf.dtype.itemsize > jnp.dtype(dtype).itemsize
         return leaf.astype(dtype) if wider and not exact else leaf

@@ -1,4 +1,4 @@
-"""The convolution that networks are built of on CPUs: `nn.Conv`, computed in other ways."""
+"""The convolution module that networks use on CPUs: `nn.Conv` with faster algorithms."""
 
 import functools
 from typing import Any
@@ -13,16 +13,22 @@ from jax import lax
 from fcfrnet_jax.networks.cpu import winograd
 from fcfrnet_jax.networks.cpu.bfloat16 import moved, narrow
 
-# With fewer channels Winograd's transforms cost more than its products save.
+# With fewer channels, Winograd's transforms cost more than the products that they save.
 MIN_CHANNELS = 64
+
+CompilerOptions = dict[str, str | bool]
 
 
 class CpuConv(nn.Conv):
-    """A convolution that goes Winograd's way where that is quicker, and else is `nn.Conv`.
+    """A convolution that uses Winograd F(4x4, 3x3) where that is faster, and else `nn.Conv`.
 
-    The variables are those of `nn.Conv`. With `predicts` there are no gradients, convolutions of
-    stride 2 are matrix products in bfloat16, and kernels that go Winograd's way are already what
-    `winograd.transform_kernel` makes of them; `fold` does.
+    The variables are those of `nn.Conv`. With `predicts`, there are no gradients, convolutions of
+    stride 2 in bfloat16 are matrix products, and kernels for Winograd have to be transformed by
+    `winograd.transform_kernel` beforehand.
+
+    Attributes:
+      min_channels: smallest number of input and output channels for which Winograd is used.
+      predicts: see above.
     """
 
     min_channels: int = MIN_CHANNELS
@@ -55,17 +61,17 @@ class CpuConv(nn.Conv):
 
 
 @functools.cache
-def compiler_options(dtype: np.dtype) -> dict[str, Any]:
-    """What the compiler is to be told of programs that predict with these convolutions.
+def compiler_options(dtype: np.dtype) -> CompilerOptions:
+    """Compiler options for programs that predict with these convolutions.
 
-    In float32, that matrices are multiplied by Eigen instead of YNNPACK, which takes longer, above
-    all for a strip. bfloat16 only YNNPACK multiplies.
+    In float32, they select Eigen for matrix products instead of YNNPACK, which is slower, most of
+    all for strips. In bfloat16, YNNPACK is the only choice.
 
     Returns:
-      For `jax.jit` or `compile`; nothing for other backends than CPUs, and for a version of jax
-      that does not know the option.
+      Options for `jax.jit` or `compile`. Empty on backends other than CPU, and with versions of jax
+      that do not know the option.
     """
-    options: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    options: CompilerOptions = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu" or dtype == jnp.bfloat16:
         return {}
     try:
@@ -76,17 +82,17 @@ def compiler_options(dtype: np.dtype) -> dict[str, Any]:
 
 
 def convolve_halving(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution of stride 2, 3x3 with zeros around the picture or 1x1.
+    """Convolution of stride 2: 1x1, or 3x3 with a border of zeros.
 
-    As matrix products, one for each row of the kernel, which in bfloat16 are twice as fast as XLA's
-    convolutions, those of float32.
+    One matrix product for each row of the kernel. In bfloat16 this takes half the time of XLA's
+    convolutions, which compute in float32.
 
     Args:
       x: `[B, H, W, C]`.
       kernel: `[3, 3, C, D]` or `[1, 1, C, D]`.
 
     Returns:
-      `[B, H / 2, W / 2, D]`, rounded up, of the dtype of `x`; sums are float32 at least.
+      `[B, ceil(H / 2), ceil(W / 2), D]` in the dtype of `x`, accumulated in at least float32.
     """
     size = len(kernel)
     _, height, width, _ = x.shape
