@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fcfrnet_jax.networks.specs import StageSpec
 from fcfrnet_jax.weights import convert
@@ -12,6 +13,10 @@ from tests.golden import stand_in_weights
 
 FOLDER = Path(__file__).parent / "golden"
 MODELS = ("fcfrnet18_rgbd", "fcfrnet34_gd", "std18_rgbd", "std34_gd")
+# ResNet-34 runs the same code as ResNet-18 and compiles for twice as long.
+QUICK_MODELS = [
+    pytest.param(name, marks=pytest.mark.slow) if "34" in name else name for name in MODELS
+]
 STATE_SPEC: dict[str, dict[str, list[int]]] = json.loads(
     (FOLDER / "paddle_state_spec.json").read_text()
 )
@@ -33,3 +38,8 @@ def model(name: str, seed: int) -> tuple[StageSpec, dict[str, Any]]:
     arrays = state_dict(name, seed)
     spec = convert.recognise(arrays)
     return spec, convert.to_variables(arrays, spec, strict=True)[0]
+
+
+def image(golden: dict[str, np.ndarray], spec: StageSpec) -> np.ndarray:
+    """The golden image that the modality needs."""
+    return golden["rgb" if spec.modality.startswith("rgb") else "gray"]

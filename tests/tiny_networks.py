@@ -22,7 +22,7 @@ def shorten_resnet(monkeypatch):
 def two_layers(model, image, depth, train):
     parts = model.bound_parts(train)
     x = jnp.concatenate([image / 255.0, depth / 100.0], axis=-1).astype(model.dtype)
-    block = ConvNormAct(6, parts.bound_conv, parts.norm())
+    block = ConvNormAct(6, parts.bound_conv, parts.norm)
     return nn.Conv(1, (1, 1))(block(x).astype(depth.dtype))
 
 

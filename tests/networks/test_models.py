@@ -1,160 +1,82 @@
-"""The networks' building blocks, variants and shapes."""
+"""The two networks and their composition."""
 
 import dataclasses
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fcfrnet_jax.networks import layers, models, specs
-from fcfrnet_jax.networks.cpu.conv import CpuConv
+from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.fill import classical_fill, keep_measured
-from fcfrnet_jax.networks.inputs import luma
-from fcfrnet_jax.networks.network import RESNETS
-from fcfrnet_jax.networks.specs import (
-    COARSE_TO_FINE,
-    SPARSE_TO_COARSE,
-    CoarseToFineSpec,
-    ModelSpec,
-    SparseToCoarseSpec,
-    TwoStageSpec,
-)
-from tests import golden_data
+from fcfrnet_jax.networks.models import TwoStage, build
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from tests import numpy_branches, tiny_networks
 from tests.random_weights import random_variables
 
-SIZE = (32, 48)
+pytestmark = pytest.mark.usefixtures("short_resnets")
+COARSE, FINE = SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4)
+LEVELS = range(2, 7)
+RANDOM = np.random.default_rng(0)
+IMAGE = RANDOM.integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
+DEPTH = RANDOM.uniform(1, 80, (2, 32, 48, 1)).astype(np.float32)
+SPARSE = np.where(np.arange(32)[:, None, None] % 3 == 0, 0, DEPTH)
 
 
-def inputs(batch=2, channels=3, size=SIZE):
-    random = np.random.default_rng(0)
-    image = random.integers(0, 256, (batch, *size, channels), dtype=np.uint8)
-    depth = random.uniform(1, 80, (batch, *size, 1)).astype(np.float32)
-    return image, depth
+@cache
+def compiled(spec, dtype=jnp.float32):
+    return jax.jit(build(spec, dtype=dtype).apply)
 
 
-def parameters(tree):
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+@cache
+def capturing(variant):
+    network = build(dataclasses.replace(FINE, variant=variant))
 
-
-def spec_of(name):
-    kind, modality = name.split("_")
-    network = SPARSE_TO_COARSE if kind.startswith("std") else COARSE_TO_FINE
-    return ModelSpec(network, int(kind[-2:]), modality)
-
-
-@pytest.mark.parametrize("name", golden_data.STATE_SPEC)
-def test_parameter_count(name):
-    shapes = golden_data.STATE_SPEC[name].values()
-    counted = parameters(models.variable_shapes(spec_of(name)))
-    assert counted == sum(int(np.prod(shape)) for shape in shapes)
-
-
-@pytest.mark.parametrize("network", [SPARSE_TO_COARSE, COARSE_TO_FINE])
-@pytest.mark.parametrize("layers", [18, 34, 50])
-@pytest.mark.parametrize("variant", specs.VARIANTS)
-def test_every_network_returns_a_depth_map(network, layers, variant):
-    spec = ModelSpec(network, layers, width=4, variant=variant)
-    image, depth = (jax.ShapeDtypeStruct(array.shape, array.dtype) for array in inputs())
-    variables = models.variable_shapes(spec)
-    for train in (False, True):
-        output = jax.eval_shape(
-            lambda v, i, d, t=train: models.build(spec).apply(v, i, d, t, mutable="batch_stats")[0],
-            *(variables, image, depth),
+    @jax.jit
+    def capture(variables):
+        _, state = network.apply(
+            variables, IMAGE, DEPTH, capture_intermediates=True, mutable="intermediates"
         )
-        assert (output.shape, output.dtype) == ((2, *SIZE, 1), jnp.float32)
+        outputs = state["intermediates"]
+        return {name: calls["__call__"][0] for name, calls in outputs.items() if name[0] != "_"}
+
+    return capture
 
 
-@pytest.mark.parametrize(
-    # Totals that torchvision documents, less the stem and the classifier.
-    ("layers", "count"),
-    [(18, 11_689_512 - 513_000), (34, 21_797_672 - 513_000), (50, 25_557_032 - 2_049_000)],
-)
-def test_encoder_is_the_resnet(layers, count):
-    params = models.variable_shapes(SparseToCoarseSpec(layers))["params"]
-    stem = 7 * 7 * 3 * 64 + 2 * 64
-    assert parameters({f"conv{i}": params[f"conv{i}"] for i in range(2, 6)}) == count - stem
+def captured(variant):
+    return capturing(variant)(random_variables(dataclasses.replace(FINE, variant=variant)))
 
 
-def test_paper_variant_has_skips_of_one_map():
-    released, paper = (
-        parameters(models.variable_shapes(CoarseToFineSpec(18, variant=variant))["params"])
-        for variant in ("released", "paper")
-    )
-    halves = ((512, 128), (256, 64), (128, 64), (64, 64))
-    assert released - paper == sum(9 * skip * out for skip, out in halves) + 64
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_captured_branches_are_the_shuffled_outputs_of_the_encoders(variant):
+    features = captured(variant)
+    for level in LEVELS:
+        branches = features[f"conv{level}"], features[f"conv{level}_2"]
+        # In the paper, depth comes first.
+        expected = numpy_branches.shuffled(*branches[:: -1 if variant == "paper" else 1])
+        side = 2 ** (level - 2)
+        channels = 4 * min(side, 8)
+        assert expected[0].shape == (2, 32 // side, 48 // side, channels)
+        np.testing.assert_array_equal(features[f"shuffle{level}"], expected)
 
 
-def test_every_resnet_has_blocks():
-    assert tuple(RESNETS) == specs.RESNET_LAYERS
+def test_captured_fusion_of_the_released_wiring():
+    features = captured("released")
+    expected = numpy_branches.fused(*map(np.asarray, features["shuffle6"]), window=5)
+    np.testing.assert_array_equal(features["fusion6"], expected)
+    assert [name for name in features if name.startswith("fusion")] == ["fusion6"]
 
 
-def test_width_scales_all_channels():
-    narrow, wide = (
-        models.variable_shapes(CoarseToFineSpec(18, width=w))["params"] for w in (16, 64)
-    )
-    for layer in ("conv5", "conv5_2", "convt3"):
-        kernels = [leaf.size for leaf in jax.tree.leaves(narrow[layer]) if len(leaf.shape) == 4]
-        assert 16 * sum(kernels) == sum(
-            leaf.size for leaf in jax.tree.leaves(wide[layer]) if len(leaf.shape) == 4
-        )
-
-
-@given(st.integers(1, 6), st.integers(1, 3))
-def test_channel_shuffle_interleaves(half, rows):
-    x = np.arange(rows * 2 * half).reshape(rows, 2 * half)
-    expected = np.stack([x[:, :half], x[:, half:]], axis=-1).reshape(rows, 2 * half)
-    np.testing.assert_array_equal(layers.channel_shuffle(jnp.asarray(x)), expected)
-
-
-def test_channel_shuffle_needs_an_even_number():
-    with pytest.raises(ValueError, match=r"even number of channels, got shape \(2, 3\)"):
-        layers.channel_shuffle(jnp.zeros((2, 3)))
-
-
-def test_exchanged_halves_stay_where_they_are():
-    first, second = jnp.arange(6), 10 + jnp.arange(6)
-    found = layers.exchange_halves(first, second)
-    np.testing.assert_array_equal(found[0], [0, 1, 2, 13, 14, 15])
-    np.testing.assert_array_equal(found[1], [10, 11, 12, 3, 4, 5])
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 7), st.integers(1, 9), st.sampled_from([1, 3, 5]), st.integers(0, 99))
-def test_energy_fusion_against_numpy(height, width, window, seed):
-    a, b = np.random.default_rng(seed).standard_normal((2, 2, height, width, 3)).astype(np.float32)
-    keep = box_energy(a, window) >= box_energy(b, window)
-    fused = layers.energy_fusion(jnp.asarray(a), jnp.asarray(b), window)
-    np.testing.assert_array_equal(fused, 2 * np.where(keep, a, b))
-
-
-def box_energy(x, window):
-    margin = window // 2
-    padded = np.pad(x.astype(np.float64) ** 2, ((0, 0), (margin,) * 2, (margin,) * 2, (0, 0)))
-    height, width = x.shape[1:3]
-    return sum(
-        padded[:, i : i + height, j : j + width] for i in range(window) for j in range(window)
-    )
-
-
-def test_energy_fusion_of_a_tie_keeps_the_first():
-    a = jnp.ones((1, 4, 4, 2))
-    np.testing.assert_array_equal(layers.energy_fusion(a, -a), 2 * a)
-
-
-def test_energy_fusion_compares_bfloat16_in_float32():
-    a = jnp.full((1, 5, 5, 1), 1.0, jnp.bfloat16)
-    # One entry differs by bfloat16's smallest step: sums of 25 in bfloat16 would tie.
-    b = a.at[0, 2, 2, 0].set(1.0078125)
-    assert layers.energy_fusion(a, b)[0, 0, 0, 0] == 2 * b[0, 0, 0, 0]
-    np.testing.assert_array_equal(layers.energy_fusion(a, b), 2 * b)
-
-
-def test_energy_fusion_refuses_an_even_window():
-    with pytest.raises(ValueError, match="odd and positive, got 4"):
-        layers.energy_fusion(jnp.zeros((1, 4, 4, 1)), jnp.zeros((1, 4, 4, 1)), 4)
+@pytest.mark.parametrize("level", range(1, 7))
+def test_captured_fusions_of_the_paper(level):
+    features = captured("paper")
+    if level == 1:
+        colour, depth = features["conv1_img"], features["conv1_d_2"]
+    else:
+        depth, colour = features[f"shuffle{level}"]
+    expected = numpy_branches.fused(np.asarray(colour), np.asarray(depth), window=5)
+    np.testing.assert_array_equal(features[f"fusion{level}"], expected)
 
 
 @pytest.mark.parametrize(
@@ -167,15 +89,13 @@ def test_energy_fusion_refuses_an_even_window():
     ],
 )
 def test_which_channels_a_branch_reads(variant, reads):
-    spec = CoarseToFineSpec(18, width=4, variant=variant)
-    network, variables = models.build(spec), random_variables(spec)
+    variables = random_variables(dataclasses.replace(FINE, variant=variant))
 
     def features(channels):
         changed = jax.tree.map(np.copy, variables)
         for layer in ("conv3", "conv3_2"):
-            changed["params"][layer]["block1"]["norm2"]["bias"][channels] += 1
-        _, state = network.apply(changed, *inputs(), capture_intermediates=True, mutable=True)
-        return {name: state["intermediates"][name]["__call__"][0] for name in reads}
+            changed["params"][layer]["block0"]["norm2"]["bias"][channels] += 1
+        return capturing(variant)(changed)
 
     plain, first, second = (features(slice(*ends)) for ends in ((0, 0), (0, 4), (4, 8)))
     for name, expected in reads.items():
@@ -183,135 +103,81 @@ def test_which_channels_a_branch_reads(variant, reads):
         assert changed == expected
 
 
-def test_two_stage_is_both_networks_in_turn():
-    coarse, fine = SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4)
-    spec = TwoStageSpec(coarse, fine)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_two_stage_is_both_networks_in_turn(keeps):
+    spec = TwoStageSpec(dataclasses.replace(COARSE, keep_measured=keeps), FINE)
     variables = random_variables(spec)
-    image, depth = inputs()
-    stage = {
-        name: {kind: tree[name] for kind, tree in variables.items()} for name in ("coarse", "fine")
-    }
-    first = jax.jit(models.build(coarse).apply)(stage["coarse"], image, depth)
-    clipped = np.clip(first, 0.9, 100.0)
-    second = jax.jit(models.build(fine).apply)(stage["fine"], image, clipped)
-    outputs = jax.jit(models.build(spec).apply)(variables, image, depth)
+    # Coarse depths of some 50 m, so that measured depths lie in front of them and behind them.
+    head = variables["params"]["coarse"]["convtf"]
+    head["kernel"], head["bias"] = 0.02 * head["kernel"], np.full((1,), np.float32(0.2))
+    coarse, fine = (
+        {kind: tree[stage] for kind, tree in variables.items()} for stage in ("coarse", "fine")
+    )
+
+    def put_back(dense):
+        measured = (SPARSE > 0.1) & (1.1 * dense > SPARSE)
+        assert 0.1 < measured.mean() < 0.9 * (SPARSE > 0).mean()
+        return np.where(measured, SPARSE, dense) if keeps else dense
+
+    first = put_back(compiled(COARSE)(coarse, IMAGE, SPARSE))
+    second = put_back(compiled(FINE)(fine, IMAGE, np.clip(first, 0.9, 100.0)))
+    outputs = compiled(spec)(variables, IMAGE, SPARSE)
     np.testing.assert_allclose(outputs[0], first, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(outputs[1], second, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(outputs[1], second, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_coarse_network_is_in_eval_mode_and_gets_no_gradient(frozen):
+    network = TwoStage(tiny_networks.COARSE, tiny_networks.FINE, freeze_coarse=frozen)
+    variables = tiny_networks.variables_of(network)
+
+    def loss(params):
+        known = variables | {"params": params}
+        (_, fine), new = network.apply(known, IMAGE, DEPTH, True, mutable="batch_stats")
+        return jnp.mean(fine), new["batch_stats"]
+
+    gradients, statistics = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    for stage, still in (("coarse", frozen), ("fine", False)):
+        before, after = variables["batch_stats"][stage], statistics[stage]
+        changed = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
+        assert set(jax.tree.leaves(changed)) == {not still}
+        moved = any((leaf != 0).any() for leaf in jax.tree.leaves(gradients[stage]))
+        assert moved != still
 
 
 def test_bfloat16_follows_float32():
-    spec = CoarseToFineSpec(18, width=8)
-    variables = random_variables(spec)
+    variables = random_variables(FINE)
     exact, rounded = (
-        jax.jit(models.build(spec, dtype=dtype).apply)(variables, *inputs())
-        for dtype in (jnp.float32, jnp.bfloat16)
+        compiled(FINE, dtype)(variables, IMAGE, DEPTH) for dtype in (jnp.float32, jnp.bfloat16)
     )
     assert rounded.dtype == jnp.float32
     assert 0 < np.abs(rounded - exact).mean() < 0.02 * np.abs(exact).mean()
 
 
 def test_network_on_the_fill_adds_to_the_fill():
-    network = models.build(SparseToCoarseSpec(18, width=4, base="fill"))
-    image, depth = inputs()
-    variables = network.init(jax.random.key(0), image, depth)
+    spec = dataclasses.replace(COARSE, base="fill")
+    variables = random_variables(spec)
     assert variables["params"]["conv1_d"]["conv"]["kernel"].shape[2] == 2
     last = variables["params"]["convtf"]
-    last["kernel"], last["bias"] = jnp.zeros_like(last["kernel"]), jnp.full((1,), 0.02)
-    expected = np.asarray(keep_measured(depth, classical_fill(depth))) + 2.0
-    np.testing.assert_allclose(jax.jit(network.apply)(variables, image, depth), expected, rtol=1e-6)
+    last["kernel"], last["bias"] = np.zeros_like(last["kernel"]), np.full((1,), np.float32(0.02))
+    expected = np.asarray(keep_measured(DEPTH, classical_fill(DEPTH))) + 2.0
+    np.testing.assert_allclose(compiled(spec)(variables, IMAGE, DEPTH), expected, rtol=1e-6)
 
 
-def test_measured_depths_take_the_place_of_both_predictions():
-    plain = TwoStageSpec(SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4))
-    variables = random_variables(plain)
-    image, depth = inputs()
-    depth[:, ::3] = 0
-    separate = [
-        (
-            models.build(getattr(plain, stage)),
-            {kind: tree[stage] for kind, tree in variables.items()},
-        )
-        for stage in ("coarse", "fine")
-    ]
-
-    def put_back(dense):
-        measured = (depth > 0.1) & (depth < 1.1 * dense)
-        assert 0.1 < measured.mean() < 0.9 * (depth > 0).mean()
-        return np.where(measured, depth, dense)
-
-    (coarse_network, coarse_variables), (fine_network, fine_variables) = separate
-    coarse = put_back(jax.jit(coarse_network.apply)(coarse_variables, image, depth))
-    fine = jax.jit(fine_network.apply)(fine_variables, image, np.clip(coarse, 0.9, 100.0))
-    keeping = dataclasses.replace(plain.coarse, keep_measured=True)
-    ours = jax.jit(models.build(dataclasses.replace(plain, coarse=keeping)).apply)(
-        variables, image, depth
-    )
-    np.testing.assert_allclose(ours[0], coarse, rtol=1e-5)
-    np.testing.assert_allclose(ours[1], put_back(fine), rtol=1e-5, atol=1e-3)
+def test_depth_is_clipped_to_the_range_of_the_evaluation():
+    found = models.clip_depth(jnp.array([-1.0, 0.5, 3.0, 99.0]), 85.0)
+    np.testing.assert_allclose(found, [0.9, 0.9, 3.0, 85.0])
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"network": COARSE_TO_FINE, "keep_measured": True}, "only sparse_to_coarse with a depth"),
-        ({"modality": "rgb", "keep_measured": True}, "only sparse_to_coarse with a depth"),
-        ({"keep_measured": "yes"}, "keep_measured must be True or False, got 'yes'"),
-    ],
-)
-def test_specs_that_cannot_keep_measured_depths(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ModelSpec(**{"network": SPARSE_TO_COARSE} | settings)
+@pytest.mark.parametrize("settings", [{"packed": True}, {"width": 8}, {"norm": None}])
+def test_a_setting_that_networks_do_not_have_is_refused(settings):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(settings))}'"):
+        build(FINE, **settings)
 
 
-def test_intermediate_features_can_be_read():
-    spec = CoarseToFineSpec(18, width=4)
-    network = models.build(spec)
-    _, state = network.apply(
-        random_variables(spec), *inputs(), capture_intermediates=True, mutable=True
-    )
-    features = state["intermediates"]["conv4_2"]["__call__"][0]
-    assert features.shape == (2, SIZE[0] // 4, SIZE[1] // 4, 16)
-
-
-def test_luma_equals_the_definition():
-    image = inputs()[0]
-    expected = np.floor(image.astype(np.float64) @ [19595, 38470, 7471] / 65536 + 0.5)
-    np.testing.assert_array_equal(luma(image)[..., 0], expected)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("fcfr",), "network must be one of sparse_to_coarse, coarse_to_fine, got 'fcfr'"),
-        ((COARSE_TO_FINE, 101), "layers must be one of 18, 34, 50, got 101"),
-        ((COARSE_TO_FINE, 34, "d"), "modality must be one of rgbd, gd, got 'd'"),
-        ((COARSE_TO_FINE, 34, "gd", 6), "width must be a positive multiple of 4, got 6"),
-        ((COARSE_TO_FINE, 34, "gd", 64, "mine"), "variant must be one of released, paper"),
-        ((COARSE_TO_FINE, 34, "gd", 64, "paper", 2), "window must be odd and positive, got 2"),
-        ((COARSE_TO_FINE, 34, "gd", 64, "paper", 5, "fill"), "only sparse_to_coarse with a depth"),
-        ((SPARSE_TO_COARSE, 34, "rgb", 64, "released", 5, "fill"), "of modality rgb"),
-    ],
-)
-def test_impossible_models_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ModelSpec(*arguments)
-
-
-def test_wrong_inputs_are_refused():
-    network = models.build(CoarseToFineSpec(18, width=4))
-    image, depth = inputs()
+def test_inputs_are_checked():
+    network, variables = build(FINE), models.variable_shapes(FINE)
     with pytest.raises(ValueError, match=r"'rgbd' needs a colour image, got \(2, 32, 48, 1"):
-        network.init(jax.random.key(0), image[..., :1], depth)
+        jax.eval_shape(network.apply, variables, IMAGE[..., :1], DEPTH)
     with pytest.raises(ValueError, match=r"expected a depth map \[B, H, W, 1\], got \(2, 32, 48\)"):
-        network.init(jax.random.key(0), image, depth[..., 0])
-
-
-@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
-def test_what_trains_fastest_has_the_same_variables(monkeypatch, backend):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    spec = CoarseToFineSpec(18, width=8)
-    network = models.build_to_train(spec, remat=True)
-    assert network.remat
-    assert network.packed == (backend == "tpu")
-    assert (network.conv is CpuConv) == (backend == "cpu")
-    assert models.shapes_of(network) == models.variable_shapes(spec)
+        jax.eval_shape(network.apply, variables, IMAGE, DEPTH[..., 0])
