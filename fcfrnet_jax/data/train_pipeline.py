@@ -1,7 +1,7 @@
-"""The endless stream of training batches, of which every process can open its share anywhere.
+"""The endless stream of training batches. Each process can open its share at any step.
 
-What the stream holds at a position depends on the seed and the position alone, so that training
-can go on after any step without the pipeline having a state to keep.
+The example at a position of the stream depends only on the seed and the position. Training can
+therefore resume after any step, and the pipeline has no state to save.
 """
 
 import itertools
@@ -23,16 +23,16 @@ from fcfrnet_jax.data.pipeline import (
     read_files,
     reading_options,
 )
-from fcfrnet_jax.data.poses import Pose, relative_pose
+from fcfrnet_jax.data.poses import relative_pose
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
-# NumPy's generators are seeded by (seed, one of these, epoch or position).
+# The seeds of NumPy's generators are (seed, one of these, epoch or position).
 _EPOCH, _EXAMPLE = range(2)
 
 
 class TrainBatches(BatchStream):
-    """A `BatchStream` that tells which file it could not read; see `make_train_dataset`."""
+    """A `BatchStream` whose errors name the file that cannot be read; see `make_train_dataset`."""
 
     def __init__(
         self,
@@ -71,44 +71,45 @@ def make_train_dataset(
     process: tuple[int, int] = (0, 1),
     threads: int | None = None,
 ) -> BatchStream:
-    """Opens `frames` for training: endless batches, epochs in random order, nothing dropped.
+    """Opens frames for training: endless batches that visit all frames once an epoch, shuffled.
 
     The batch of a step depends on `frames`, `batch_size`, `crop`, `seed`, `random_crop` and
-    `near_reach` (and the versions of NumPy, TensorFlow and OpenCV), not on where the stream was
-    opened. Position p of the stream is example p % B of step p // B and belongs to epoch
-    p // len(frames); an epoch may end within a batch.
+    `near_reach` (and on the versions of NumPy, TensorFlow and OpenCV), but not on where the stream
+    was opened. Position p of the stream is example p % B of step p // B and belongs to epoch
+    p // len(frames). An epoch may end within a batch.
 
     Args:
       frames: frames that have passed `check.check_frames` with the same crop.
-      batch_size: frames a step of all processes together, B.
-      crop: (height, width).
+      batch_size: global batch size, B: the frames of all processes together.
+      crop: (height, width) in pixels.
       seed: not negative.
-      random_crop: place the crop anywhere, every position equally likely, instead of at the bottom
-        centre.
-      first_step: of the first batch; each iteration of the stream starts there.
-      near_reach: gives every example a nearby frame, at most this many frames away in the same
-        drive and camera, for the photometric loss; 0 = none.
-      process: (index, count): the contiguous part of each batch that this process gets.
+      random_crop: choose the place of each crop at random, uniformly over the image, instead of the
+        bottom centre.
+      first_step: step of the first batch. Each iteration over the stream starts there.
+      near_reach: add to each example a nearby frame for the photometric loss, at most this many
+        frames away in the same drive and camera; 0 = none.
+      process: (index, count): this process gets the contiguous part `index` of `count` of each
+        batch.
       threads: see `pipeline.make_eval_dataset`.
 
     Returns:
-      Endless batches; a file that turns out to be damaged or gone is a ValueError that names it.
-      With b = B / count, they are of
+      Endless batches. While iterating, a file that is damaged or missing raises a ValueError that
+      names it. With b = B / count, each batch is a dict of
         image: uint8 [b, H, W, 3] RGB, if the frames have images;
         sparse_depth: float32 [b, H, W, 1] metres, 0 = missing;
         ground_truth, coarse_depth: the same, if the frames have them;
-        intrinsics: float32 [b, 4] (fx, fy, cx, cy) pixels of the crop, NaN = not calibrated;
+        intrinsics: float32 [b, 4] (fx, fy, cx, cy) in pixels of the crop, NaN = not calibrated;
         index: int32 [b] position in `frames`;
         position: int64 [b] position in the stream;
       and with `near_reach`
-        near_image: uint8 [b, H, W, 3] RGB, cropped as the image is; the image itself where the
-          frame has no neighbour or no pose was found;
-        rotation, translation: float32 [b, 3, 3] and [b, 3] metres, of `poses.Pose`.
+        near_image: uint8 [b, H, W, 3] RGB, with the same crop as the image; a copy of the image if
+          the frame has no neighbour or no pose was found;
+        rotation, translation: float32 [b, 3, 3] and [b, 3] metres, as in `poses.Pose`.
 
     Raises:
-      ValueError: nothing to batch, a batch size that is not divisible by the number of processes, a
-        negative seed or step, files that only some frames have, or frames without what `near_reach`
-        needs: an image, calibration, and a neighbour for at least one.
+      ValueError: there are no frames; the batch size is below 1 or not divisible by the number of
+        processes; the seed or step is negative; only some frames have a kind of file; or frames
+        lack what `near_reach` needs: images, calibration and, for at least one, a neighbour.
     """
     _check_request(frames, batch_size, seed, first_step, process)
     near = _near_frames(frames, near_reach) if near_reach else None
@@ -122,7 +123,7 @@ def make_train_dataset(
     parallel = tf.data.AUTOTUNE
     cut = crop_anywhere(crop) if random_crop else crop_bottom_centre(crop)
 
-    # As in `make_eval_dataset`.
+    # Tracing without AutoGraph, as in `make_eval_dataset`.
     @tf.autograph.experimental.do_not_convert
     def chain() -> Any:
         return (
@@ -148,10 +149,10 @@ def make_train_dataset(
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The frame at each of `positions`, int64 `[N]`: each epoch is a permutation of its own.
+    """Returns the frame at each of `positions`, int64 `[N]`; each epoch is another permutation.
 
-    tf.random.experimental.index_shuffle would not need the whole permutation, but has only 256
-    different ones of 1000 frames, and similar ones in successive epochs.
+    tf.random.experimental.index_shuffle is no alternative: it has only 256 different permutations
+    of 1000 frames, and those of successive epochs are similar.
     """
     epochs, places = np.divmod(positions, count)
     picked = np.empty_like(positions)
@@ -168,7 +169,7 @@ def pick_frames(
     seed: int,
     near: Sequence[Sequence[int]] | None,
 ) -> Callable[[Any], Example]:
-    """Maps a step to the `index`, `position` and crop `place` of its examples, and to `near`."""
+    """Maps a step to the `index`, `position`, crop `place` and, with `near`, the nearby frames."""
     import tensorflow as tf
 
     def pick(step: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -194,19 +195,21 @@ def pick_frames(
 
 
 def crop_anywhere(crop: Size) -> Op:
-    """Crops all maps at the example's `place`: (down, across) as shares, in [0, 1), of the room."""
+    """Crops all maps at the example's `place`: (row, column) as shares of the margins, 0..1."""
     import tensorflow as tf
 
     def cut(example: Example) -> Example:
-        room = tf.shape(example["sparse_depth"])[:2] - crop + 1
-        top, left = tf.unstack(tf.cast(example["place"] * tf.cast(room, tf.float32), tf.int32))
+        places = tf.shape(example["sparse_depth"])[:2] - crop + 1
+        place = example["place"] * tf.cast(places, tf.float32)
+        # Rounded to float32, a share can be 1.
+        top, left = tf.unstack(tf.minimum(tf.cast(place, tf.int32), places - 1))
         return crop_at(example, top, left, crop)
 
     return cut
 
 
 def look_up(columns: dict[str, np.ndarray]) -> Op:
-    """Adds what `columns` tell of a frame: its files and calibration, and the nearby image."""
+    """Adds the files and the calibration of a frame from `columns`, and the nearby image."""
     import tensorflow as tf
 
     tensors = {key: tf.constant(column) for key, column in columns.items()}
@@ -223,8 +226,8 @@ def look_up(columns: dict[str, np.ndarray]) -> Op:
 def find_pose() -> Op:
     """Adds the pose of the nearby frame, `rotation` and `translation`, if there is one.
 
-    It is found on whole images. Where none is found it is the identity, and the nearby image
-    becomes the image itself.
+    Poses are estimated on whole images. If none is found, the pose is the identity and the nearby
+    image is replaced by the image.
     """
     import tensorflow as tf
 
@@ -235,7 +238,7 @@ def find_pose() -> Op:
         keys = "image", "near_image", "sparse_depth", "intrinsics"
         types = tf.float32, tf.float32, tf.bool
         inputs = [example[key] for key in keys]
-        rotation, translation, ok = tf.numpy_function(_pose, inputs, types, stateful=False)
+        rotation, translation, ok = tf.numpy_function(relative_pose, inputs, types, stateful=False)
         return tf.ensure_shape(rotation, [3, 3]), tf.ensure_shape(translation, [3]), ok
 
     def add(example: Example) -> Example:
@@ -251,12 +254,8 @@ def find_pose() -> Op:
 
 
 def leave_out(*keys: str) -> Op:
-    """Removes `keys` from an example, if it has them."""
+    """Removes `keys` from an example, if present."""
     return lambda example: {key: value for key, value in example.items() if key not in keys}
-
-
-def _pose(*arrays: np.ndarray) -> Pose:
-    return relative_pose(*arrays)
 
 
 def _share(batch_size: int, process: tuple[int, int]) -> tuple[int, int]:
@@ -265,7 +264,7 @@ def _share(batch_size: int, process: tuple[int, int]) -> tuple[int, int]:
 
 
 def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
-    """The neighbours of each frame; a frame without one has itself."""
+    """Lists the neighbours of each frame; a frame without neighbours is its own."""
     without = [frame.name for frame in frames if frame.image is None]
     if without:
         raise ValueError(
@@ -295,4 +294,4 @@ def _check_request(
             f"take {batch_size // count * count or count} or {(batch_size // count + 1) * count}"
         )
     if seed < 0 or first_step < 0:
-        raise ValueError(f"seed and first step must not be negative, got {seed}, {first_step}")
+        raise ValueError(f"seed and first_step must not be negative, got {seed} and {first_step}")

@@ -1,4 +1,4 @@
-"""The training stream: what it holds does not depend on where, or by how many, it is opened."""
+"""The training stream: its batches do not depend on where or by how many processes it is opened."""
 
 import dataclasses
 import os
@@ -12,19 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, neighbours
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth, write_image
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.train_pipeline import make_train_dataset, shuffled
+from fcfrnet_jax.data.train_pipeline import crop_anywhere, make_train_dataset, shuffled
 from tests import kitti_tree as tree
 from tests.conftest import ROOT
 
-PLAIN = Augmentation(flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
-WILD = Augmentation(0.5, 0.2, 0.2, 0.2, True, 0.5, (32, 8), 0.5)
 Batch = dict[str, np.ndarray]
 
 
@@ -55,7 +53,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
 
 
 def stream(frames: list[Frame], **changes: Any) -> Iterator[Batch]:
-    defaults = {"batch_size": 4, "crop": (6, 8), "seed": 1, "augmentation": PLAIN, "threads": 2}
+    defaults = {"batch_size": 4, "crop": (6, 8), "seed": 1, "threads": 2}
     return iter(make_train_dataset(frames, **(defaults | changes)))
 
 
@@ -108,7 +106,7 @@ def test_every_frame_is_seen_once_an_epoch(frames: list[Frame]) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(frames: list[Frame]) -> list[Batch]:
-    return take(12, frames, augmentation=WILD)
+    return take(12, frames, random_crop=True)
 
 
 @settings(max_examples=8, deadline=None)
@@ -116,13 +114,13 @@ def uninterrupted(frames: list[Frame]) -> list[Batch]:
 def test_resume_at_any_step(
     frames: list[Frame], uninterrupted: list[Batch], first_step: int
 ) -> None:
-    resumed = take(2, frames, augmentation=WILD, first_step=first_step, threads=1)
+    resumed = take(2, frames, random_crop=True, first_step=first_step, threads=1)
     for found, expected in zip(resumed, uninterrupted[first_step:], strict=False):
         assert_equal(found, expected)
 
 
 def test_a_stream_can_be_read_again(frames: list[Frame], uninterrupted: list[Batch]) -> None:
-    dataset = make_train_dataset(frames, batch_size=4, crop=(6, 8), seed=1, augmentation=WILD)
+    dataset = make_train_dataset(frames, batch_size=4, crop=(6, 8), seed=1, random_crop=True)
     for _ in range(2):
         assert_equal(next(iter(dataset)), uninterrupted[0])
 
@@ -137,17 +135,16 @@ def test_a_late_start_is_quick(frames: list[Frame]) -> None:
 def test_the_processes_shares_are_the_batch(
     frames: list[Frame], uninterrupted: list[Batch], count: int
 ) -> None:
-    shares = [take(3, frames, augmentation=WILD, process=(i, count)) for i in range(count)]
+    shares = [take(3, frames, random_crop=True, process=(i, count)) for i in range(count)]
     for step in range(3):
         parts = [share[step] for share in shares]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         assert_equal(joined, uninterrupted[step])
 
 
-def test_each_position_is_varied_anew(frames: list[Frame]) -> None:
-    batches = take(2, frames[:1], augmentation=Augmentation(flip=0.0), crop=(9, 15))
-    images = np.concatenate([batch["image"] for batch in batches])
-    assert len(np.unique(images.reshape(8, -1), axis=0)) == 8
+def test_positions_count_the_examples_of_the_whole_stream(frames: list[Frame]) -> None:
+    (batch,) = take(1, frames, first_step=3, process=(1, 2))
+    np.testing.assert_array_equal(batch["position"], [14, 15])
 
 
 # What the batches hold.
@@ -163,6 +160,7 @@ def test_types_and_shapes(frames: list[Frame]) -> None:
         "coarse_depth": (np.float32, (4, 6, 8, 1)),
         "intrinsics": (np.float32, (4, 4)),
         "index": (np.int32, (4,)),
+        "position": (np.int64, (4,)),
         "near_image": (np.uint8, (4, 6, 8, 3)),
         "rotation": (np.float32, (4, 3, 3)),
         "translation": (np.float32, (4, 3)),
@@ -177,7 +175,7 @@ def test_a_file_damaged_since_the_start_is_named(frames: list[Frame], tmp_path: 
         take(len(frames), damaged)
 
 
-def test_without_augmentation_the_files_are_cropped(frames: list[Frame]) -> None:
+def test_crops_are_at_the_bottom_centre(frames: list[Frame]) -> None:
     (batch,) = take(1, frames)
     for row, index in enumerate(batch["index"]):
         frame = frames[index]
@@ -188,10 +186,33 @@ def test_without_augmentation_the_files_are_cropped(frames: list[Frame]) -> None
         np.testing.assert_array_equal(batch["intrinsics"][row], [fx, fy, cx - 3, cy - 3])
 
 
+def test_random_crops_are_everywhere_and_calibrated(frames: list[Frame]) -> None:
+    batches = take(60, frames[:1], random_crop=True)
+    cx, cy = (np.concatenate([batch["intrinsics"][:, i] for batch in batches]) for i in (2, 3))
+    corners = np.rint(np.stack([tree.INTRINSICS[3] - cy, tree.INTRINSICS[2] - cx], axis=1))
+    image, depth = read_image(frames[0].image), read_depth(frames[0].sparse)
+    found = np.concatenate([batch["image"] for batch in batches])
+    sparse = np.concatenate([batch["sparse_depth"] for batch in batches])
+    for (top, left), one, points in zip(corners.astype(int), found, sparse, strict=True):
+        window = np.s_[top : top + 6, left : left + 8]
+        np.testing.assert_array_equal(one, image[window])
+        np.testing.assert_array_equal(points[..., 0], depth[window])
+    counts = np.unique(corners, axis=0, return_counts=True)[1]
+    # 240 crops at 4 x 8 places.
+    assert len(counts) == 32
+    assert counts.max() < 24
+
+
+def test_a_place_rounded_to_the_end_is_inside_the_image() -> None:
+    maps = {"sparse_depth": tf.reshape(tf.range(600.0), (20, 30, 1)), "intrinsics": tf.ones(4)}
+    example = maps | {"place": tf.constant([1.0, 1.0])}
+    assert crop_anywhere((17, 28))(example)["sparse_depth"][0, 0, 0] == 3 * 30 + 2
+
+
 def test_what_no_frame_has_is_left_out(frames: list[Frame]) -> None:
     bare = [dataclasses.replace(f, image=None, ground_truth=None, intrinsics=None) for f in frames]
-    (batch,) = take(1, bare, augmentation=Augmentation(random_crop=True))
-    assert batch.keys() == {"sparse_depth", "intrinsics", "index"}
+    (batch,) = take(1, bare, random_crop=True)
+    assert batch.keys() == {"sparse_depth", "intrinsics", "index", "position"}
     assert np.isnan(batch["intrinsics"]).all()
 
 
@@ -227,8 +248,8 @@ def test_near_frames_and_their_poses(plane: list[Frame]) -> None:
     assert len({near for index, near in seen if index == 1}) > 1
 
 
-def test_near_frames_resume_and_are_varied_alike(plane: list[Frame]) -> None:
-    settings = {"near_reach": 1, "crop": (150, 190), "augmentation": WILD}
+def test_near_frames_resume_and_are_cropped_alike(plane: list[Frame]) -> None:
+    settings = {"near_reach": 1, "crop": (150, 190), "random_crop": True}
     expected = take(2, plane, **settings)[1]
     (found,) = take(1, plane, first_step=1, threads=1, **settings)
     assert_equal(found, expected)
@@ -242,13 +263,12 @@ def test_a_process_ends_cleanly_while_the_stream_is_open(plane: list[Frame]) -> 
     folder = plane[0].sparse.parents[6]
     code = f"""
 import sys
-from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 frames = find_frames({str(folder)!r}, "train")
 assert "tensorflow" not in sys.modules
 batches = iter(make_train_dataset(
-    frames, batch_size=2, crop=(9, 9), seed=0, augmentation=Augmentation(), near_reach=3))
+    frames, batch_size=2, crop=(9, 9), seed=0, near_reach=3))
 next(batches)
 raise SystemExit(3)
 """
@@ -266,10 +286,10 @@ raise SystemExit(3)
     [
         ({"batch_size": 0}, "batches of 0 from 7 frames"),
         ({"process": (2, 2)}, "no process 2 among 2"),
-        ({"process": (0, 3)}, "a batch of 4 does not divide among 3 processes: take 3 or 6"),
-        ({"process": (0, 8)}, "does not divide among 8 processes: take 8"),
-        ({"seed": -1}, "not be negative, got -1, 0"),
-        ({"first_step": -1}, "not be negative, got 1, -1"),
+        ({"process": (0, 3)}, "a batch of 4 is not divisible by the 3 processes: take 3 or 6"),
+        ({"process": (0, 8)}, "a batch of 4 is not divisible by the 8 processes: take 8 or 8"),
+        ({"seed": -1}, "seed and first_step must not be negative, got -1 and 0"),
+        ({"first_step": -1}, "seed and first_step must not be negative, got 1 and -1"),
     ],
 )
 def test_impossible_requests(frames: list[Frame], settings: dict, message: str) -> None:
@@ -290,7 +310,7 @@ def test_all_frames_or_none_have_a_file(frames: list[Frame], kind: str) -> None:
         stream(some)
 
 
-def test_what_nearby_frames_and_beams_need(frames: list[Frame]) -> None:
+def test_what_nearby_frames_need(frames: list[Frame]) -> None:
     with pytest.raises(ValueError, match=r"none of the 3 frames has another .* within 2 frames"):
         stream(frames[::3], near_reach=2)
     blind = [*frames[1:], dataclasses.replace(frames[0], image=None)]
@@ -299,8 +319,6 @@ def test_what_nearby_frames_and_beams_need(frames: list[Frame]) -> None:
     unknown = [*frames[1:], dataclasses.replace(frames[0], intrinsics=None)]
     with pytest.raises(ValueError, match=r"poses needs calibration: 1 of 7 .*0000000000"):
         stream(unknown, near_reach=3)
-    with pytest.raises(ValueError, match="beams needs calibration: 1 of 7"):
-        stream(unknown, augmentation=WILD)
 
 
 def test_train_without_ground_truth_is_refused_at_the_split(tmp_path: Path) -> None:
