@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fcfrnet_jax.data.images import read_depth
@@ -30,14 +30,18 @@ def in_float64(depth, truth):
     }
 
 
-@settings(deadline=None, max_examples=25)
+measured = jax.jit(metrics.depth_metrics)
+
+
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 999))
 def test_against_float64(height, width, seed):
     random = np.random.default_rng(seed)
-    truth = random.uniform(0.2, 85, (2, height, width, 1)).astype(np.float32)
+    # One shape, so that one program serves all cases; the rest of each map has no ground truth.
+    truth = np.zeros((2, 9, 40, 1), np.float32)
+    truth[:, :height, :width] = random.uniform(0.2, 85, (2, height, width, 1))
     truth[:, 1:][random.random(truth[:, 1:].shape) < 0.7] = 0
     depth = random.uniform(0.9, 85, truth.shape).astype(np.float32)
-    found = metrics.depth_metrics(depth, truth)
+    found = measured(depth, truth)
     for i in range(2):
         for name, value in in_float64(depth[i], truth[i]).items():
             assert found[name][i] == pytest.approx(value, rel=2e-5, abs=1e-4)
@@ -48,7 +52,7 @@ def test_on_real_ground_truth(kitti_real):
     truth = np.stack([read_depth(path) for path in sorted(folder.iterdir())])[..., None]
     noise = np.random.default_rng(0).normal(1, 0.1, truth.shape)
     depth = np.clip(truth * noise, 0.9, 85).astype(np.float32)
-    found = jax.jit(metrics.depth_metrics)(depth, truth)
+    found = measured(depth, truth)
     for i in range(len(truth)):
         for name, value in in_float64(depth[i], truth[i]).items():
             assert found[name][i] == pytest.approx(value, rel=1e-6)

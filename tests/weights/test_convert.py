@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.networks.specs import (
-    COARSE_TO_FINE,
-    SPARSE_TO_COARSE,
-    ModelSpec,
-    SparseToCoarseSpec,
-)
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint, convert
 from tests import golden_data
 from tests.conftest import ROOT
@@ -48,9 +43,9 @@ def written(folder, state):
 def test_recognises_every_released_kind(name):
     shapes = golden_data.STATE_SPEC[name]
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-    kind, modality = name.split("_")
-    network = SPARSE_TO_COARSE if kind.startswith("std") else COARSE_TO_FINE
-    assert convert.recognise(arrays) == ModelSpec(network, int(kind[-2:]), modality)
+    network, modality = name.split("_")
+    kind = SparseToCoarseSpec if network.startswith("std") else CoarseToFineSpec
+    assert convert.recognise(arrays) == kind(int(network[-2:]), modality)
 
 
 @pytest.mark.parametrize("name", ["std18_rgbd", "fcfrnet18_rgbd"])
@@ -156,7 +151,7 @@ def test_script_makes_a_two_stage_model(tmp_path):
     fine = written(tmp_path, narrow_state("fcfrnet18_rgbd"))
     run_script(fine, tmp_path / "model", "--coarse", coarse)
     spec = checkpoint.load_spec(tmp_path / "model")
-    assert (spec.coarse.network, spec.fine.network) == (SPARSE_TO_COARSE, COARSE_TO_FINE)
+    assert spec == TwoStageSpec(SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4))
 
 
 def test_script_ends_with_one_line(tmp_path):
