@@ -1,4 +1,4 @@
-"""Model checkpoints on disk: a readable `model.json` beside the variables in an orbax folder."""
+"""Model checkpoints: a folder with a readable `model.json` and the variables, saved by orbax."""
 
 import json
 import shutil
@@ -30,18 +30,18 @@ def save_model(
     provenance: dict[str, Any],
     overwrite: bool = False,
 ) -> None:
-    """Writes a model checkpoint; the folder appears whole or not at all.
+    """Writes a model checkpoint. The folder appears complete or not at all.
 
     Args:
-      directory: the folder to make.
-      spec: what the model is.
-      variables: `params` and `batch_stats` as the network's `init` gives them.
-      provenance: where the weights come from, kept in `model.json` for whoever finds the folder.
-      overwrite: replace a model checkpoint that stands there.
+      directory: the folder to create.
+      spec: the model.
+      variables: `params` and `batch_stats`, as from the network's `init`.
+      provenance: where the weights come from, as JSON types; it is stored in `model.json`.
+      overwrite: replace an existing model checkpoint.
 
     Raises:
-      ValueError: the folder holds something already.
-      OSError: it cannot be written.
+      ValueError: the folder is not empty, and is not a model checkpoint to overwrite.
+      OSError: the folder cannot be written.
     """
     directory = Path(directory).absolute()
     check_free(directory, overwrite)
@@ -67,23 +67,25 @@ def check_free(directory: Path, overwrite: bool) -> None:
     if not (directory / "model.json").is_file():
         raise ValueError(f"{directory}: holds other files; choose a new folder")
     if not overwrite:
-        raise ValueError(f"{directory}: holds a model already; choose a new folder or --overwrite")
+        raise ValueError(
+            f"{directory}: holds a model already; choose a new folder or set overwrite=True"
+        )
 
 
 def load_spec(directory: str | Path) -> Spec:
-    """Reads what model a checkpoint folder holds.
+    """Reads the spec of a model checkpoint.
 
     Raises:
-      ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
+      ValueError: the folder is not a model checkpoint, or its `model.json` is damaged.
     """
     return _description(Path(directory))[0]
 
 
 def load_provenance(directory: str | Path) -> dict[str, Any]:
-    """Reads where the weights of a checkpoint folder come from, as `save_model` was told.
+    """Reads the `provenance` that `save_model` stored.
 
     Raises:
-      ValueError: the folder is no model checkpoint, or its `model.json` is damaged.
+      ValueError: the folder is not a model checkpoint, or its `model.json` is damaged.
     """
     return _description(Path(directory))[1]
 
@@ -92,7 +94,7 @@ def _description(directory: Path) -> tuple[Spec, dict[str, Any]]:
     path = directory / "model.json"
     if not path.is_file():
         found = "no such folder" if not directory.exists() else "no model.json in it"
-        hint = "a folder that convert_paddle_weights.py or training wrote"
+        hint = "a folder that the converter or training wrote"
         raise ValueError(f"{directory}: {found}; expected {hint}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -107,8 +109,8 @@ def load_model(directory: str | Path) -> tuple[Spec, dict[str, Any]]:
     """Reads a model checkpoint: its spec and its variables as float32 NumPy arrays.
 
     Raises:
-      ValueError: the folder is no model checkpoint, is damaged, or its variables do not fit its
-        spec.
+      ValueError: the folder is not a model checkpoint, is damaged, or its variables do not match
+        its spec.
     """
     spec = load_spec(directory)
     path = Path(directory).absolute() / "variables"
@@ -119,12 +121,12 @@ def load_model(directory: str | Path) -> tuple[Spec, dict[str, Any]]:
             _check_same(_shapes(found.tree if hasattr(found, "tree") else found), _shapes(wanted))
             target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
             return spec, checkpointer.restore(path, target)
-    except Exception as error:  # orbax raises many kinds for a damaged folder
+    except Exception as error:  # orbax raises errors of many types for a damaged folder
         raise ValueError(f"{path}: cannot read the variables: {_first_line(error)}") from error
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
-    # Each process on its own: orbax would otherwise wait for all processes of a job.
+    # Otherwise orbax would wait for all processes of a job.
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
@@ -135,10 +137,10 @@ def _checkpointer() -> ocp.StandardCheckpointer:
 def combine(
     coarse: tuple[Spec, dict[str, Any]], fine: tuple[Spec, dict[str, Any]]
 ) -> tuple[TwoStageSpec, dict[str, Any]]:
-    """One two-stage model of a sparse-to-coarse and a coarse-to-fine one, each (spec, variables).
+    """Joins two models, each (spec, variables), into one two-stage model.
 
     Raises:
-      ValueError: one of them is another network.
+      ValueError: the models are not a sparse-to-coarse and a coarse-to-fine network, in this order.
     """
     spec = TwoStageSpec(coarse[0], fine[0])  # type: ignore[arg-type]  # checked by the class
     kinds = {**coarse[1], **fine[1]}
@@ -146,7 +148,7 @@ def combine(
 
 
 def stages(model: tuple[Spec, dict[str, Any]]) -> list[tuple[StageSpec, dict[str, Any]]]:
-    """The one network of a model, or the coarse and the fine one: each (spec, variables)."""
+    """Splits a model into its networks: one, or the coarse and the fine one, in this order."""
     spec, variables = model
     if not isinstance(spec, TwoStageSpec):
         return [(spec, variables)]
@@ -169,7 +171,7 @@ def _check_same(found: dict[str, tuple], wanted: dict[str, tuple]) -> None:
         if found.get(name) != wanted.get(name)
     ]
     if wrong:
-        raise ValueError(f"{len(wrong)} do not fit model.json: {'; '.join(wrong[:3])}")
+        raise ValueError(f"{len(wrong)} do not match model.json: {'; '.join(wrong[:3])}")
 
 
 def _first_line(error: Exception) -> str:

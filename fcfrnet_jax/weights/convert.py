@@ -1,4 +1,4 @@
-"""Converts released checkpoints of the two networks by a strict table of names."""
+"""Converts released checkpoints of the two networks, with a strict table of names."""
 
 import re
 from pathlib import Path
@@ -24,8 +24,7 @@ from fcfrnet_jax.weights.foreign.read import read_state
 
 Arrays = dict[str, np.ndarray]
 
-
-# Parts of our variable names and what the released checkpoints call them.
+# Parts of our variable names, and their names in the released checkpoints.
 RULES = (
     (r"block(\d+)", r"\1"),
     (r"proj_conv", "downsample.0"),
@@ -39,28 +38,28 @@ RULES = (
     (r"mean", "_mean"),
     (r"var", "_variance"),
 )
-# PyTorch's names of the same entries, where they differ from Paddle's.
+# PyTorch's names of the entries whose names differ from Paddle's.
 PYTORCH_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
-# PyTorch counts the batches that a BatchNorm has seen; nothing reads the counter.
+# PyTorch's count of the batches that a BatchNorm has seen; not used in eval mode.
 COUNTER = "num_batches_tracked"
 
 
 class Entry(NamedTuple):
-    """An entry of a released checkpoint: the variable it becomes, and how its axes lie there.
+    """How an entry of a released checkpoint becomes one of our variables.
 
     Attributes:
-      target: our variable, `params/conv2/block0/conv1/kernel`.
-      axes: for every axis of the entry, which axis of the variable it is.
-      turned: whether the kernel of a transposed convolution has to be turned around.
+      target: the variable, such as `params/conv2/block0/conv1/kernel`.
+      axes: for every axis of the entry, the axis of the variable.
+      rotated: whether the kernel is rotated by 180 degrees, as for a transposed convolution.
     """
 
     target: str
     axes: tuple[int, ...]
-    turned: bool
+    rotated: bool
 
 
 def entries(shapes: dict[str, Any]) -> dict[str, Entry]:
-    """The entries, by their Paddle name, that fill variables of these names and shapes."""
+    """The entries, by their Paddle name, for variables of these names and shapes."""
     return {
         _source_name(target): _entry(target, len(leaf.shape)) for target, leaf in shapes.items()
     }
@@ -90,7 +89,14 @@ def _entry(target: str, rank: int) -> Entry:
 
 
 class Conversion(NamedTuple):
-    """What a file was turned into: `skipped` are its entries that the network does not have."""
+    """A converted checkpoint.
+
+    Attributes:
+      spec: the detected network, or both in a two-stage model.
+      variables: `params` and `batch_stats`, float32.
+      skipped: the names of the entries in the file that the network does not have.
+      provenance: the file, its format and notes about its contents.
+    """
 
     spec: Spec
     variables: dict[str, Any]
@@ -99,15 +105,15 @@ class Conversion(NamedTuple):
 
 
 def recognise(arrays: Arrays) -> StageSpec:
-    """Tells by the entries of a state dict which network it holds.
+    """Detects the network, ResNet depth, input modality and width from the entries of a state dict.
 
     Raises:
-      ValueError: the entries are of neither network, or leave its ResNet or modality open.
+      ValueError: the entries belong to neither network, or do not determine its ResNet or modality.
     """
     fine = any(re.match(r"(conv[2-6]_2|conv1_d_2)\.", name) for name in arrays)
     if not any(re.match(r"conv[2-5]\.\d+\.", name) for name in arrays):
         raise ValueError(
-            "the entries are those of neither FCFR-Net nor the STD network "
+            "the entries belong to neither FCFR-Net nor the STD network "
             f"(conv2.0.conv1.weight and so on); found {list_some(list(arrays), 4)}"
         )
     image = arrays.get("conv1_img.0.weight")
@@ -115,7 +121,7 @@ def recognise(arrays: Arrays) -> StageSpec:
         raise ValueError(f"conv1_img.0.weight: expected [N, 1 or 3, 3, 3], found {image.shape}")
     if fine and image is None:
         raise ValueError(
-            "conv1_img.0.weight is missing: it tells whether the image is colour or gray"
+            "conv1_img.0.weight is missing, which determines whether the image is colour or gray"
         )
     modality = "" if image is None else "g" if image.shape[1] == 1 else "rgb"
     modality += "d" if fine or "conv1_d.0.weight" in arrays else ""
@@ -139,7 +145,7 @@ def _resnet_layers(arrays: Arrays) -> int:
             return layers
     kind = "bottleneck" if expansion == 4 else "basic"
     known = ", ".join(f"ResNet-{layers}" for layers in RESNETS)
-    raise ValueError(f"conv2..conv5 hold {blocks} {kind} blocks, which is none of {known}")
+    raise ValueError(f"conv2..conv5 hold {blocks} {kind} blocks, expected those of {known}")
 
 
 def to_variables(
@@ -151,8 +157,8 @@ def to_variables(
       The variables, and the names of the entries that the network does not have.
 
     Raises:
-      ValueError: lists every variable without an entry or with two, every entry of the wrong shape
-        or with values that are not finite; with `strict` every entry that the network does not
+      ValueError: reports together all variables without an entry or with two, all entries of the
+        wrong shape or with invalid values, and with `strict` all entries that the network does not
         have.
     """
     shapes = flax.traverse_util.flatten_dict(variable_shapes(spec), sep="/")
@@ -170,7 +176,7 @@ def to_variables(
         entry = wanted[key]
         fault = _fault(array, entry, shapes[entry.target].shape)
         if key in source:
-            fault = f"given already, by {source[key]}"
+            fault = f"already given by {source[key]}"
         source[key] = name
         if fault:
             faults.append(f"{name} -> {entry.target}: {fault}")
@@ -181,7 +187,7 @@ def to_variables(
         faults += [f"{name}: the network has no such entry" for name in skipped]
     if faults:
         listed = "\n  ".join(sorted(faults))
-        raise ValueError(f"{len(faults)} entries do not fit {_title(spec)}:\n  {listed}")
+        raise ValueError(f"{len(faults)} entries do not match {_title(spec)}:\n  {listed}")
     return flax.traverse_util.unflatten_dict(filled, sep="/"), skipped
 
 
@@ -200,7 +206,7 @@ def _fault(array: np.ndarray, entry: Entry, shape: tuple[int, ...]) -> str | Non
 
 
 def _rearranged(array: np.ndarray, entry: Entry) -> np.ndarray:
-    if entry.turned:
+    if entry.rotated:
         array = array[:, :, ::-1, ::-1]
     return np.ascontiguousarray(array.transpose(np.argsort(entry.axes)), np.float32)
 
@@ -232,21 +238,22 @@ def convert_paddle(
 ) -> Conversion:
     """Converts a PaddlePaddle or PyTorch checkpoint and writes it as a model checkpoint.
 
-    Nothing that the file names is executed or imported, so a stranger's file is safe to convert.
+    Nothing that the file names is executed or imported, so untrusted files are safe to convert.
 
     Args:
-      path: `.pdparams` of FCFR-Net or of the STD network, a bare state dict or a training
-        checkpoint, or `.pth.tar` of the original STD code.
-      output_dir: folder to make, for `fcfrnet_jax.load` and `--config.checkpoint`.
-      coarse_path: such a file of an STD network, where `path` is FCFR-Net: the checkpoint holds
-        both and goes from sparse depth to fine depth.
-      strict: entries that the network does not have are an error; else they are skipped and listed.
-      overwrite: replace a model checkpoint that stands at `output_dir`.
+      path: a `.pdparams` file of FCFR-Net or the STD network, either a state dict or a training
+        checkpoint, or a `.pth.tar` file of the original STD code.
+      output_dir: the folder to create, which `fcfrnet_jax.load` reads.
+      coarse_path: a file of an STD network, if `path` is FCFR-Net. The result is a two-stage model,
+        from sparse depth to fine depth.
+      strict: raise for entries that the network does not have; otherwise they are skipped and
+        listed.
+      overwrite: replace a model checkpoint in `output_dir`.
 
     Raises:
-      ValueError: the file is damaged, refused or does not fit, everything wrong listed at once; or
-        `output_dir` holds something already.
-      OSError: a file cannot be read or the folder cannot be written.
+      ValueError: the file is damaged, unsafe or does not match a network, with all mismatches
+        reported together; or `output_dir` is not empty.
+      OSError: a file cannot be read, or the folder cannot be written.
     """
     check_free(Path(output_dir), overwrite)
     result = convert(path, strict)
@@ -262,7 +269,7 @@ def convert_paddle(
 
 
 def summary(conversion: Conversion) -> list[tuple[str, str]]:
-    """Rows (what, value) that describe a conversion to a person."""
+    """Rows (property, value) of a table that describes a conversion."""
     count = sum(leaf.size for leaf in jax.tree.leaves(conversion.variables["params"]))
     record = spec_to_json(conversion.spec)
     rows = []

@@ -1,7 +1,8 @@
 """NumPy arrays as PaddlePaddle pickles them, decoded from inert nodes.
 
 `paddle.save` writes a plain pickle. A parameter is a NumPy array in a state dict, and inside a
-larger object the call `tuple((name, array))`. Before protocol 4 arrays beyond 1 GiB are cut up.
+larger object the call `tuple((name, array))`. Before protocol 4, arrays beyond 1 GiB are split into
+slices.
 """
 
 import math
@@ -9,9 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax.weights.foreign.pickle_nodes import Call, CheckpointError, Global, shorten
+from fcfrnet_jax.weights.foreign.pickle_nodes import (
+    Call,
+    CheckpointError,
+    Global,
+    is_call,
+    printable,
+)
 
-# Paddle's entry of parameter names, and that of its sliced arrays.
+# Entries that Paddle adds to a state dict: the names of the parameters, and the sliced arrays.
 PARAMETER_NAMES = "StructuredToParameterName@@"
 SLICED_ARRAYS = "UnpackBigParamInfor@@"
 
@@ -19,41 +26,36 @@ _DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1
 _MAX_RANK = 32
 
 
-def calls(node: Any, *names: str) -> bool:
-    """Whether `node` is a call, with positional arguments only, of one of the dotted `names`."""
-    return isinstance(node, Call) and not node.keywords and str(node.function) in names
-
-
 def decode_array(node: Any) -> np.ndarray:
     """Decodes one array in the byte order of the file; the result may be read-only.
 
-    Accepted are NumPy's two ways to pickle an array (`_reconstruct` with a state; `_frombuffer` of
-    protocol 5), its scalars, and Paddle's `tuple((name, array))`, all of floats, integers or bools.
+    Accepts NumPy's two ways of pickling an array (`_reconstruct` with a state; `_frombuffer` of
+    protocol 5), NumPy scalars, and Paddle's `tuple((name, array))`, of floats, integers or bools.
 
     Raises:
-      CheckpointError: anything else, or data that do not fill the announced shape exactly.
+      CheckpointError: anything else, or data that do not fill the declared shape exactly.
     """
-    if calls(node, "builtins.tuple", "__builtin__.tuple") and node.is_plain():
+    if is_call(node, "builtins.tuple", "__builtin__.tuple") and node.is_plain():
         match node.arguments:
             case ((str(), value),) if isinstance(value, Call):
-                if not calls(value, "builtins.tuple", "__builtin__.tuple"):
+                if not is_call(value, "builtins.tuple", "__builtin__.tuple"):
                     return decode_array(value)
         raise CheckpointError("a tuple other than (name, array)")
-    if calls(node, *_numpy("multiarray._reconstruct")):
+    if is_call(node, *_numpy("multiarray._reconstruct")):
         return _from_state(node)
-    if calls(node, *_numpy("numeric._frombuffer")) and node.is_plain():
+    if is_call(node, *_numpy("numeric._frombuffer")) and node.is_plain():
         return _from_buffer(node.arguments)
-    if calls(node, *_numpy("multiarray.scalar")) and node.is_plain() and len(node.arguments) == 2:
+    if is_call(node, *_numpy("multiarray.scalar")) and node.is_plain() and len(node.arguments) == 2:
         return _view(node.arguments[1], node.arguments[0], (), "C")
     what = str(node.function) if isinstance(node, Call) else type(node).__name__
-    raise CheckpointError(f"{shorten(what)}, expected an array")
+    raise CheckpointError(f"{printable(what)}, expected an array")
 
 
 def join_slices(arrays: dict[str, np.ndarray], slices: Any) -> dict[str, np.ndarray]:
-    """Joins the arrays that Paddle cut up, as its `_pack_loaded_dict` does.
+    """Joins sliced arrays, as Paddle's `_pack_loaded_dict` does.
 
     Args:
-      arrays: the decoded entries of the state, slices included.
+      arrays: the decoded entries of the state, including the slices.
       slices: the entry `UnpackBigParamInfor@@`: name -> {"OriginShape": tuple, "slices": [names]}.
 
     Raises:
@@ -61,23 +63,23 @@ def join_slices(arrays: dict[str, np.ndarray], slices: Any) -> dict[str, np.ndar
     """
     joined = dict(arrays)
     if not isinstance(slices, dict):
-        raise CheckpointError(f"{SLICED_ARRAYS} is a {type(slices).__name__}, expected a dict")
+        raise CheckpointError(f"{SLICED_ARRAYS} has type {type(slices).__name__}, expected a dict")
     for name, entry in slices.items():
         match entry:
             case {"OriginShape": tuple() as shape, "slices": [*parts]} if isinstance(name, str):
                 pass
             case _:
                 raise CheckpointError(
-                    f"{SLICED_ARRAYS} describes {shorten(str(name))!r} unreadably"
+                    f"{SLICED_ARRAYS} has an unreadable entry {printable(str(name))!r}"
                 )
         if name in joined or not parts or not all(isinstance(part, str) for part in parts):
-            raise CheckpointError(f"the slices of {shorten(name)} are unusable")
+            raise CheckpointError(f"the slices of {printable(name)} are unusable")
         missing = [part for part in parts if part not in joined]
         if missing or len({joined[part].dtype for part in parts}) > 1:
-            raise CheckpointError(f"slices of {shorten(name)} are missing or of different dtypes")
+            raise CheckpointError(f"slices of {printable(name)} are missing or of different dtypes")
         values = [joined.pop(part).ravel() for part in dict.fromkeys(parts)]
         if len(values) != len(parts) or sum(map(len, values)) != _count(shape):
-            raise CheckpointError(f"the slices of {shorten(name)} do not fill its shape")
+            raise CheckpointError(f"the slices of {printable(name)} do not fill its shape")
         joined[name] = np.concatenate(values).reshape(shape)
     return joined
 
@@ -92,7 +94,7 @@ def _from_state(node: Call) -> np.ndarray:
         case (Global("numpy", "ndarray"), (0,), letter) if _data(letter) == b"b":
             pass
         case _:
-            raise CheckpointError("an array made from something else than numpy.ndarray")
+            raise CheckpointError("an array that is not made from numpy.ndarray")
     match node.state:
         case (1, tuple() as shape, dtype, bool() as fortran, data) if not (
             node.items or node.appended
@@ -110,7 +112,7 @@ def _from_buffer(arguments: tuple) -> np.ndarray:
         case (data, dtype, tuple() as shape, "K", tuple() as axes):
             array = _view(data, dtype, shape, "C")
             if not all(type(axis) is int for axis in axes) or sorted(axes) != [*range(array.ndim)]:
-                raise CheckpointError("an array whose axes are no permutation")
+                raise CheckpointError("an array whose axes are not a permutation")
             return array.transpose(axes)
     raise CheckpointError("an array buffer without (data, dtype, shape, order)")
 
@@ -121,13 +123,13 @@ def _view(data: Any, dtype_node: Any, shape: tuple, order: Any) -> np.ndarray:
     size = _count(shape) * dtype.itemsize
     if len(raw) != size:
         raise CheckpointError(
-            f"{len(raw)} bytes of data for {size} bytes of {dtype} {shorten(str(shape))}"
+            f"{len(raw)} bytes of data for {size} bytes of {dtype} {printable(str(shape))}"
         )
     return np.frombuffer(raw, dtype).reshape(shape, order=order)
 
 
 def _count(shape: tuple) -> int:
-    """The number of elements of a shape that NumPy can have; a zero must not hide absurd sizes."""
+    """The number of elements of a valid NumPy shape; a zero must not hide impossible sizes."""
     sizes = all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
     if len(shape) > _MAX_RANK or not sizes or math.prod(max(size, 1) for size in shape) >= 1 << 59:
         raise CheckpointError("an impossible array shape")
@@ -135,15 +137,17 @@ def _count(shape: tuple) -> int:
 
 
 def _dtype(node: Any) -> np.dtype:
-    if calls(node, "numpy.dtype") and not (node.items or node.appended):
+    if is_call(node, "numpy.dtype") and not (node.items or node.appended):
         match node.arguments:
             case (str() as code, _, _) if code not in _DTYPES:
-                raise CheckpointError(f"dtype {shorten(code)}, expected one of {' '.join(_DTYPES)}")
+                raise CheckpointError(
+                    f"dtype {printable(code)}, expected one of {' '.join(_DTYPES)}"
+                )
             case (str() as code, _, _):
                 match node.state:
                     case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
                         return np.dtype(order + code)
-    raise CheckpointError("an array dtype that is no plain number")
+    raise CheckpointError("an array dtype that is not a plain number")
 
 
 def _data(node: Any) -> bytes | bytearray:
@@ -153,14 +157,14 @@ def _data(node: Any) -> bytes | bytearray:
     text = node
     if isinstance(node, Call):
         match node.arguments:
-            case (str() as text, "latin1" | "latin-1") if calls(node, "_codecs.encode"):
+            case (str() as text, "latin1" | "latin-1") if is_call(node, "_codecs.encode"):
                 pass
-            case () if calls(node, "builtins.bytes", "__builtin__.bytes"):
+            case () if is_call(node, "builtins.bytes", "__builtin__.bytes"):
                 return b""
             case _:
-                raise CheckpointError(f"array data from a call of {shorten(str(node.function))}")
+                raise CheckpointError(f"array data from a call of {printable(str(node.function))}")
     if not isinstance(text, str):
-        raise CheckpointError(f"array data in a {type(text).__name__}, expected bytes")
+        raise CheckpointError(f"array data of type {type(text).__name__}, expected bytes")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What a pickle from a stranger is turned into, and which names it may hold.
+"""The inert nodes that represent an untrusted pickle, and the names that it may contain.
 
-Names of the standard library and of NumPy must stand in an exact list. Any other root is
-a stranger's own code (`metrics.Result`): it is kept as a bare name, which nobody ever looks up.
+Names of the standard library and of NumPy must be on a fixed list. Any other name belongs to the
+author's own code (`metrics.Result`) and is kept as text, which is never looked up.
 """
 
 import sys
@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fcfrnet_jax.files import list_some
+
 MAX_DEPTH = 100
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is damaged, hostile, or in no format that is read here."""
+    """A checkpoint that is damaged, hostile, or in an unsupported format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A function or class that a pickle names."""
+    """The name of a function or class in a pickle."""
 
     module: str
     name: str
@@ -27,18 +29,19 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
-# The nodes below compare by identity and print shortly: anything else would walk a hostile tree.
+# The nodes below compare by identity and have short representations, because comparing or printing
+# a hostile tree may never end.
 @dataclass(eq=False, repr=False, slots=True)
 class Call:
-    """A call that a pickle asks for and that was not made.
+    """A call that a pickle requests; it is recorded and never made.
 
     Attributes:
-      function: what would have been called.
-      arguments: its positional arguments.
-      keywords: its keyword arguments, in practice always empty.
-      state: what BUILD would have handed to the new object, None if nothing.
-      items: what would have been stored in it by key.
-      appended: what would have been appended to it.
+      function: the name of the function or class.
+      arguments: the positional arguments.
+      keywords: the keyword arguments, in practice always empty.
+      state: what the opcode BUILD passes to the new object, or None.
+      items: what the pickle stores in the object by key.
+      appended: what the pickle appends to the object.
     """
 
     function: Global
@@ -49,25 +52,30 @@ class Call:
     appended: list = field(default_factory=list)
 
     def is_plain(self) -> bool:
-        """Whether the call is all there is: no keywords, state, items or appended values."""
+        """Whether there are no keywords, state, items or appended values."""
         return self.state is None and not (self.keywords or self.items or self.appended)
+
+
+def is_call(node: Any, *names: str) -> bool:
+    """Whether `node` is a call, with positional arguments only, of one of the dotted `names`."""
+    return isinstance(node, Call) and not node.keywords and str(node.function) in names
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class PersistentId:
-    """A reference to data kept outside the pickle, such as PyTorch's storages."""
+    """A reference to data outside the pickle, such as a PyTorch storage."""
 
     value: Any
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class PickleContents:
-    """One pickle.
+    """The contents of one pickle.
 
     Attributes:
-      root: Python's plain values, `Global`, `Call` and `PersistentId`, at most 100 levels deep and
-        never inside themselves. Parts may be shared so often that to print, compare or copy a
-        hostile root would never end: look only at what is expected.
+      root: plain Python values, `Global`, `Call` and `PersistentId`, at most 100 levels deep and
+        without cycles. Do not print, compare or copy a whole root: parts may be shared so often
+        that it would never end.
       persistent_ids: every persistent id, in the order of the file.
       foreign: the names from outside NumPy and the standard library, sorted.
     """
@@ -103,7 +111,7 @@ _PYTHON2_ROOTS = (
     "UserDict UserList UserString ConfigParser HTMLParser httplib urllib urllib2 urlparse "
     "xmlrpclib thread popen2 os2 sets new compiler imputil ihooks user rexec Bastion anydbm dbhash"
 )
-# Modules that some Python versions have dropped stay guarded in the versions after them.
+# Modules that were removed from later Python versions stay guarded in those versions.
 _DROPPED_ROOTS = (
     "asynchat asyncore audioop cgi cgitb crypt distutils imp nntplib nt pipes posix smtpd telnetlib"
 )
@@ -113,28 +121,28 @@ _GUARDED_ROOTS = frozenset(
 
 
 def is_known(name: Global) -> bool:
-    """Whether `name` belongs to the standard library or NumPy and has its place in checkpoints.
+    """Whether `name` is one of the names of the standard library and NumPy that checkpoints use.
 
     Returns:
-      False for a stranger's name.
+      False for a name of other code.
 
     Raises:
-      CheckpointError: a name of the standard library or NumPy that no checkpoint needs, or no name.
+      CheckpointError: another name of the standard library or NumPy, or not a Python name.
     """
     full = str(name)
     if full in _KNOWN_NAMES:
         return True
     if name.module.partition(".")[0] in _GUARDED_ROOTS:
-        raise CheckpointError(f"names {shorten(full)}, which no checkpoint needs")
+        raise CheckpointError(f"names {printable(full)}, which no checkpoint needs")
     if len(full) > 300 or not all(part.isidentifier() for part in full.split(".")):
-        raise CheckpointError(f"names {shorten(full)!r}, which is no Python name")
+        raise CheckpointError(f"names {printable(full)!r}, which is not a Python name")
     return False
 
 
 def check_keys(values: Iterable) -> Iterable:
-    """Returns `values` if each can be a dict key: a scalar whose hash cannot be forged.
+    """Returns `values` if each is a safe dict key: a scalar whose hash cannot be forged.
 
-    Nested tuples hash by recursion in C, and multiples of 2^61 - 1 all hash to 0.
+    The hash of a nested tuple recurses in C, and all multiples of 2^61 - 1 hash to 0.
     """
     for value in values:
         if type(value) not in (str, bytes, int, float, bool, type(None)):
@@ -145,7 +153,7 @@ def check_keys(values: Iterable) -> Iterable:
 
 
 def store_pairs(target: dict, pairs: list) -> None:
-    """Stores `pairs`, an alternating list of keys and values, in `target`; no key may repeat."""
+    """Stores `pairs`, a list of alternating keys and values, in `target`; keys must be unique."""
     if len(pairs) % 2:
         raise CheckpointError("a key without a value")
     for key, value in zip(check_keys(pairs[::2]), pairs[1::2], strict=True):
@@ -170,9 +178,9 @@ def _children(node: Any) -> list:
 
 
 def check_depth(root: Any) -> None:
-    """Raises CheckpointError if a tree is deeper than `MAX_DEPTH` or inside itself; no recursion.
+    """Raises CheckpointError if a tree is deeper than `MAX_DEPTH` or contains itself.
 
-    Takes linear time however often parts are shared.
+    Takes linear time, however often parts are shared, and does not recurse.
     """
     on_path = -1
     depths: dict[int, int] = {}
@@ -193,13 +201,12 @@ def check_depth(root: Any) -> None:
                 raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def shorten(text: str) -> str:
-    """Makes a stranger's text fit for a message: ASCII, one line, at most 80 characters."""
+def printable(text: str) -> str:
+    """Makes untrusted text safe for a message: ASCII, one line, at most 80 characters."""
     plain = ascii(text[:200])[1:-1]
     return plain if len(plain) <= 80 else plain[:77] + "..."
 
 
-def list_some(texts: list[str], limit: int = 8) -> str:
-    """Joins the first `limit` of `texts` and says how many more there are."""
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
-    return ", ".join(shorten(text) for text in texts[:limit]) + more
+def list_printable(texts: list[str], limit: int = 8) -> str:
+    """Names the first untrusted `texts` and counts the rest, see `files.list_some`."""
+    return list_some([printable(text) for text in texts], limit)

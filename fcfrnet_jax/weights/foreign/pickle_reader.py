@@ -1,8 +1,9 @@
-"""Reads pickles from strangers as inert data: nothing that a file names is imported or called.
+"""Reads untrusted pickles as inert data: nothing that a file names is imported or called.
 
-`pickle` runs whatever a file asks for. Here `pickletools.genops` splits the file into opcodes, and
-a table maps each one to a method that only moves values on a stack: there is no operation that
-could call anything. What the file wanted called comes back as a `Call` for the caller to recognise.
+`pickle` runs any code that a file names. Here `pickletools.genops` splits the file into opcodes,
+and a table maps each opcode to a method that only moves values on a stack; no method calls
+anything. A call that the file requests is returned as a `Call`, which the reader of a format
+recognises.
 """
 
 import pickletools
@@ -18,29 +19,29 @@ from fcfrnet_jax.weights.foreign.pickle_nodes import (
     check_depth,
     check_keys,
     is_known,
-    shorten,
+    printable,
     store_pairs,
 )
 
-# A checkpoint of this project's networks takes some 50 000 opcodes, the optimizer's state included.
+# A checkpoint of these networks has about 50,000 opcodes, including the optimizer state.
 MAX_OPCODES = 1_000_000
 MAX_LINE = 1 << 20
 MAX_INTEGER_BITS = 128
 
 
 def read_pickle(file: BinaryIO, allow_persistent_ids: bool = False) -> PickleContents:
-    """Reads one pickle of protocol 0 to 5 from a seekable `file` and leaves the position behind it.
+    """Reads one pickle of protocol 0 to 5 from a seekable `file`; the position is then after it.
 
-    Time and memory are bounded by the bytes that are really there: declared lengths beyond the end,
-    more than `MAX_OPCODES` opcodes and integers beyond `MAX_INTEGER_BITS` bits are refused.
+    Time and memory are bounded by the size of the file: declared lengths beyond its end, more than
+    `MAX_OPCODES` opcodes and integers of more than `MAX_INTEGER_BITS` bits are refused.
 
     Args:
-      file: a binary file at the first byte of the pickle.
-      allow_persistent_ids: whether the format has them, as PyTorch's does.
+      file: a binary file, at the first byte of the pickle.
+      allow_persistent_ids: whether the format has persistent ids, as PyTorch's does.
 
     Raises:
-      CheckpointError: the pickle is truncated, damaged or nested too deeply, or names something of
-        the standard library or of NumPy that no checkpoint needs. The message says at which byte.
+      CheckpointError: the pickle is truncated, damaged or nested too deeply, or names something in
+        the standard library or NumPy that no checkpoint needs. The message gives the byte.
     """
     stream = _BoundedStream(file)
     machine = _Machine(stream, allow_persistent_ids)
@@ -53,18 +54,18 @@ def read_pickle(file: BinaryIO, allow_persistent_ids: bool = False) -> PickleCon
         check_depth(root)
     except CheckpointError:
         raise
-    # Python warns of odd escapes in text, which is an error where warnings are errors.
+    # Python warns of invalid escapes in text, which raises where warnings are errors.
     except (ValueError, OverflowError, MemoryError, RecursionError, Warning) as error:
-        reason = shorten(str(error) or type(error).__name__)
+        reason = printable(str(error) or type(error).__name__)
         raise CheckpointError(f"damaged pickle before byte {stream.tell()}: {reason}") from error
     foreign = tuple(sorted(machine.foreign, key=str))
     return PickleContents(root, tuple(machine.persistent_ids), foreign)
 
 
 class _BoundedStream:
-    """The part of a file that `genops` uses, refusing to read beyond the end.
+    """The methods of a file that `genops` uses; they refuse to read beyond the end.
 
-    `read(n)` of an ordinary file sets n bytes aside before it finds out that they are not there.
+    `read(n)` of an ordinary file allocates n bytes before it finds that the file is shorter.
     """
 
     def __init__(self, file: BinaryIO):
@@ -78,9 +79,7 @@ class _BoundedStream:
 
     def require(self, size: int) -> None:
         if size > self._end - self._position:
-            raise CheckpointError(
-                f"truncated at byte {self._end}: {size} more bytes were announced"
-            )
+            raise CheckpointError(f"truncated at byte {self._end}: {size} more bytes were declared")
 
     def read(self, size: int) -> bytes:
         self.require(size)
@@ -98,14 +97,14 @@ class _BoundedStream:
 
 
 class _Machine:
-    """A pickle's stack and memo, and one method for each kind of opcode; none calls anything."""
+    """The stack and memo of a pickle, with one method per kind of opcode; none calls anything."""
 
     def __init__(self, stream: _BoundedStream, allow_persistent_ids: bool):
         self.stream = stream
         self.allow_persistent_ids = allow_persistent_ids
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        # A dict, so that a huge index takes no room.
+        # A dict, so that a huge index takes no memory.
         self.memo: dict[int, Any] = {}
         self.persistent_ids: list[PersistentId] = []
         self.foreign: set[Global] = set()
@@ -119,7 +118,7 @@ class _Machine:
     def result(self) -> Any:
         value = self.pop()
         if self.stack or self.marks:
-            raise CheckpointError("values or marks are left on the stack")
+            raise CheckpointError("values or marks remain on the stack")
         return value
 
     def top(self) -> Any:
@@ -135,7 +134,7 @@ class _Machine:
         return [self.pop() for _ in range(count)][::-1]
 
     def pop_marked(self) -> list:
-        """Takes the last mark and everything above it."""
+        """Removes the last mark and returns everything above it."""
         if not self.marks:
             raise CheckpointError("no mark on the stack")
         start = self.marks.pop()
@@ -194,7 +193,7 @@ class _Machine:
 
     def named(self, module: Any, name: Any) -> Global:
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise CheckpointError("a name that is no text")
+            raise CheckpointError("a name that is not text")
         found = Global(module, name)
         if not is_known(found):
             self.foreign.add(found)
@@ -240,7 +239,7 @@ def _dict(pairs: list) -> dict:
 
 
 def _from_mark(make: Callable[[list], Any]) -> _Handler:
-    """An opcode that turns everything above the last mark into one value."""
+    """A handler that turns everything above the last mark into one value."""
     return lambda machine, _: machine.push(make(machine.pop_marked()))
 
 

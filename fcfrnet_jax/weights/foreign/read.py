@@ -1,6 +1,6 @@
-"""Released PaddlePaddle and PyTorch checkpoints as arrays, read without either library.
+"""Reads PaddlePaddle and PyTorch checkpoints as arrays, without either library.
 
-The files come from strangers: nothing that they name is imported or called (`pickle_reader`).
+The files are untrusted: nothing that they name is imported or called (see `pickle_reader`).
 """
 
 import os
@@ -14,20 +14,20 @@ import numpy as np
 from fcfrnet_jax.weights.foreign.paddle import (
     PARAMETER_NAMES,
     SLICED_ARRAYS,
-    calls,
     decode_array,
     join_slices,
 )
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
     CheckpointError,
     PickleContents,
-    list_some,
-    shorten,
+    is_call,
+    list_printable,
+    printable,
 )
 from fcfrnet_jax.weights.foreign.pickle_reader import read_pickle
 from fcfrnet_jax.weights.foreign.torch import LEGACY_MAGIC, read_legacy, read_zip
 
-# What data-parallel training puts before every name.
+# Prefixes that data-parallel training adds to every name.
 _WRAPPERS = ("_layers.", "module.")
 _STATE_ENTRIES = ("model", "state_dict")
 _HEAD = 512
@@ -43,10 +43,10 @@ _KNOWN_CONTENT = {
 
 @dataclass(frozen=True)
 class ForeignState:
-    """The state of a network from a foreign checkpoint.
+    """The state of a network from a PaddlePaddle or PyTorch checkpoint.
 
     Attributes:
-      arrays: the entries by name, without data-parallel prefixes. Floating point entries are
+      arrays: the entries by name, without data-parallel prefixes. Floating-point entries are
         float32, others have the file's dtype; native byte order, possibly read-only.
       origin: "paddle" or "pytorch".
       notes: facts for a summary, such as "training checkpoint, epoch 3".
@@ -58,16 +58,16 @@ class ForeignState:
 
 
 def read_state(path: str | os.PathLike) -> ForeignState:
-    """Reads the network's state of a Paddle `.pdparams` or PyTorch `.pth` / `.pth.tar` file.
+    """Reads a network's state from a Paddle `.pdparams` or PyTorch `.pth` / `.pth.tar` file.
 
-    The first bytes decide on the format, not the suffix. The file holds a state dict, or a training
-    checkpoint with the state dict under `model` or `state_dict`. Paddle stores bfloat16 as uint16,
-    which cannot be told from integers and stays what it is.
+    The format is detected from the first bytes, not from the suffix. The file holds a state dict,
+    or a training checkpoint with the state dict under `model` or `state_dict`. Paddle stores
+    bfloat16 as uint16, which cannot be distinguished from integers and is not converted.
 
     Raises:
       FileNotFoundError: there is no such file.
       CheckpointError: (a ValueError) the file is damaged, in another format, names code that no
-        checkpoint needs, or holds entries that are no arrays of plain numbers.
+        checkpoint needs, or holds entries that are not arrays of plain numbers.
     """
     path = Path(path)
     if path.is_dir():
@@ -80,7 +80,7 @@ def read_state(path: str | os.PathLike) -> ForeignState:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except MemoryError as error:
-        raise CheckpointError(f"{path}: needs more memory than there is") from error
+        raise CheckpointError(f"{path}: needs more memory than is available") from error
 
 
 def _read_open(file: BinaryIO) -> ForeignState:
@@ -88,7 +88,8 @@ def _read_open(file: BinaryIO) -> ForeignState:
     file_size = file.seek(0, 2)
     foreign = [str(name) for name in contents.foreign if name.module.partition(".")[0] != "torch"]
     state, notes = _find_state(contents.root)
-    # Only `state` holds the text of protocol 2 arrays now, and lets go of it one by one.
+    # `state` now has the only references to the text of protocol 2 arrays; decoding drops them one
+    # by one, which saves memory.
     del contents
     state.pop(PARAMETER_NAMES, None)
     slices = state.pop(SLICED_ARRAYS, None)
@@ -99,12 +100,12 @@ def _read_open(file: BinaryIO) -> ForeignState:
     arrays = _strip_prefixes(arrays, notes)
     arrays = _convert_all(arrays, notes)
     if foreign:
-        notes.append(f"foreign classes ignored: {list_some(foreign)}")
+        notes.append(f"foreign classes ignored: {list_printable(foreign)}")
     return ForeignState(arrays, origin, notes)
 
 
 def _open(file: BinaryIO) -> tuple[str, PickleContents, Callable[[Any], np.ndarray]]:
-    """Recognises the format by its first bytes; returns its origin, content and decoder."""
+    """Detects the format from the first bytes; returns the origin, the contents and a decoder."""
     head = file.read(_HEAD)
     file.seek(0)
     if head.startswith(b"PK"):
@@ -115,8 +116,8 @@ def _open(file: BinaryIO) -> tuple[str, PickleContents, Callable[[Any], np.ndarr
         return "pytorch", archive.contents, archive.decode_tensor
     if head[257:262] == b"ustar":
         raise CheckpointError(
-            "a tar archive of the first PyTorch releases; load it with PyTorch 1.6 or later, on a "
-            "machine where it may run code, and save its state dict with torch.save"
+            "a tar archive of the first PyTorch releases; load it with PyTorch 1.6 or later on a "
+            "machine where its code may run, and save its state dict with torch.save"
         )
     if len(head) < 2 or head[0] != 0x80 or not 2 <= head[1] <= 5:
         raise CheckpointError(
@@ -139,10 +140,10 @@ def _describe(head: bytes) -> str:
 
 
 def _find_state(root: Any) -> tuple[dict, list[str]]:
-    """Returns a copy of the state dict in `root`, and notes on what else there is."""
+    """Returns a copy of the state dict in `root`, and notes on the other entries."""
     outer = _mapping(root)
     if outer is None:
-        raise CheckpointError(f"a {type(root).__name__}, expected a dict of names and arrays")
+        raise CheckpointError(f"found a {type(root).__name__}, expected a dict of names and arrays")
     found = [name for name in _STATE_ENTRIES if _mapping(outer.get(name)) is not None]
     if not found:
         return dict(outer), []
@@ -154,21 +155,21 @@ def _find_state(root: Any) -> tuple[dict, list[str]]:
         str(name) for name in outer if isinstance(name, str) and name not in (*found, "epoch")
     ]
     if others:
-        notes.append(f"entries ignored: {list_some(others)}")
+        notes.append(f"entries ignored: {list_printable(others)}")
     return dict(_mapping(outer[found[0]]) or {}), notes
 
 
 def _mapping(node: Any) -> dict | None:
-    """The items of a dict or an OrderedDict, None for anything else."""
+    """The items of a dict or an OrderedDict; None for anything else."""
     if isinstance(node, dict):
         return node
-    if not calls(node, "collections.OrderedDict") or node.appended:
+    if not is_call(node, "collections.OrderedDict") or node.appended:
         return None
     match node.arguments:
         case ():
             return node.items
         case ([*pairs],) if not node.items:
-            # As Python 2 wrote it: one list of [key, value].
+            # Python 2 wrote one list of [key, value].
             lists = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
             names = {key for key, _ in lists if isinstance(key, str)}
             if len(names) == len(pairs):
@@ -179,7 +180,7 @@ def _mapping(node: Any) -> dict | None:
 def _decode_all(
     state: dict, decode: Callable[[Any], np.ndarray], limit: int
 ) -> dict[str, np.ndarray]:
-    """Decodes every entry and reports all that fail; empties `state` as it goes, to free memory."""
+    """Decodes every entry and reports all failures together; empties `state` to free memory."""
     arrays: dict[str, np.ndarray] = {}
     faults = []
     total = 0
@@ -190,12 +191,14 @@ def _decode_all(
                 raise CheckpointError(f"a name of type {type(name).__name__}")
             arrays[name] = decode(node)
         except CheckpointError as error:
-            faults.append(f"{shorten(str(name))} ({error})")
+            faults.append(f"{printable(str(name))} ({error})")
             continue
-        # Entries can share data without end, and conversion makes copies.
+        # Entries may share one block of data any number of times, and the conversion copies it.
         total += arrays[name].nbytes
         if total > limit:
-            raise CheckpointError("the entries share their data too often: 4 times the file's size")
+            raise CheckpointError(
+                "the entries share data: together they are more than 4 times the file's size"
+            )
     if faults:
         raise CheckpointError(f"unusable entries ({len(faults)}): " + "; ".join(faults[:8]))
     if not arrays:
@@ -215,7 +218,7 @@ def _strip_prefixes(arrays: dict[str, np.ndarray], notes: list[str]) -> dict[str
             twice.append(name)
         result[name] = array
     if twice:
-        raise CheckpointError(f"entries with and without a prefix: {list_some(twice)}")
+        raise CheckpointError(f"entries with and without a prefix: {list_printable(twice)}")
     notes.extend(f"prefix {prefix} stripped" for prefix in stripped)
     return result
 
@@ -232,14 +235,14 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def _convert(name: str, array: np.ndarray) -> np.ndarray:
-    """Brings an array to native byte order and C order, floating point to float32."""
+    """Converts to native byte order and C order, and floating point to float32."""
     if array.dtype.kind == "b":
-        # Bytes other than 0 and 1 are no valid booleans.
+        # Bytes other than 0 and 1 are not valid booleans.
         return np.asarray(array, order="C").view(np.uint8) != 0
     dtype = np.dtype(np.float32) if _is_float(array) else array.dtype.newbyteorder("=")
     with np.errstate(over="ignore"):
         result = np.asarray(array, dtype=dtype, order="C")
     narrower = result.itemsize < array.itemsize
     if narrower and np.isinf(result).sum() > np.isinf(array).sum():
-        raise CheckpointError(f"{shorten(name)} has values beyond the range of float32")
+        raise CheckpointError(f"{printable(name)} has values beyond the range of float32")
     return result

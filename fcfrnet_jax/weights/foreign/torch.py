@@ -1,9 +1,9 @@
 """Tensors as PyTorch saves them, decoded from inert nodes, in both of its file formats.
 
-Since PyTorch 1.6 a checkpoint is a zip archive `<name>/data.pkl` with one uncompressed entry
-`<name>/data/<key>` a storage. The format before has five pickles in a row (magic number, version,
-machine, content, storage keys), then each storage as an int64 count and its data. A tensor names
-its storage by a persistent id ("storage", type, key, location, elements).
+Since PyTorch 1.6 a checkpoint is a zip archive with the pickle `<name>/data.pkl` and one
+uncompressed entry `<name>/data/<key>` per storage. The older format has five consecutive pickles
+(magic number, version, machine, content, storage keys), then each storage as an int64 count and its
+data. A tensor refers to its storage by a persistent id ("storage", type, key, location, elements).
 """
 
 import io
@@ -17,14 +17,14 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from fcfrnet_jax.weights.foreign.paddle import calls
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
     CheckpointError,
     Global,
     PersistentId,
     PickleContents,
-    list_some,
-    shorten,
+    is_call,
+    list_printable,
+    printable,
 )
 from fcfrnet_jax.weights.foreign.pickle_reader import read_pickle
 
@@ -50,31 +50,31 @@ _BROKEN_ZIP = (*_ZIP_FAULTS, ValueError, OverflowError, MemoryError, OSError)
 
 
 class TorchFile:
-    """A PyTorch checkpoint; its storages are read when a tensor asks for them.
+    """A PyTorch checkpoint; a storage is read when the first tensor that uses it is decoded.
 
     Attributes:
-      contents: its pickle.
+      contents: the pickle.
     """
 
     def __init__(self, contents: PickleContents, read: Callable[[str], bytes], order: str):
-        """Takes the pickle, what reads a storage's bytes by its key, and their order < or >."""
+        """Stores the pickle, a function from a storage's key to its bytes, and their byte order."""
         self.contents = contents
         self._read = read
         self._order = order
         self._storages: dict[str, bytes] = {}
 
     def decode_tensor(self, node: Any) -> np.ndarray:
-        """Decodes one tensor; a read-only view of its storage.
+        """Decodes one tensor as a read-only view of its storage.
 
         Raises:
-          CheckpointError: no tensor, an unknown dtype, or a view beyond the storage.
+          CheckpointError: not a tensor, an unknown dtype, or a view beyond the storage.
         """
-        if calls(node, "torch._utils._rebuild_parameter") and node.arguments and node.is_plain():
+        if is_call(node, "torch._utils._rebuild_parameter") and node.arguments and node.is_plain():
             node = node.arguments[0]
         names = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
-        if not (calls(node, *names) and node.is_plain()):
+        if not (is_call(node, *names) and node.is_plain()):
             what = str(node.function) if hasattr(node, "function") else type(node).__name__
-            raise CheckpointError(f"{shorten(what)}, expected a tensor")
+            raise CheckpointError(f"{printable(what)}, expected a tensor")
         match node.arguments:
             case (
                 PersistentId(value=identity),
@@ -94,13 +94,14 @@ class TorchFile:
         code = "u2" if dtype == "bfloat16" else dtype
         if count * np.dtype(code).itemsize != len(data):
             raise CheckpointError(
-                f"storage {shorten(key)} has {len(data)} bytes for {shorten(str(count))} x {dtype}"
+                f"storage {printable(key)} has {len(data)} bytes "
+                f"for {printable(str(count))} x {dtype}"
             )
         values = np.frombuffer(data, self._order + code)
         if view is not None:
             start, size = view
             if not (start >= 0 and size >= 0 and start + size <= count):
-                raise CheckpointError(f"a view beyond storage {shorten(key)}")
+                raise CheckpointError(f"a view beyond storage {printable(key)}")
             values = values[start : start + size]
         if dtype == "bfloat16":
             return values.astype(np.uint16, copy=False).view(ml_dtypes.bfloat16)
@@ -108,7 +109,7 @@ class TorchFile:
 
 
 def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | None]:
-    """Returns key, dtype code, elements and (offset, elements) of a view of a persistent id."""
+    """Returns (key, dtype code, elements, view); the view is None or (offset, elements)."""
     match identity:
         case (
             "storage",
@@ -119,7 +120,7 @@ def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | Non
             *more,
         ):
             if kind not in _STORAGES:
-                raise CheckpointError(f"a storage of type torch.{shorten(kind)}")
+                raise CheckpointError(f"a storage of type torch.{printable(kind)}")
             match more:
                 case [] | [None]:
                     return key, _STORAGES[kind], count, None
@@ -133,16 +134,16 @@ def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | Non
 
 
 def _strided(storage: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> np.ndarray:
-    """The view of `storage` with these sizes and strides in elements, if it stays inside."""
+    """Returns the view of `storage` with these sizes and strides, both in elements."""
     plain = all(type(value) is int and value >= 0 for value in (offset, *sizes, *strides))
     if not plain or len(sizes) != len(strides) or len(sizes) > _MAX_RANK:
         raise CheckpointError("a tensor with impossible sizes or strides")
     count = math.prod(sizes)
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    # An expanded tensor (stride 0) could announce any size; no network's state holds one.
+    # An expanded tensor (stride 0) could declare any size; no network's state holds one.
     if count > len(storage) or (count and last >= len(storage)):
         raise CheckpointError(
-            f"a tensor of {shorten(str(sizes))} beyond a storage of {len(storage)}"
+            f"a tensor of {printable(str(sizes))} beyond a storage of {len(storage)}"
         )
     if count == 0:
         if max(sizes) >= 1 << 40 or math.prod(max(size, 1) for size in sizes) >= 1 << 59:
@@ -159,7 +160,7 @@ def read_zip(file: BinaryIO) -> TorchFile:
     """Reads the archive that PyTorch 1.6 and later write; `file` must stay open.
 
     Raises:
-      CheckpointError: no such archive, a TorchScript archive, or a damaged or compressed one.
+      CheckpointError: another kind of archive, TorchScript, or a damaged or compressed archive.
     """
     size = file.seek(0, 2)
     with _zip_errors():
@@ -182,19 +183,19 @@ def read_zip(file: BinaryIO) -> TorchFile:
 
 @contextmanager
 def _zip_errors() -> Iterator[None]:
-    """Turns the many errors of `zipfile` on a damaged archive into one."""
+    """Turns every error that `zipfile` raises for a damaged archive into a CheckpointError."""
     try:
         yield
     except CheckpointError:
         raise
     except _BROKEN_ZIP as error:
-        raise CheckpointError(f"damaged zip archive: {shorten(str(error))}") from error
+        raise CheckpointError(f"damaged zip archive: {printable(str(error))}") from error
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuses what makes a small archive large: compression, and entries that overlap."""
+    """Refuses archives that expand: compressed, encrypted or overlapping entries."""
     if len({entry.filename for entry in entries}) != len(entries):
-        raise CheckpointError("a zip archive that names an entry twice")
+        raise CheckpointError("a zip archive with two entries of the same name")
     stored = all(
         entry.compress_type == zipfile.ZIP_STORED
         and entry.compress_size == entry.file_size
@@ -213,32 +214,32 @@ def _archive_root(names: list[str]) -> str:
         )
     if len(roots) != 1 or "/" in roots[0]:
         raise CheckpointError(
-            f"a zip archive without PyTorch's <name>/data.pkl; it holds {list_some(names)}"
+            f"a zip archive without PyTorch's <name>/data.pkl; it holds {list_printable(names)}"
         )
     return roots[0]
 
 
 def read_legacy(file: BinaryIO) -> TorchFile:
-    """Reads the row of pickles that PyTorch wrote before 1.6.
+    """Reads the consecutive pickles that PyTorch wrote before 1.6.
 
     Raises:
       CheckpointError: another version of the format, or a damaged file.
     """
     if read_pickle(file).root != LEGACY_MAGIC or read_pickle(file).root != _LEGACY_VERSION:
-        raise CheckpointError(f"not version {_LEGACY_VERSION} of PyTorch's format before 1.6")
+        raise CheckpointError(f"expected version {_LEGACY_VERSION} of PyTorch's format before 1.6")
     if not isinstance(read_pickle(file).root, dict):
-        raise CheckpointError("PyTorch's description of the writing machine is missing")
+        raise CheckpointError("PyTorch's description of the machine is missing")
     contents = read_pickle(file, allow_persistent_ids=True)
     dtypes: dict[str, str] = {}
     for item in contents.persistent_ids:
         key, dtype, _, _ = _parse_identity(item.value)
         if dtypes.setdefault(key, dtype) != dtype:
-            raise CheckpointError(f"storage {shorten(key)} has two types")
+            raise CheckpointError(f"storage {printable(key)} has two types")
     keys = read_pickle(file).root
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("the list of storages is missing")
     if len(set(keys)) != len(keys) or set(keys) != set(dtypes):
-        raise CheckpointError("the list of storages is not that of the tensors")
+        raise CheckpointError("the list of storages does not match the tensors")
     spans = _legacy_spans(file, keys, dtypes)
 
     def read(key: str) -> bytes:
@@ -252,7 +253,7 @@ def read_legacy(file: BinaryIO) -> TorchFile:
 def _legacy_spans(
     file: BinaryIO, keys: list[str], dtypes: dict[str, str]
 ) -> dict[str, tuple[int, int]]:
-    """Returns the first byte and the size of each storage, which together end with the file."""
+    """Returns (first byte, size) of each storage; the last one must end with the file."""
     position = file.tell()
     end = file.seek(0, 2)
     spans = {}
@@ -263,7 +264,7 @@ def _legacy_spans(
         spans[key] = (position + 8, size)
         position += 8 + size
         if position > end:
-            raise CheckpointError(f"truncated at byte {end}, in storage {shorten(key)}")
+            raise CheckpointError(f"truncated at byte {end}, in storage {printable(key)}")
     if position != end:
-        raise CheckpointError(f"{end - position} bytes behind the last storage")
+        raise CheckpointError(f"{end - position} bytes after the last storage")
     return spans
