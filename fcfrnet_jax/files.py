@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and how messages name things."""
+"""Atomic writing of files, the cache folder, and the wording of messages."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def describe(error: Exception) -> str:
-    """One line for a person: what went wrong, and with which file."""
+    """One line for the user: what went wrong, and with which file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError):
@@ -20,27 +20,27 @@ def describe(error: Exception) -> str:
 
 
 def cache_dir() -> Path:
-    """The folder for what can be made again: `fcfrnet_jax` in `$XDG_CACHE_HOME`, or `~/.cache`.
+    """The folder for data that can be recreated: `fcfrnet_jax` in `$XDG_CACHE_HOME` or `~/.cache`.
 
     Raises:
-      RuntimeError: this user has no home folder.
+      RuntimeError: the user has no home folder.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcfrnet_jax"
 
 
 def list_some(items: Sequence[object], limit: int = 3) -> str:
-    """Names the first items and counts the rest: `a, b, c and 7 more`."""
+    """Lists the first items and counts the rest: `a, b, c and 7 more`."""
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(str(item) for item in items[:limit]) + rest
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a name beside `path` for a file or folder that takes its place when all went well.
+    """Yields a temporary path; the file or folder written there replaces `path` without an error.
 
-    The sibling keeps the suffix, from which image writers choose their format. Missing parent
-    folders are made. On an error the sibling is removed and what stood at `path` stays. A folder
-    at `path` must be empty.
+    The temporary path is in the same folder and has the same suffix, from which image writers
+    choose their format. Missing parent folders are created. After an error, the temporary file is
+    removed and `path` is unchanged. If `path` is a folder, it must be empty.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON. NaN and infinity are refused: they are not JSON."""
+    """Writes `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON lacks."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The benchmark's crop, and the calibration of cropped and scaled images."""
+"""The crop of the KITTI benchmark, and the intrinsics of cropped and scaled images."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Size = tuple[int, int]
 
 
 def crop_box(size: Size, crop: Size) -> tuple[int, int]:
-    """Places the benchmark's crop in an image: at the bottom, centred, where the LiDAR measures.
+    """Places the crop in an image: centred at the bottom, the part that the LiDAR measures.
 
     Args:
       size: (height, width) of the image in pixels.
@@ -28,9 +28,9 @@ def crop_box(size: Size, crop: Size) -> tuple[int, int]:
 
 
 def crop_offsets(size: tuple[Any, Any], crop: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The arithmetic of `crop_box`, unchecked, on integers or on integer tensors of any library.
+    """`crop_box` without checks, for integers or integer tensors of any library.
 
-    An odd margin leaves its extra column at the right.
+    If the horizontal margin is odd, the right one is larger by one column.
     """
     return size[0] - crop[0], (size[1] - crop[1]) // 2
 
@@ -38,16 +38,16 @@ def crop_offsets(size: tuple[Any, Any], crop: tuple[Any, Any]) -> tuple[Any, Any
 def crop_intrinsics(
     intrinsics: tuple[Any, Any, Any, Any], top: Any, left: Any
 ) -> tuple[Any, Any, Any, Any]:
-    """Shifts (fx, fy, cx, cy), pixels, into a crop whose first pixel is (top, left)."""
+    """Returns (fx, fy, cx, cy), in pixels, of a crop whose first pixel is (top, left)."""
     fx, fy, cx, cy = intrinsics
     return fx, fy, cx - left, cy - top
 
 
 def scale_intrinsics(intrinsics: jax.Array, scale: float) -> jax.Array:
-    """The calibration `[..., 4]` (fx, fy, cx, cy), pixels, of an image resized by `scale`.
+    """Returns the intrinsics `[..., 4]`, (fx, fy, cx, cy) in pixels, of an image scaled by `scale`.
 
-    The principal point is multiplied like the focal lengths, as in the self-supervised
-    sparse-to-dense network's losses (Ma et al. 2019), although pooling moves the centres of pixels
-    by half a pixel.
+    The principal point is multiplied like the focal lengths, as in the losses of the
+    self-supervised sparse-to-dense network (Ma et al. 2019). This ignores that pooling moves the
+    pixel centres by half a pixel.
     """
     return intrinsics * scale

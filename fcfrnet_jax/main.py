@@ -51,7 +51,10 @@ def run(arguments: Sequence[str]) -> None:
         raise ValueError("--config is missing; try --config=eval, or --help")
     # These import jax, for which a wrong flag should not wait.
     set_up_process(line.config)
-    runner(line.config.task)(line.config, line.workdir)
+    try:
+        runner(line.config.task)(line.config, line.workdir)
+    except ValueError as error:
+        raise ValueError(flags.name_flags(str(error), line.config)) from error
 
 
 def set_up_process(config: ConfigDict) -> None:

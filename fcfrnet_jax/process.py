@@ -1,4 +1,4 @@
-"""What a command sets for its whole process; nothing here is done by an import."""
+"""Settings of the whole process, for commands; importing this module changes nothing."""
 
 import ctypes
 import gc
@@ -15,16 +15,16 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep what is freed, so that the next step finds its pages in place.
+    """Makes glibc keep freed memory, so that the next step can reuse its pages.
 
-    XLA frees a step's temporaries after every call, and glibc hands large blocks back to the
-    system; on CPUs the page faults that follow cost a fifth of a training step. The process then
-    keeps the most memory that it ever used. It changes the whole process, so it is for commands,
-    not for a library, and must run before jax makes its backend.
+    XLA frees the temporary buffers of a step after every call, and glibc returns large blocks to
+    the system. On CPUs, the page faults that follow cost a fifth of a training step. With this
+    setting the process keeps the largest amount of memory that it has used. Call it in commands,
+    not in a library, and before jax creates its backend.
 
     Returns:
-      Whether it was done: not without glibc, and not where jax may run on an accelerator, on which
-      the host only feeds the device.
+      Whether the setting was made: not without glibc, and not if jax may run on an accelerator,
+      where the host only feeds the device.
     """
     if sys.platform != "linux" or _accelerator_may_be_used():
         return False
@@ -36,34 +36,33 @@ def keep_freed_memory() -> bool:
 
 
 def add_xla_flags(wanted: str) -> None:
-    """Adds flags to those that the environment has for the compiler, which heeds the last of each.
+    """Adds compiler flags to those in the environment; of repeated flags the last one counts.
 
-    It must run before jax makes its backend.
+    Must run before jax creates its backend.
 
     Raises:
-      ValueError: what is no flag. One that this version of jax does not know ends the process, by
-        the compiler's own message.
+      ValueError: a word that is not an XLA flag. XLA itself ends the process, with a message, for a
+        flag that it does not know.
     """
     for flag in wanted.split():
         if not flag.startswith("--xla_"):
-            raise ValueError(f"the compiler's flags look like --xla_NAME=VALUE, got {flag!r}")
+            raise ValueError(f"XLA flags have the form --xla_NAME=VALUE, got {flag!r}")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {wanted}".strip()
 
 
 def collect_rarely() -> None:
-    """Lets Python look for garbage after 20,000 new objects instead of after 700.
+    """Sets a higher threshold for Python's garbage collection: 20,000 new objects instead of 700.
 
-    What a command imports and traces as it starts is no garbage, and looking through it again and
-    again takes a second.
+    The objects that a command creates while it imports and traces stay alive. Scanning them
+    repeatedly takes a second.
     """
     gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
 def keep_compiled() -> None:
-    """Makes jax keep what it compiles on disk, so that the next command finds it.
+    """Makes jax cache compiled programs on disk, so that the next command can load them.
 
-    In the folder `compiled` of `files.cache_dir()`, where no folder is set for jax already
-    (JAX_COMPILATION_CACHE_DIR).
+    The folder is `compiled` in `files.cache_dir()`, unless one is set (JAX_COMPILATION_CACHE_DIR).
     """
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
@@ -71,7 +70,7 @@ def keep_compiled() -> None:
         folder = cache_dir() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
-        # It only saves time.
+        # The cache only saves time.
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -80,12 +79,12 @@ def keep_compiled() -> None:
 def quiet_tensorflow() -> None:
     """Keeps TensorFlow from printing start-up messages and from importing Keras.
 
-    TensorFlow only reads and batches here. It must run before TensorFlow is imported.
+    TensorFlow is used only for reading and batching. Must run before TensorFlow is imported.
     """
-    # Messages about oneDNN ignore the log level.
+    # The messages about oneDNN ignore the log level.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    # TensorFlow imports Keras 3 unless told to use another one, which takes two seconds.
+    # Otherwise TensorFlow imports Keras 3, which takes two seconds.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 

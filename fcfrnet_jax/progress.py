@@ -1,4 +1,4 @@
-"""Progress bars with the rate of work, for long commands."""
+"""Progress bars with the processing rate, for long commands."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from rich.console import Console
 def frames_progress(
     total: int, done: int = 0, *, label: str = "Evaluating"
 ) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar with frames/s; yields the function that advances it.
+    """Shows a progress bar with frames/s, and yields the function that advances it.
 
     Args:
       total: the number of frames.
-      done: how many of them were there before, which does not count for the speed.
-      label: what is going on.
+      done: how many of them existed before; they do not count for the rate.
+      label: text before the bar.
     """
     columns = (
         bars.TextColumn(label),
@@ -39,10 +39,10 @@ def frames_progress(
 
 
 class Progress:
-    """The bar of a training: step, loss, frames/s, the share of time waiting for data, time left.
+    """A progress bar for training: step, loss, frames/s, share of time waiting for data, time left.
 
     Args:
-      start: the step from which training goes on.
+      start: the first step, not 0 in a resumed run.
       total: the last step.
     """
 
@@ -51,12 +51,12 @@ class Progress:
             bars.TextColumn("Training"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[told]}"),
+            bars.TextColumn("{task.fields[status]}"),
             bars.TimeRemainingColumn(),
         )
         self._bar = bars.Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("", total=total, completed=start, told="")
-        self._told = {"loss": ""}
+        self._task = self._bar.add_task("", total=total, completed=start, status="")
+        self._loss = ""
         self._frames, self._waited = 0, 0.0
 
     def __enter__(self) -> "Progress":
@@ -67,15 +67,24 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def tell(self, loss: float) -> None:
-        self._told["loss"] = f"loss {loss:.4g}"
+    def show_loss(self, loss: float) -> None:
+        """Shows a new loss from the next step on."""
+        self._loss = f"loss {loss:.4g}"
 
     def advance(self, frames: int, waited: float) -> dict[str, float]:
-        """Moves on by a step of `frames` whose data were waited for; returns the speed so far."""
+        """Advances by one step.
+
+        Args:
+          frames: the frames of the step.
+          waited: seconds spent waiting for its data.
+
+        Returns:
+          `frames_per_s` and `data_wait`, the share of time waiting for data, since the start.
+        """
         self._frames += frames
         self._waited += waited
         seconds = max(time.monotonic() - self._since, 1e-9)
         speed = {"frames_per_s": self._frames / seconds, "data_wait": self._waited / seconds}
         rate = f"{speed['frames_per_s']:.2f} frames/s, {speed['data_wait']:.0%} waiting for data"
-        self._bar.update(self._task, advance=1, told=f"{self._told['loss']} {rate}")
+        self._bar.update(self._task, advance=1, status=f"{self._loss} {rate}")
         return speed

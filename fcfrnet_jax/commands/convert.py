@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             overwrite=options.overwrite,
         )
     except (ValueError, OSError) as error:
-        sys.exit(f"Error: {describe(error)}")
+        sys.exit(f"Error: {describe(error).replace('overwrite=True', '--overwrite')}")
     table = Table(title=str(source), show_header=False)
     for row in summary(conversion):
         table.add_row(*row)

@@ -149,9 +149,7 @@ def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
     return "files" if stored else "fill"
 
 
-def find_frames(
-    config: ConfigDict, model: Model | None
-) -> tuple[list[Frame], list[check.BadFrame]]:
+def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], list[check.BadFile]]:
     """Finds and checks the frames of the split, with every file that the evaluation reads.
 
     Returns:
@@ -211,7 +209,7 @@ def evaluate_frames(
 
 
 def summarise(
-    config: ConfigDict, per_frame: list[dict[str, Any]], bad: list[check.BadFrame]
+    config: ConfigDict, per_frame: list[dict[str, Any]], bad: list[check.BadFile]
 ) -> dict[str, Any]:
     """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]

@@ -4,7 +4,7 @@ import ast
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,6 +159,18 @@ def expand_paths(config: ConfigDict) -> None:
     for name in PATHS:
         if name in config:
             config[name] = os.path.expanduser(config[name])
+
+
+def name_flags(message: str, names: Iterable[str]) -> str:
+    """Writes the arguments that an error names as flags: `crop=None` becomes `--config.crop=None`.
+
+    Only the commands know the command line, so the functions below them name their arguments.
+
+    Args:
+      message: the message of an error.
+      names: the settings of the config; the arguments have the same names.
+    """
+    return re.sub(rf"(?<![\w./-])(?=(?:{'|'.join(names)})=)", "--config.", message)
 
 
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -1,4 +1,4 @@
-"""A frame: the files that belong together, and the camera's calibration."""
+"""A frame: its files and the calibration of its camera."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ class Frame:
     """The files of one frame.
 
     Attributes:
-      name: unique in its split: `<drive>/image_0x/<number>`, or in the selections the image's stem.
-      image: 8-bit PNG or JPEG.
-      sparse: LiDAR depth, KITTI's 16-bit depth PNG.
-      coarse: dense coarse depth, the same format.
-      ground_truth: semi-dense depth, the same format.
-      intrinsics: (fx, fy, cx, cy) in pixels of the image as it is stored.
+      name: unique in its split: `<drive>/image_0x/<number>`, or the stem of the image in the
+        selections.
+      image: an 8-bit PNG or JPEG file, or None.
+      sparse: the LiDAR depth, a 16-bit depth PNG of KITTI.
+      coarse: the dense coarse depth in the same format, or None.
+      ground_truth: the semi-dense depth in the same format, or None.
+      intrinsics: (fx, fy, cx, cy) in pixels of the stored image; None without calibration.
     """
 
     name: str
@@ -31,15 +32,15 @@ class Frame:
 
 
 def neighbours(frames: Sequence[Frame], reach: int = 3) -> list[list[int]]:
-    """Finds the frames of the same drive and camera that were taken shortly before or after.
+    """Finds the neighbouring frames of the same drive and camera.
 
     Args:
-      frames: as of `find_frames`. Only those with an image are neighbours; names that are not
-        numbered in a drive, as in the selections, have none.
-      reach: how many numbers apart two frames may be.
+      frames: as returned by `find_frames`. Only frames with an image are neighbours. Frames without
+        a number in a drive, as in the selections, have no neighbours.
+      reach: the largest difference between the numbers of neighbours.
 
     Returns:
-      For each frame the positions in `frames` of its neighbours, in the order of their numbers.
+      For each frame, the positions of its neighbours in `frames`, in the order of their numbers.
     """
     numbered = [frame.name.rpartition("/") for frame in frames]
     position = {
@@ -57,7 +58,7 @@ def neighbours(frames: Sequence[Frame], reach: int = 3) -> list[list[int]]:
 
 
 def check_calibrated(frames: Sequence[Frame], purpose: str) -> None:
-    """Raises ValueError if a frame has no calibration, which `purpose` needs."""
+    """Raises ValueError if a frame has no calibration, which `purpose`, a noun, needs."""
     without = [frame.name for frame in frames if frame.intrinsics is None]
     if without:
         raise ValueError(

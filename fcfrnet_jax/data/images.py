@@ -1,4 +1,4 @@
-"""Files of images, and of depth in KITTI's PNG encoding."""
+"""Reads and writes image files, and depth maps in KITTI's PNG encoding."""
 
 import os
 
@@ -11,7 +11,11 @@ DEPTH_SCALE = 256.0
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes `image`, uint8 `[H, W, 3]` RGB or `[H, W]` gray, as a PNG."""
+    """Writes `image`, uint8 `[H, W, 3]` RGB or `[H, W]` gray, as a PNG.
+
+    Raises:
+      ValueError: another dtype or shape.
+    """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(
             f"expected a uint8 image [H, W] or [H, W, 3], got {image.dtype} {image.shape}"
@@ -23,7 +27,8 @@ def write_depth(path: str | os.PathLike, depth: np.ndarray) -> None:
     """Writes `depth`, `[H, W]` metres with 0 = missing, as KITTI's 16-bit PNG.
 
     Raises:
-      ValueError: a negative or non-finite depth, or one beyond the format's 255.996 m.
+      ValueError: another shape, or depths that are negative, not finite or over 255.996 m, the
+        maximum of the format.
     """
     if depth.ndim != 2:
         raise ValueError(f"expected a depth map [H, W], got shape {depth.shape}")
@@ -48,7 +53,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads a colour or gray image file as uint8 `[H, W, 3]` RGB.
 
     Raises:
-      ValueError: the file is no image that OpenCV can decode.
+      ValueError: OpenCV cannot decode the file.
     """
     import cv2
 
@@ -59,10 +64,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def read_depth(path: str | os.PathLike) -> np.ndarray:
-    """Reads KITTI's 16-bit depth PNG as float32 `[H, W]` metres, 0 = missing.
+    """Reads a 16-bit depth PNG of KITTI as float32 `[H, W]` metres, 0 = missing.
 
     Raises:
-      ValueError: the file is no single-channel 16-bit PNG.
+      ValueError: the file is not a single-channel 16-bit PNG.
     """
     import cv2
 

@@ -1,7 +1,7 @@
-"""From frames on disk to batches of NumPy arrays, with tf.data.
+"""Reads frames from disk as batches of NumPy arrays, with tf.data.
 
-TensorFlow is imported when a dataset is opened, not with this module. Data ops are written as in
-big_vision: the outer call binds the settings, the inner function maps one example.
+TensorFlow is imported when a dataset is opened, not with this module. As in big_vision, the outer
+call of a data op binds its settings, and the inner function maps one example.
 """
 
 import math
@@ -26,7 +26,7 @@ MAPS = IMAGES | {"sparse_depth", "ground_truth", "coarse_depth"}
 
 
 class BatchStream:
-    """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be gone through repeatedly.
+    """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be iterated repeatedly.
 
     The arrays are read-only views of TensorFlow's memory.
     """
@@ -36,8 +36,8 @@ class BatchStream:
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         source = [self._dataset.as_numpy_iterator()]
-        # A thread that still runs one of the chain's Python functions when the interpreter ends
-        # would abort the process, so the iterator is let go before, also where nobody else does.
+        # If a thread still runs a Python function of the chain when the interpreter ends, the
+        # process aborts. The finalizer releases the iterator before that.
         release = weakref.finalize(self, source.clear)
         try:
             while (batch := next(source[0], None)) is not None:
@@ -47,7 +47,7 @@ class BatchStream:
 
 
 class Batches(BatchStream):
-    """A `BatchStream` with an end: `len` batches."""
+    """A `BatchStream` with a known number of batches."""
 
     def __init__(self, dataset: "tf.data.Dataset", length: int) -> None:
         super().__init__(dataset)
@@ -64,32 +64,33 @@ def make_eval_dataset(
     crop: Size | None = (352, 1216),
     threads: int | None = None,
 ) -> Batches:
-    """Opens `frames` for evaluation: in order, each once, the last batch padded instead of dropped.
+    """Opens `frames` for evaluation: in order, each once, with a padded last batch.
 
     Args:
-      frames: frames that have passed `frame_check.check_frames` with the same crop.
-      batch_size: frames a batch, B.
-      crop: (height, width) cut at the bottom centre. None keeps the frames whole.
-      threads: size of the pool that reads and decodes; None is one a core, at most 16.
+      frames: frames that have passed `check.check_frames` with the same crop.
+      batch_size: frames per batch, B.
+      crop: (height, width) in pixels, at the bottom centre; None for whole frames.
+      threads: threads that read and decode; None for one per core, at most 16.
 
     Returns:
       Batches of
         image: uint8 [B, H, W, 3] RGB, if the frames have images;
-        sparse_depth, ground_truth: float32 [B, H, W, 1] metres, 0 = missing, as is the whole ground
-          truth of a frame that has none;
+        sparse_depth: float32 [B, H, W, 1] metres, 0 = missing;
+        ground_truth: the same, all 0 for a frame without ground truth;
         coarse_depth: the same, if the frames have coarse depth;
-        intrinsics: float32 [B, 4] (fx, fy, cx, cy) pixels of the crop, NaN = not calibrated;
-        index: int32 [B] position in `frames`, -1 = padding;
-        mask: bool [B], False = padding, whose arrays are 0.
+        intrinsics: float32 [B, 4] (fx, fy, cx, cy), pixels of the crop, NaN = not calibrated;
+        index: int32 [B], position in `frames`, -1 = padding;
+        mask: bool [B], False = padding, for which the other arrays are 0.
 
     Raises:
-      ValueError: no frames, a batch size under 1, or an image or coarse map that only some have.
+      ValueError: no frames, a batch size under 1, or only some of the frames have an image or a
+        coarse map.
     """
     if not frames or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
     import tensorflow as tf
 
-    # Our ops have no branch on a tensor; looking for one takes as long as the rest.
+    # These ops do not branch on tensors, and converting them would double the time of opening.
     @tf.autograph.experimental.do_not_convert
     def chain() -> Any:
         return (
@@ -108,15 +109,15 @@ def make_eval_dataset(
 def frame_columns(
     frames: Sequence[Frame], complete: Collection[str] = ("image", "coarse_depth")
 ) -> dict[str, np.ndarray]:
-    """Lists the frames' files and calibration as columns.
+    """Lists the files and the calibration of the frames as columns.
 
     Args:
-      frames: at least one.
-      complete: the columns that must be there for all frames, or are left out if no frame has one.
-        An empty path in another column is a missing file.
+      frames: at least one frame.
+      complete: the columns for which all frames or no frames have a file; they are left out if no
+        frame has one. In the other columns, an empty path is a missing file.
 
     Raises:
-      ValueError: some frames have a `complete` column's file and some have none.
+      ValueError: only some of the frames have the file of a `complete` column.
     """
     columns = {
         "index": np.arange(len(frames), dtype=np.int32),
@@ -132,13 +133,13 @@ def frame_columns(
             del columns[key]
         elif missing:
             raise ValueError(
-                f"{missing} of {len(frames)} frames have no {key}, the others have one"
+                f"{missing} of {len(frames)} frames have no {key}, but the others have one"
             )
     return columns
 
 
 def read_files() -> Op:
-    """Replaces paths by what the files hold: uint8 [H, W, 3] RGB and float32 [H, W, 1] metres."""
+    """Reads the files: images as uint8 [H, W, 3] RGB, depth as float32 [H, W, 1] metres."""
     import tensorflow as tf
 
     def read_depth(path: Any) -> Any:
@@ -148,7 +149,7 @@ def read_files() -> Op:
     def read(example: Example) -> Example:
         example = dict(example)
         for key in IMAGES & example.keys():
-            # decode_jpeg decodes PNG as well; its fast default rounds JPEG unlike other libraries.
+            # decode_jpeg also decodes PNG. Its fast default rounds JPEG unlike other libraries.
             data = tf.io.read_file(example[key])
             example[key] = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
         for key in {"sparse_depth", "coarse_depth"} & example.keys():
@@ -164,7 +165,7 @@ def read_files() -> Op:
 
 
 def crop_bottom_centre(crop: Size | None) -> Op:
-    """Cuts (height, width) out of all maps as `geometry.crop_box`, and moves the calibration."""
+    """Crops all maps at the bottom centre, see `geometry.crop_box`, and adapts the intrinsics."""
     import tensorflow as tf
 
     def cut(example: Example) -> Example:
@@ -177,7 +178,7 @@ def crop_bottom_centre(crop: Size | None) -> Op:
 
 
 def crop_at(example: Example, top: Any, left: Any, crop: Size) -> Example:
-    """Cuts (height, width) at (top, left), integer tensors, out of all maps of an example."""
+    """Crops all maps of an example at (top, left), integer tensors, and adapts the intrinsics."""
     import tensorflow as tf
 
     example = dict(example)
@@ -190,7 +191,7 @@ def crop_at(example: Example, top: Any, left: Any, crop: Size) -> Example:
 
 
 def pad_batch(batch_size: int) -> Op:
-    """Fills a batch up to `batch_size` with zeros, index -1 and mask False."""
+    """Pads a batch to `batch_size` with zeros, index -1 and mask False."""
     import tensorflow as tf
 
     def pad(batch: Example) -> Example:
@@ -207,7 +208,7 @@ def pad_batch(batch_size: int) -> Op:
 
 
 def reading_options(threads: int | None) -> "tf.data.Options":
-    """Keeps the order of examples whatever is ready first; `threads` as in `make_eval_dataset`."""
+    """Makes the order of examples deterministic; `threads` is as in `make_eval_dataset`."""
     import tensorflow as tf
 
     options = tf.data.Options()
@@ -217,9 +218,9 @@ def reading_options(threads: int | None) -> "tf.data.Options":
 
 
 def hide_accelerators() -> None:
-    """Keeps TensorFlow from reserving the memory of GPUs and TPUs, for the whole process.
+    """Keeps TensorFlow from reserving the memory of GPUs and TPUs, in the whole process.
 
-    For commands: jax computes there, and TensorFlow only reads and batches.
+    It is for commands, in which jax uses these devices and TensorFlow only reads and batches.
     """
     import tensorflow as tf
 

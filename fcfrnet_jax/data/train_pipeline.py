@@ -54,7 +54,7 @@ class TrainBatches(BatchStream):
                 batch = next(batches)
             except tf.errors.OpError as error:
                 # TensorFlow's message does not name the file.
-                check.raise_bad_frames(check.check_frames(self._frames_of_step(step), self._crop))
+                check.raise_bad_files(check.check_frames(self._frames_of_step(step), self._crop))
                 raise OSError(f"the batch of step {step} cannot be read: {error}") from error
             yield batch
 

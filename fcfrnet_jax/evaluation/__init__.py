@@ -1,0 +1,1 @@
+"""Evaluation of depth maps: the maps, their metrics and the loop over frames."""

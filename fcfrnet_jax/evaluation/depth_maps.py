@@ -1,4 +1,4 @@
-"""The depth maps that are evaluated, and the step that makes and measures them on all devices."""
+"""The depth maps to evaluate, and the step that computes and measures them on all devices."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,23 +19,24 @@ from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec
 from fcfrnet_jax.parallel import Batch
 
 DepthMaps = dict[str, jax.Array]
-# The depth maps there can be, from the crudest to the best.
+# The names of the depth maps, in the order of the stages.
 MAPS = ("fill", "coarse", "fine")
 # The arrays of a batch that the step reads.
 INPUTS = ("image", "sparse_depth", "coarse_depth", "ground_truth")
 
 
 def depth_maps(network: Network | None, variables: Any, batch: Batch) -> DepthMaps:
-    """Every depth map there is for a batch, `[B, H, W, 1]` metres, clipped as it is evaluated.
+    """Computes every available depth map of a batch, clipped for evaluation.
 
     Args:
-      network: makes the coarse depth, the fine depth or both; None for the fill alone.
-      variables: of the network.
-      batch: `image`, `sparse_depth` and perhaps `coarse_depth`, which a `CoarseToFine` refines;
-        without it, that network refines the fill.
+      network: predicts the coarse depth, the fine depth or both; None for the fill alone.
+      variables: the variables of the network.
+      batch: `sparse_depth` `[B, H, W, 1]` metres, 0 = missing; `image` `[B, H, W, 3]` or
+        `[B, H, W, 1]`, 0..255, if the network uses it; and optionally `coarse_depth`, which a
+        `CoarseToFine` refines. Without `coarse_depth`, that network refines the fill.
 
     Returns:
-      `fill`; `coarse` if a network or the batch provides it, or a network refines it; `fine`.
+      `fill`, and if available `coarse` and `fine`, each `[B, H, W, 1]` metres.
     """
     image, sparse_depth = batch.get("image"), batch["sparse_depth"]
     maps: dict[str, Any] = {"fill": classical_fill(sparse_depth)}
@@ -59,16 +60,16 @@ def depth_maps(network: Network | None, variables: Any, batch: Batch) -> DepthMa
 def make_eval_step(
     network: Network | None, compiler_options: Mapping[str, Any] | None = None
 ) -> Callable[[Any, Batch], tuple[DepthMaps, dict[str, Any]]]:
-    """The evaluation step over the local devices.
+    """Makes the evaluation step over the local devices.
 
     Args:
       network: see `depth_maps`.
       compiler_options: see `parallel.map_local`.
 
     Returns:
-      A function of replicated variables and a sharded batch to the maps of `depth_maps` and, for
-      each map, the metrics of every frame; all with a leading axis of devices, which
-      `parallel.unshard` joins.
+      A function of replicated variables and a sharded batch, which must have `ground_truth`. It
+      returns the maps of `depth_maps` and, for each map, the metrics of every frame, all with a
+      leading axis of devices that `parallel.unshard` joins.
     """
 
     def step(variables: Any, batch: Batch) -> tuple[DepthMaps, dict[str, Any]]:

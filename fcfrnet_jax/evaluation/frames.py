@@ -1,4 +1,4 @@
-"""The loop over frames that evaluation and the validation of training share."""
+"""The loop over frames of an evaluation, also used for validation during training."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,20 +31,22 @@ def measure_frames(
     """Measures every depth map of every frame.
 
     Args:
-      step: of `depth_maps.make_eval_step`.
-      variables: its replicated variables.
-      frames: frames that have passed `frame_check.check_frames`.
-      batch_size: frames in flight over the local devices.
-      crop: (height, width) at the bottom centre, None for whole frames.
-      visit: called in other threads with each frame, its arrays of the batch (`[H, W, ...]`), its
-        depth maps (`[H, W]` metres, from the crudest to the best) and their metrics.
-      advance: called with the number of frames that are done.
+      step: the step of `depth_maps.make_eval_step`.
+      variables: the variables of its network, replicated.
+      frames: frames that have passed `check.check_frames`.
+      batch_size: frames per batch, over all local devices.
+      crop: (height, width) in pixels, at the bottom centre; None for whole frames.
+      visit: called in another thread for each frame, with the frame, its arrays in the batch
+        (`[H, W, ...]`), its depth maps (`[H, W]` metres, in the order of the stages) and the
+        metrics of these maps.
+      advance: called after each batch with its number of frames.
 
     Returns:
-      For every frame, in order, the metrics of every depth map; empty where it has no ground truth.
+      For every frame, in order, the metrics of every depth map; empty without ground truth.
 
     Raises:
-      ValueError: a frame whose ground truth is empty in the crop, or weights that give no numbers.
+      ValueError: a frame whose ground truth is empty in the crop, or weights whose depth is not
+        finite.
     """
     batches = make_eval_dataset(frames, batch_size=batch_size, crop=crop)
     measured: list[FrameMetrics] = []
@@ -72,7 +74,7 @@ def _results(step: Callable, variables: Any, batches: Iterable[Arrays]) -> Itera
 
 
 def _one_ahead(results: Iterable[Any]) -> Iterator[Any]:
-    """Starts the next batch before the last one is read back, so that the devices do not wait."""
+    """Delays the results by one, so that the devices compute while the host handles a batch."""
     waiting = None
     for result in results:
         if waiting is not None:

@@ -1,4 +1,4 @@
-"""The error measures of the KITTI depth benchmark, per frame, as masked sums."""
+"""The metrics of the KITTI depth benchmark, per frame, computed as masked sums."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Ground truth nearer than this, metres, is none.
+# Metres; ground truth up to this depth is missing.
 MIN_TRUTH = 0.1
 NAMES = (
     "rmse_mm",
@@ -23,25 +23,27 @@ NAMES = (
 
 
 def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Array]:
-    """Compares depth maps with ground truth, each frame on its own.
+    """Compares depth maps with ground truth, separately for each frame.
+
+    The definitions are those of KITTI's development kit (Uhrig et al. 2017).
 
     Args:
-      depth: `[B, H, W, 1]` metres, positive wherever there is ground truth (`clip_depth` sees to
-        it).
-      ground_truth: `[B, H, W, 1]` metres; pixels up to 0.1 m have none and do not count.
+      depth: predictions p, `[B, H, W, 1]` metres, positive at all pixels with ground truth, as
+        after `clip_depth`.
+      ground_truth: g, `[B, H, W, 1]` metres; pixels up to 0.1 m are missing and do not count.
 
     Returns:
-      Float32 `[B]` for every name of `NAMES`, NaN for a frame without ground truth: RMSE and MAE in
-      mm, those of the inverse depth in 1/km, the scale-invariant logarithmic error (Eigen et al.
-      2014) times 100, |p - g| / g, (p - g)^2 / g^2 and the shares of pixels with max(p/g, g/p)
-      below 1.25, 1.25^2 and 1.25^3 (KITTI's development kit; Uhrig et al. 2017).
+      Float32 `[B]` for every name in `NAMES`, NaN for a frame without ground truth: RMSE and MAE in
+      mm; RMSE and MAE of the inverse depth in 1/km; the scale-invariant logarithmic error (Eigen et
+      al. 2014) times 100; the means of |p - g| / g and (p - g)^2 / g^2; and the shares of pixels
+      with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3.
 
     Raises:
       ValueError: shapes that differ or are not `[B, H, W, 1]`.
     """
     if depth.shape != ground_truth.shape or depth.ndim != 4 or depth.shape[-1] != 1:
         raise ValueError(
-            "expected two maps [B, H, W, 1] of one shape, "
+            "expected two maps [B, H, W, 1] of the same shape, "
             f"got {depth.shape} and {ground_truth.shape}"
         )
     valid = ground_truth > MIN_TRUTH
@@ -56,7 +58,7 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
     inverse_error = 1.0 / depth - 1.0 / truth
     log_error = jnp.log(depth) - jnp.log(truth)
     ratio = jnp.maximum(depth / truth, truth / depth)
-    # The variance about the mean, rather than E[x^2] - E[x]^2, keeps float32's digits.
+    # The variance about the mean is more accurate in float32 than E[x^2] - E[x]^2.
     log_mean = mean(log_error)[:, None, None, None]
     values = (
         1e3 * jnp.sqrt(mean(error**2)),
@@ -72,19 +74,19 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
 
 
 def _sum(values: jax.Array) -> jax.Array:
-    # Rows first: float32 sums of half a million terms in a row would lose digits on some platforms.
+    # Rows first: on some platforms, one float32 sum of half a million terms is less accurate.
     rows = jnp.sum(values.astype(jnp.float32), axis=(2, 3))
     return jnp.sum(rows, axis=1)
 
 
 def average(frames: list[dict[str, Any]]) -> dict[str, float]:
-    """The mean of every measure over frames, in float64.
+    """Averages every metric over frames, in float64.
 
     Raises:
-      ValueError: no frames, or one with a value that is not finite.
+      ValueError: no frames, or a value that is not finite.
     """
     if not frames:
-        raise ValueError("no frame to average over")
+        raise ValueError("no frames to average over")
     values = {name: np.array([frame[name] for frame in frames], np.float64) for name in NAMES}
     means = {name: float(column.mean()) for name, column in values.items()}
     bad = [name for name, value in means.items() if not np.isfinite(value)]

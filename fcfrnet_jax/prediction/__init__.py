@@ -1,0 +1,5 @@
+"""Prediction in other programs, with `Predictor` and `load`."""
+
+from fcfrnet_jax.prediction.predictor import DTYPES, Predictor, load
+
+__all__ = ["DTYPES", "Predictor", "load"]

@@ -1,4 +1,4 @@
-"""Depth maps from a checkpoint, for use in other programs; needs no TensorFlow."""
+"""Predicts depth maps in other programs, without TensorFlow."""
 
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,13 @@ DTYPES = ("float32", "bfloat16")
 
 
 class Predictor:
-    """Maps images and depth maps of any size to dense depth; made by `fcfrnet_jax.load`.
+    """Predicts dense depth from images and depth maps of any size; see `fcfrnet_jax.load`.
 
     Attributes:
-      spec: what the model is.
+      spec: the model.
+
+    Raises:
+      ValueError: an unknown dtype.
     """
 
     def __init__(self, spec: Spec, variables: dict[str, Any], dtype: str = "float32"):
@@ -28,7 +31,7 @@ class Predictor:
         self.spec = spec
         network, folded, options = select.for_prediction(spec, variables, jnp.dtype(dtype))
         self._variables = jax.device_put(folded)
-        # One compilation for every size of batch and image.
+        # Compiled once for each batch and image size.
         self._apply = jax.jit(partial(_predict, network), compiler_options=options)
 
     def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
@@ -38,16 +41,16 @@ class Predictor:
           image: uint8 `[B, H, W, 3]` RGB, or gray `[B, H, W, 1]` for the modalities `gd` and `g`;
             None for `d`.
           depth: float32 `[B, H, W]` metres, 0 = missing: the sparse depth for a sparse-to-coarse or
-            a two-stage model, the coarse depth for coarse-to-fine alone; None for `rgb` and `g`.
+            two-stage model, the coarse depth for a coarse-to-fine model; None for `rgb` and `g`.
 
         Returns:
-          Float32 `[B, H, W]` metres between 0.9 and the model's maximum (100 for sparse-to-coarse,
-          85 for the others). Sizes that are not multiples of 16 are padded with zeros at the bottom
-          and the right and cut back.
+          Float32 `[B, H, W]` metres, between 0.9 and the maximum of the model (100 for
+          sparse-to-coarse, 85 for the others). Inputs whose height or width is not a multiple of 16
+          are padded with zeros at the bottom and the right, and the prediction is cropped.
 
         Raises:
-          ValueError: an input that is missing, not wanted, of the wrong shape or dtype, or a depth
-            that is negative or not finite.
+          ValueError: an input that is missing, not used by the model or of the wrong shape or
+            dtype, or a depth that is negative or not finite.
         """
         _check_wanted("image", image, self.spec.uses_image)
         _check_wanted("depth", depth, self.spec.uses_depth)
@@ -55,7 +58,7 @@ class Predictor:
         depth = None if depth is None else _checked_depth(depth)
         sizes = [array.shape[:3] for array in (image, depth) if array is not None]
         if sizes[0] != sizes[-1]:
-            raise ValueError(f"image {sizes[0]} and depth {sizes[-1]} differ in [B, H, W]")
+            raise ValueError(f"image {sizes[0]} and depth {sizes[-1]} must have the same [B, H, W]")
         _, height, width = sizes[0]
         prediction = self._apply(self._variables, _padded(image), _padded(depth))
         return np.asarray(prediction)[:, :height, :width, 0]
@@ -70,13 +73,14 @@ def load(
     """Loads a model checkpoint for prediction.
 
     Args:
-      checkpoint_dir: a folder that `convert_paddle_weights.py` wrote.
-      dtype: of the convolutions: `float32` or `bfloat16`; inputs and outputs stay float32.
-      coarse_checkpoint: a sparse-to-coarse model to run before a coarse-to-fine one.
+      checkpoint_dir: the folder of a model checkpoint, such as `fcfrnet_jax.COMPACT` or one that
+        the converter or training wrote.
+      dtype: of the convolutions, `float32` or `bfloat16`; inputs and outputs are float32.
+      coarse_checkpoint: a sparse-to-coarse model to run before a coarse-to-fine model.
 
     Raises:
-      ValueError: a folder that is no checkpoint or is damaged, models that do not go together, or
-        an unknown dtype.
+      ValueError: a folder that is not a checkpoint or is damaged, models that cannot be combined,
+        or an unknown dtype.
     """
     spec, variables = checkpoint.load_model(checkpoint_dir)
     if coarse_checkpoint is not None:
@@ -103,7 +107,7 @@ def _check_wanted(name: str, value: np.ndarray | None, wanted: bool) -> None:
     if wanted and value is None:
         raise ValueError(f"this model needs {name}s, got {name}=None")
     if not wanted and value is not None:
-        raise ValueError(f"this model takes no {name}s: pass {name}=None")
+        raise ValueError(f"this model uses no {name}: pass {name}=None")
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:
@@ -128,5 +132,8 @@ def _checked_depth(depth: np.ndarray) -> np.ndarray:
             f"expected a float32 depth map [B, H, W], got {depth.dtype} {list(depth.shape)}"
         )
     if not np.isfinite(depth).all() or depth.min() < 0:
-        raise ValueError("a depth map holds finite metres, 0 = missing; this one has others")
+        raise ValueError(
+            "a depth map must hold finite metres, 0 = missing; this one has negative values, "
+            "NaN or infinity"
+        )
     return depth[..., None]

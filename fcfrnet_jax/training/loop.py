@@ -102,7 +102,7 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
             if schedule.due(schedule.log_every, step) or stop:
                 _check_finite(run, unchecked)
                 _record(run, step, metrics)
-                progress.tell(loss=float(_first(metrics["loss"])))
+                progress.show_loss(float(_first(metrics["loss"])))
             if schedule.due(schedule.validate_every, step):
                 _check_finite(run, unchecked)
                 best = _validate(run, step, parallel.unreplicate(replicated), best)

@@ -1,0 +1,1 @@
+"""Model checkpoints, and the conversion of released weights into them."""

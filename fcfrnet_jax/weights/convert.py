@@ -20,7 +20,7 @@ from fcfrnet_jax.networks.specs import (
     spec_to_json,
 )
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
-from fcfrnet_jax.weights.foreign.read import read_state
+from fcfrnet_jax.weights.foreign import read_state
 
 Arrays = dict[str, np.ndarray]
 

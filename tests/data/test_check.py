@@ -1,8 +1,6 @@
 """Checking the files of frames before a run."""
 
 import dataclasses
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +12,7 @@ from fcfrnet_jax.data.check import (
     check_density,
     check_frames,
     drop_bad_frames,
-    raise_bad_frames,
-    read_jpeg_header,
-    read_png_header,
+    raise_bad_files,
 )
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
@@ -36,15 +32,6 @@ def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     return rewrite
 
 
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
-
-
 def eight_bits(path: Path) -> None:
     cv2.imwrite(str(path), np.zeros(tree.SIZE, np.uint8))
 
@@ -54,7 +41,8 @@ def three_channels(path: Path) -> None:
 
 
 def without_pixels(data: bytes) -> bytes:
-    return data[:33] + png_chunk(b"IEND", b"")
+    """Keeps the signature, IHDR and IEND."""
+    return data[:33] + data[-12:]
 
 
 DAMAGE = {
@@ -86,35 +74,14 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
     (bad,) = check_frames(frames, crop=(8, 12))
     assert (bad.frame, bad.path) == (frames[1], path)
     with pytest.raises(
-        ValueError, match=f"1 frame cannot be used: {path} .*{reason}.*skip_bad_frames"
+        ValueError, match=f"1 frame cannot be used: {path} .*{reason}.*skip_bad_frames=True leaves"
     ):
-        raise_bad_frames([bad])
+        raise_bad_files([bad])
 
 
 def test_sound_files_pass(frames: list[Frame]) -> None:
     assert check_frames(frames, None) == check_frames(frames, tree.SIZE) == []
-    raise_bad_frames([])
-
-
-def test_every_truncation_of_an_image_is_found(tmp_path: Path) -> None:
-    pixels = cv2.GaussianBlur(
-        np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8), (5, 5), 2
-    )
-    for suffix, read in ((".png", read_png_header), (".jpg", read_jpeg_header)):
-        data = cv2.imencode(suffix, pixels)[1].tobytes()
-        header = read(data)
-        assert (header.size, header.bits, header.colour) == ((24, 32), 8, "RGB")
-        for length in range(8, len(data)):
-            with pytest.raises(ValueError, match=r"truncated|damaged"):
-                read(data[:length])
-
-
-def test_every_flipped_bit_of_a_png_is_found(tmp_path: Path) -> None:
-    data = tree.random_depth(tmp_path / "map.png").read_bytes()
-    for position in range(8, len(data)):
-        flipped = data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
-        with pytest.raises(ValueError, match=r"truncated|damaged|has no"):
-            read_png_header(flipped)
+    raise_bad_files([])
 
 
 def test_bad_images(frames: list[Frame]) -> None:
@@ -122,7 +89,7 @@ def test_bad_images(frames: list[Frame]) -> None:
     frames[1].image.write_bytes(b"GIF89a")
     frames[2].image.write_bytes(cv2.imencode(".jpg", np.zeros((*tree.SIZE, 3)))[1].tobytes()[:-2])
     reasons = [bad.reason for bad in check_frames(frames, None)]
-    assert reasons[0] == "is 16-bit RGB, expected an image of 8 bits a channel"
+    assert reasons[0] == "is 16-bit RGB, expected an image with 8 bits per channel"
     assert reasons[1] == "is neither a PNG nor a JPEG file"
     assert reasons[2].endswith("the JPEG has no end marker")
 
@@ -138,7 +105,10 @@ def test_frames_must_be_as_large_as_the_crop(frames: list[Frame]) -> None:
     for path in (frames[1].image, frames[1].sparse, frames[1].ground_truth):
         write = tree.random_image if path == frames[1].image else tree.random_depth
         write(path, (8, 15))
-    for crop, reason in (((9, 15), "smaller than the crop 9x15"), (None, "the first frame 9x15")):
+    for crop, reason in (
+        ((9, 15), "smaller than the crop 9x15"),
+        (None, "the first frame is 9x15"),
+    ):
         (bad,) = check_frames(frames, crop)
         assert bad.frame == frames[1]
         assert f"is 8x15 (height x width), {reason}" in bad.reason
@@ -165,9 +135,9 @@ def test_dense_maps_as_sparse_depth_and_the_reverse(frames: list[Frame]) -> None
     frame = frames[0]
     dense = tree.random_depth(frame.sparse.with_name("dense.png"), density=0.6)
     check_density([dataclasses.replace(frame, coarse=dense)])
-    with pytest.raises(ValueError, match=r"dense.png: 60% .* dense map.*--config.coarse_dir"):
+    with pytest.raises(ValueError, match=r"dense.png: 60% .* dense map.*coarse_dir=FOLDER"):
         check_density([frame, dataclasses.replace(frame, sparse=dense)])
-    with pytest.raises(ValueError, match=r"png: only 20% .* no coarse map.*--config.coarse_dir"):
+    with pytest.raises(ValueError, match=r"png: only 20% .* not a coarse map.*coarse_dir=FOLDER"):
         check_density([dataclasses.replace(frame, coarse=frame.ground_truth)])
 
 

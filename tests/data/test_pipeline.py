@@ -1,4 +1,4 @@
-"""The tf.data pipeline against OpenCV's decoding of the same files, and the crop's arithmetic."""
+"""The tf.data pipeline against OpenCV's decoding of the same files."""
 
 import dataclasses
 from pathlib import Path
@@ -6,16 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.pipeline import frame_columns, make_eval_dataset
-from fcfrnet_jax.geometry import crop_box, crop_intrinsics
 from tests import kitti_tree as tree
 
-SIZES = st.tuples(st.integers(1, 400), st.integers(1, 1300))
 MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
 
 
@@ -39,41 +35,6 @@ def bottom_centre(array: np.ndarray, height: int, width: int) -> np.ndarray:
 def joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The examples of all batches without the padding."""
     return {key: np.concatenate([b[key][b["mask"]] for b in batches]) for key in batches[0]}
-
-
-# The crop.
-
-
-@given(SIZES, SIZES)
-def test_a_crop_lies_at_the_bottom_and_in_the_middle(size: tuple, crop: tuple) -> None:
-    if crop[0] > size[0] or crop[1] > size[1]:
-        with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} is smaller than"):
-            crop_box(size, crop)
-        return
-    top, left = crop_box(size, crop)
-    right = size[1] - crop[1] - left
-    assert top + crop[0] == size[0]
-    assert 0 <= left <= right <= left + 1
-
-
-@pytest.mark.parametrize("size", [(375, 1242), (370, 1226), (374, 1238), (376, 1241), (370, 1224)])
-def test_kitti_sizes_are_cropped_as_in_the_reference(size: tuple[int, int]) -> None:
-    # The reference rounds the halves of odd margins to even.
-    assert crop_box(size, (352, 1216)) == (size[0] - 352, round((size[1] - 1216) / 2.0))
-
-
-@given(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.floats(1, 80)), SIZES)
-def test_a_point_keeps_its_pixel_under_a_crop(point: tuple, offset: tuple) -> None:
-    def project(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-        x, y, z = point
-        return np.array([fy * y / z + cy, fx * x / z + cx])
-
-    intrinsics = (721.5, 720.0, 609.6, 172.9)
-    moved = project(*crop_intrinsics(intrinsics, *offset)) + offset
-    np.testing.assert_allclose(moved, project(*intrinsics), atol=1e-9)
-
-
-# The batches.
 
 
 @pytest.mark.parametrize("crop", [None, (9, 15), (6, 8), (1, 1)], ids=str)
@@ -139,7 +100,7 @@ def test_coarse_depth_is_read_where_frames_have_it(frames: list[Frame]) -> None:
 
 def test_all_frames_or_none_have_an_image(frames: list[Frame]) -> None:
     frames[3] = dataclasses.replace(frames[3], image=None)
-    with pytest.raises(ValueError, match="1 of 5 frames have no image"):
+    with pytest.raises(ValueError, match="1 of 5 frames have no image, but the others have one"):
         frame_columns(frames)
 
 

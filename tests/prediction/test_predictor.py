@@ -90,7 +90,11 @@ def test_bfloat16_is_close(tmp_path):
         (inputs()[0], inputs()[1].astype(int), r"got int64 \[2, 32, 48\]"),
         (inputs()[0], -inputs()[1], "finite metres, 0 = missing"),
         (inputs()[0], inputs()[1] * np.nan, "finite metres, 0 = missing"),
-        (inputs()[0][:1], inputs()[1], r"image \(1, 32, 48\) and depth \(2, 32, 48\) differ"),
+        (
+            inputs()[0][:1],
+            inputs()[1],
+            r"image \(1, 32, 48\) and depth \(2, 32, 48\) must have the same",
+        ),
         (inputs()[0][..., :1], inputs()[1], "needs a colour image"),
     ],
 )
@@ -102,7 +106,7 @@ def test_bad_input_is_refused(image, depth, message):
 
 def test_depth_only_models_take_no_image():
     spec = SparseToCoarseSpec(18, "d", width=4)
-    with pytest.raises(ValueError, match="takes no images: pass image=None"):
+    with pytest.raises(ValueError, match="uses no image: pass image=None"):
         fcfrnet_jax.Predictor(spec, random_variables(spec))(*inputs())
 
 

@@ -49,7 +49,7 @@ def test_nothing_is_left_beside_it(saved):
 
 def test_a_model_is_not_overwritten_by_accident(saved):
     with pytest.raises(
-        ValueError, match="holds a model already; choose a new folder or --overwrite"
+        ValueError, match="holds a model already; choose a new folder or set overwrite=True"
     ):
         checkpoint.save_model(saved, FINE, random_variables(FINE), provenance={})
     checkpoint.save_model(saved, FINE, random_variables(FINE), provenance={}, overwrite=True)
@@ -91,7 +91,7 @@ def test_variables_of_another_model(saved):
     record["model"]["width"] = 8
     (saved / "model.json").write_text(json.dumps(record))
     with pytest.raises(
-        ValueError, match=r"do not fit model.json: batch_stats.*is \(2,\), expected"
+        ValueError, match=r"do not match model.json: batch_stats.*is \(2,\), expected"
     ):
         checkpoint.load_model(saved)
 

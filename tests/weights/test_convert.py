@@ -83,14 +83,14 @@ def test_all_faults_are_listed_at_once():
     state["conv6.1.bias"][1] = np.nan
     state["conv6.1._variance"][0] = -1
     state["conv1_d.1.running_mean"] = state["conv1_d.1._mean"]
-    with pytest.raises(ValueError, match="5 entries do not fit sparse_to_coarse") as error:
+    with pytest.raises(ValueError, match="5 entries do not match sparse_to_coarse") as error:
         convert.to_variables(state, convert.recognise(state))
     for line in (
         "conv3.0.bn1._mean -> batch_stats/conv3/block0/norm1/mean: missing",
         "convt2.0.weight -> params/convt2/conv/kernel: shape (11, 4, 3, 3), expected (12, 4, 3, 3)",
         "conv6.1.bias -> params/conv6/norm/bias: 1 of 32 values are NaN or infinite",
         "conv6.1._variance -> batch_stats/conv6/norm/var: a variance of -1",
-        "given already, by conv1_d.1._mean",
+        "already given by conv1_d.1._mean",
     ):
         assert line in str(error.value)
 

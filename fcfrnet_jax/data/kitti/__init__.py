@@ -1,4 +1,4 @@
-"""The KITTI depth completion benchmark: where its files are and which of them form a frame."""
+"""The KITTI depth-completion benchmark: finds its files and pairs them into frames."""
 
 from fcfrnet_jax.data.kitti.frames import (
     SPLITS,

@@ -1,6 +1,6 @@
-"""The frames of the KITTI depth-completion benchmark: files that belong together, and calibration.
+"""Pairs the files of the KITTI depth-completion benchmark into frames, and reads calibration.
 
-Files are paired by name (drive, camera, frame number), never by their position in a list.
+Files are paired by name (drive, camera and frame number), never by their position in a list.
 """
 
 import os
@@ -27,16 +27,16 @@ def find_frames(
     """Finds the frames of `split` under `data_dir`, sorted by name.
 
     Args:
-      data_dir: folder with the benchmark's archives unpacked, in any layout of `kitti_layout`.
+      data_dir: folder with the unpacked archives of the benchmark, in any layout of `layout`.
       split: one of `SPLITS`.
-      coarse_dir: where the coarse maps are: a tree in KITTI's layout whose `velodyne_raw` folders
-        hold them, `<drive>/image_0x/<number>.png`, or one flat folder. None with "coarse" required:
-        folders `data_depth_dense_new` beside `velodyne_raw`.
-      require: which of `PARTNERS` every frame must have besides its sparse depth. What is not
-        required is not looked for and is None. A `coarse_dir` requires "coarse".
+      coarse_dir: folder of the coarse maps: a tree in KITTI's layout with the maps in its
+        `velodyne_raw` folders, `<drive>/image_0x/<number>.png`, or one flat folder. If it is None
+        and "coarse" is required: the folders `data_depth_dense_new` beside `velodyne_raw`.
+      require: which of `PARTNERS` every frame must have in addition to its sparse depth. The others
+        are not searched and are None. A `coarse_dir` implies "coarse".
 
     Raises:
-      ValueError: an unknown split, a missing folder, no frames, or files without their partner.
+      ValueError: an unknown split, a missing folder, no frames, or files without a partner.
     """
     _check_request(split, require)
     data_dir = _existing_folder(data_dir, "data_dir")
@@ -61,14 +61,14 @@ def find_frames(
 
 
 def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
-    """Reads the rectified colour cameras' (fx, fy, cx, cy) from a date's `calib_cam_to_cam.txt`.
+    """Reads (fx, fy, cx, cy) of the rectified colour cameras from `calib_cam_to_cam.txt`.
 
     Returns:
-      {"image_02": ..., "image_03": ...} from P_rect_02 and P_rect_03 (row-major 3x4), of which a
-      rig with a single camera has one.
+      {"image_02": ..., "image_03": ...}, from P_rect_02 and P_rect_03 (row-major 3x4). A rig with a
+      single camera has only one of them.
 
     Raises:
-      ValueError: a camera's line does not hold twelve numbers, or there is no such line.
+      ValueError: the line of a camera does not hold twelve numbers, or there is no such line.
     """
     lines = dict(line.partition(":")[::2] for line in Path(path).read_text().splitlines())
     cameras = {}
@@ -78,27 +78,27 @@ def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
             continue
         values = _numbers(line)
         if len(values) != 12:
-            raise ValueError(f"{path}: P_rect_{camera} should be 12 numbers, got {len(values)}")
+            raise ValueError(f"{path}: P_rect_{camera} must be 12 numbers, got {len(values)}")
         cameras[f"image_{camera}"] = (values[0], values[5], values[2], values[6])
     if not cameras:
-        raise ValueError(f"{path}: neither P_rect_02 nor P_rect_03 is in it")
+        raise ValueError(f"{path}: has neither P_rect_02 nor P_rect_03")
     return cameras
 
 
 def read_intrinsics(path: str | os.PathLike) -> Intrinsics:
-    """Reads (fx, fy, cx, cy) from a selection's text file with a row-major 3x3 matrix.
+    """Reads (fx, fy, cx, cy) from a text file of a selection, a row-major 3x3 matrix.
 
     Raises:
       ValueError: the file does not hold nine numbers.
     """
     values = _numbers(Path(path).read_text())
     if len(values) != 9:
-        raise ValueError(f"{path}: intrinsics should be 9 numbers, got {len(values)}")
+        raise ValueError(f"{path}: intrinsics must be 9 numbers, got {len(values)}")
     return values[0], values[4], values[2], values[5]
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers of a line; none if anything else is among them."""
+    """The numbers of a line; empty if a word is not a number."""
     try:
         return [float(word) for word in text.split()]
     except ValueError:
@@ -117,10 +117,10 @@ def _check_request(split: str, require: Collection[str]) -> None:
         )
 
 
-def _existing_folder(path: str | os.PathLike, flag: str) -> Path:
+def _existing_folder(path: str | os.PathLike, argument: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{flag}: there is no folder {folder}")
+        raise ValueError(f"{argument}={folder}: there is no such folder")
     return folder
 
 
@@ -138,7 +138,7 @@ def _did_you_mean(folders: Iterable[Path], split: str) -> str:
 def _coarse_maps(
     data_dir: Path, coarse_dir: str | os.PathLike | None, split: str, names: Sequence[str]
 ) -> layout.Files:
-    """Coarse maps by frame name. Maps that are merely numbered go with the frames in order."""
+    """Coarse maps by frame name. Maps named 0, 1, 2, ... are assigned to the frames in order."""
     if coarse_dir is None:
         maps = layout.depth_files(data_dir, split, "coarse")
     else:
@@ -147,8 +147,8 @@ def _coarse_maps(
     if maps.keys() != set(numbers) or maps.keys() == set(names):
         return maps
     logging.warning(
-        "%d coarse maps are numbered without a gap, so they are taken in the frames' order: "
-        "the first, %s, for %s.", len(names), maps[numbers[0]], names[0]
+        "%d coarse maps are numbered without a gap, so they are assigned in the order of the "
+        "frames: the first, %s, to %s.", len(names), maps[numbers[0]], names[0]
     )  # fmt: skip
     return {name: maps[number] for name, number in zip(names, numbers, strict=True)}
 
@@ -160,11 +160,11 @@ def _check_partners(kind: str, files: dict[str, layout.Files], split: str, data_
         hint = _did_you_mean([data_dir.resolve().parent], split)
         if kind == "coarse":
             hint = (
-                f"; {len(found)} maps were found, and maps named 0000000000.png, 0000000001.png, "
-                f"... pass only without a gap and if there are {len(names)}"
+                f"; {len(found)} maps were found; maps named 0000000000.png, 0000000001.png, ... "
+                f"are accepted only without a gap and if there are {len(names)}"
                 if found
-                else "; looked for data_depth_dense_new beside velodyne_raw and in the folder that "
-                "--config.coarse_dir names"
+                else "; looked for data_depth_dense_new beside velodyne_raw; give the folder of "
+                "the maps by coarse_dir=FOLDER"
             )
         elif not found:
             hint = f"; looked for {layout.describe_layouts(split, kind)}{hint}"
@@ -172,7 +172,7 @@ def _check_partners(kind: str, files: dict[str, layout.Files], split: str, data_
             f"{len(missing)} of {len(names)} {split} frames under {data_dir} have no {kind}: "
             f"{list_some(missing)}{hint}"
         )
-    # A drive has images before and after its depth maps, and coarse maps may serve more splits.
+    # A drive has images before and after its depth maps, and coarse maps may be of several splits.
     strict = kind == "ground_truth" or (kind == "image" and split in layout.SELECTION_FOLDERS)
     alone = sorted(found.keys() - names.keys()) if strict else []
     if alone:

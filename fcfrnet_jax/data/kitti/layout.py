@@ -1,7 +1,7 @@
-"""Where the files of the KITTI depth-completion benchmark lie, in the layouts people have.
+"""Finds the files of the KITTI depth-completion benchmark, in the usual folder layouts.
 
 Every function returns files by frame name: `<drive>/image_0x/<number>` in the splits that consist
-of drives, the image's stem in the selections.
+of drives, and the stem of the image in the selections.
 """
 
 import glob
@@ -14,7 +14,7 @@ SELECTION_FOLDERS = {
     "val_selection": "val_selection_cropped",
     "test_completion": "test_depth_completion_anonymous",
 }
-# The first folder that holds files is taken, drive by drive.
+# For each drive, the first folder with files is used.
 DEPTH_LAYOUTS = (
     "data_depth_velodyne/{split}/{drive}/proj_depth/{kind}/{camera}",
     "data_depth_annotated/{split}/{drive}/proj_depth/{kind}/{camera}",
@@ -64,9 +64,9 @@ def depth_files(root: Path, split: str, kind: str) -> Files:
 
 
 def image_files(root: Path, split: str, names: Iterable[str]) -> Files:
-    """Finds the colour images; of the drives only those that occur in `names`.
+    """Finds the colour images, only for the drives in `names`.
 
-    The raw data has more drives than the benchmark, hence `names`.
+    The raw data has more drives than the benchmark.
     """
     if split in SELECTION_FOLDERS:
         return _selection_files(root, split, "image", IMAGE_SUFFIXES)
@@ -80,10 +80,10 @@ def image_files(root: Path, split: str, names: Iterable[str]) -> Files:
 
 
 def coarse_tree_files(root: Path, split: str) -> Files:
-    """Finds the coarse maps in a folder of their own.
+    """Finds the coarse maps in a separate folder.
 
-    In the tree of an unpacked archive they are called `velodyne_raw`; else they lie in one folder a
-    drive and camera, or all in one.
+    It is a tree like the benchmark's, with the maps in `data_depth_dense_new` or `velodyne_raw`; or
+    it has one folder per drive and camera; or it holds all maps directly.
     """
     maps = depth_files(root, split, "coarse") or depth_files(root, split, "sparse")
     if not maps and split not in SELECTION_FOLDERS:
@@ -92,7 +92,7 @@ def coarse_tree_files(root: Path, split: str) -> Files:
 
 
 def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
-    """Finds the calibration text file of each frame; frames without one are left out."""
+    """Finds the calibration file of each frame; frames without one are left out."""
     if split in SELECTION_FOLDERS:
         return _selection_files(data_dir, split, "intrinsics", (".txt",))
     names = list(names)
@@ -104,7 +104,7 @@ def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
 
 
 def describe_layouts(split: str, kind: str) -> str:
-    """The places, relative to the data folder, where `kind` (also "image") is looked for."""
+    """The places, relative to the data folder, where `kind` (or "image") is searched."""
     if split in SELECTION_FOLDERS:
         folder = "image" if kind == "image" else KIND_FOLDERS[kind][1]
         places = [f"{layout}/{folder}" for layout in SELECTION_LAYOUTS]
@@ -116,7 +116,7 @@ def describe_layouts(split: str, kind: str) -> str:
 
 
 def _selection_folders(root: Path, split: str) -> list[Path]:
-    """The folders that may be the selection. The other selection's own folder is none of them."""
+    """The folders that may be the selection, without the folder of the other selection."""
     folder = SELECTION_FOLDERS[split]
     others = set(SELECTION_FOLDERS.values()) - {folder}
     candidates = [root / layout.format(folder=folder) for layout in SELECTION_LAYOUTS]
@@ -133,7 +133,7 @@ def _depth_layouts(kind: str) -> list[str]:
 
 
 def _drive_maps(root: Path, split: str, layouts: Iterable[str]) -> Files:
-    """The depth maps of every drive and camera in any of `layouts`, the earlier ones first."""
+    """The depth maps of every drive and camera; earlier `layouts` take precedence."""
     found: dict[tuple[str, str], Files] = {}
     for layout in layouts:
         pattern = layout.format(split=split, drive="*", camera="image_0[23]")
@@ -151,7 +151,7 @@ def _drive_maps(root: Path, split: str, layouts: Iterable[str]) -> Files:
 
 
 def _by_frame(files: Files, split: str) -> Files:
-    """Turns stems of the benchmark's flat folders, whatever kind they carry, into frame names."""
+    """Converts the stems of the benchmark's flat folders, of any kind, to frame names."""
     name_format = "{0}_image_{1}_{2}" if split in SELECTION_FOLDERS else "{0}/{2}/{1}"
     named: Files = {}
     for stem, path in files.items():
@@ -168,7 +168,7 @@ def _first_files(folders: Iterable[Path], suffixes: Collection[str]) -> Files:
 
 
 def _list_files(folder: Path, suffixes: Collection[str]) -> Files:
-    """Stem -> file; empty where there is no such folder. Hidden files are left out."""
+    """Files by stem, without hidden files; empty if there is no such folder."""
     files: Files = {}
     try:
         entries = os.scandir(folder)

@@ -303,12 +303,12 @@ def test_the_well_made_array_of_these_tests_is_accepted(tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([1], "a list, expected a dict"),
+        ([1], "found a list, expected a dict"),
         ({}, "the state is empty"),
         ({1: np.zeros(1)}, "a name of type int"),
         ({"model": {}, "state_dict": {}}, "both model and state_dict"),
         ({"net": {"w": np.zeros(1)}}, r"net \(dict, expected an array"),
-        (dict.fromkeys(map(str, range(500)), np.zeros(10_000)), "share their data too often"),
+        (dict.fromkeys(map(str, range(500)), np.zeros(10_000)), "the entries share data"),
     ],
 )
 def test_other_contents_are_refused(tmp_path, value, message):
@@ -432,7 +432,7 @@ def test_an_entry_twice_is_refused(tmp_path):
     path = write_zip(tmp_path / "a.pth", tensor())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("model/data/0", b"")
-    with pytest.raises(CheckpointError, match="twice"):
+    with pytest.raises(CheckpointError, match="two entries of the same name"):
         read_state(path)
 
 

@@ -1,0 +1,97 @@
+"""The headers of PNG and JPEG files, read without decoding the pixels.
+
+PNG: www.w3.org/TR/png, sections 5 and 11; JPEG: ITU-T T.81, annex B.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fcfrnet_jax.geometry import Size
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_COLOURS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
+_JPEG_COLOURS = {1: "gray", 3: "RGB"}
+# Start-of-frame markers; the gaps are DHT, JPG and DAC.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN = 0xDA
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The format of an image.
+
+    Attributes:
+      size: (height, width) in pixels.
+      bits: bits per sample.
+      colour: "gray", "RGB" or another name.
+    """
+
+    size: Size
+    bits: int
+    colour: str
+
+
+def read_png_header(data: bytes) -> ImageHeader:
+    """Reads the header of a PNG file and verifies the checksums of all its chunks.
+
+    Raises:
+      ValueError: a truncated or damaged file. The message continues a sentence that begins with the
+        name of the file.
+    """
+    header, has_pixels = b"", False
+    for kind, content in _png_chunks(data):
+        header = content if kind == b"IHDR" and not header else header
+        has_pixels |= kind == b"IDAT"
+    if len(header) != 13 or not has_pixels:
+        raise ValueError(f"has no {'IDAT' if len(header) == 13 else 'IHDR'} chunk of a PNG")
+    width, height, bits, colour = struct.unpack(">IIBB", header[:10])
+    return ImageHeader((height, width), bits, _PNG_COLOURS.get(colour, f"colour type {colour}"))
+
+
+def read_jpeg_header(data: bytes) -> ImageHeader:
+    """Reads the frame header of a JPEG file and checks that the file has an end marker.
+
+    Raises:
+      ValueError: as for `read_png_header`.
+    """
+    offset = len(JPEG_START)
+    while offset + 4 <= len(data):
+        mark, marker, length = struct.unpack_from(">BBH", data, offset)
+        if marker == 0xFF:  # markers may be preceded by fill bytes
+            offset += 1
+            continue
+        if mark != 0xFF or marker == _JPEG_SCAN:
+            raise ValueError(f"is damaged at byte {offset}: no JPEG frame header before the pixels")
+        if marker in _JPEG_FRAMES and offset + 10 <= len(data):
+            if not data.rstrip(b"\0").endswith(_JPEG_END):
+                raise ValueError(f"is truncated at byte {len(data)}: the JPEG has no end marker")
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, offset + 4)
+            colour = _JPEG_COLOURS.get(channels, f"{channels}-channel")
+            return ImageHeader((height, width), bits, colour)
+        offset += 2 + length
+    raise ValueError(f"is truncated at byte {len(data)}, in the JPEG header")
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields (type, content) of each chunk up to IEND."""
+    offset, kind = len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        if offset + 8 > len(data):
+            raise ValueError(f"is truncated at byte {len(data)}, before the end of the PNG")
+        length, kind = struct.unpack_from(">I4s", data, offset)
+        if not kind.isalpha():
+            raise ValueError(f"is damaged at byte {offset}: no PNG chunk begins here")
+        end = offset + 12 + length
+        if end > len(data):
+            where = len(data) - offset - 8
+            raise ValueError(f"is truncated at byte {where} of chunk {kind.decode()}")
+        content = data[offset + 8 : end - 4]
+        if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(data[end - 4 : end]):
+            raise ValueError(
+                f"is damaged: wrong checksum of chunk {kind.decode()} at byte {offset}"
+            )
+        yield kind, content
+        offset = end

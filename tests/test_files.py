@@ -1,0 +1,66 @@
+"""Files that appear complete or not at all, and the wording of messages."""
+
+import json
+
+import pytest
+
+from fcfrnet_jax.files import atomic_path, cache_dir, describe, list_some, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_replaces_the_old_one_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "value.json"
+    for text in ("first", "second"):
+        with atomic_path(path) as temporary:
+            assert (temporary.parent, temporary.suffix) == (path.parent, ".json")
+            temporary.write_text(text)
+        assert (path.read_text(), names(path.parent)) == (text, ["value.json"])
+
+
+def fail_in_the_middle(path, folder):
+    with atomic_path(path) as temporary:
+        if folder:
+            temporary.mkdir()
+        (temporary / "half" if folder else temporary).write_text("half")
+        raise InterruptedError
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_after_an_error_the_old_file_is_unchanged(tmp_path, folder):
+    path = tmp_path / "value"
+    path.write_text("old")
+    with pytest.raises(InterruptedError):
+        fail_in_the_middle(path, folder)
+    assert (path.read_text(), names(tmp_path)) == ("old", ["value"])
+
+
+def test_json_has_no_infinity(tmp_path):
+    write_json(tmp_path / "value.json", {"a": [1, 2.5]})
+    assert json.loads((tmp_path / "value.json").read_text()) == {"a": [1, 2.5]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "value.json", {"a": float("inf")})
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "fcfrnet_jax"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_dir() == tmp_path / "home" / ".cache" / "fcfrnet_jax"
+
+
+def test_errors_are_described_with_their_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        (tmp_path / "nowhere").read_text()
+    assert describe(error.value) == f"{tmp_path / 'nowhere'}: No such file or directory"
+    assert describe(ValueError("a reason")) == "a reason"
+    assert describe(ValueError()) == "ValueError"
+
+
+def test_long_lists_are_cut():
+    assert list_some(["a", "b", "c"]) == "a, b, c"
+    assert list_some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert list_some([1, 2], limit=1) == "1 and 1 more"
