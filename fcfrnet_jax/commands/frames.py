@@ -24,20 +24,18 @@ def crop_of(config: ConfigDict) -> tuple[int, int] | None:
     return tuple(config.crop) if any(config.crop) else None
 
 
-def checked(
-    config: ConfigDict, frames: Sequence[Frame]
-) -> tuple[list[Frame], list[check.BadFrame]]:
+def checked(config: ConfigDict, frames: Sequence[Frame]) -> tuple[list[Frame], list[check.BadFile]]:
     """Reads every file of the frames.
 
     Returns:
-      The frames that can be used, and those left out with the reason.
+      The frames that can be used, and the bad files of the others.
 
     Raises:
       ValueError: files cannot be used and `config.skip_bad_frames` is off.
     """
     bad = check.check_frames(frames, crop_of(config))
     if not config.skip_bad_frames:
-        check.raise_bad_frames(bad)
+        check.raise_bad_files(bad)
     good = check.drop_bad_frames(frames, bad)
     check.check_density(good)
     return good, bad

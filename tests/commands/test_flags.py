@@ -136,3 +136,11 @@ def test_a_config_file_of_the_user(tmp_path):
 def test_a_config_file_needs_the_settings_of_its_task(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         parsed(write(tmp_path / "mine.py", f"    {change}", "    return config"))
+
+
+def test_arguments_that_an_error_names_become_flags():
+    message = "/x/crop=1: data_dir=3 has no crop; coarse_dir=x, width=4 or --config.crop=None"
+    assert flags.name_flags(message, ["crop", "data_dir", "coarse_dir"]) == (
+        "/x/crop=1: --config.data_dir=3 has no crop; --config.coarse_dir=x, width=4 or "
+        "--config.crop=None"
+    )
