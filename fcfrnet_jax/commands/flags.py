@@ -203,7 +203,7 @@ def _unknown_setting(name: str, title: str, known: list[str]) -> str:
         return f"this is a group of settings; give one of them, such as config.{group[0]}"
     last = name.rpartition(".")[2]
     close = [other for other in known if other.rpartition(".")[2] == last]
-    close = close or difflib.get_close_matches(name, known, n=2)
+    close = close or difflib.get_close_matches(name, known, n=1)
     hint = " or ".join(f"--config.{other}" for other in close[:2])
     hint = f"did you mean {hint}?" if hint else "--help lists all"
     return f"{title} has no such setting; {hint}"
