@@ -1,23 +1,19 @@
-"""The light in rendered streets, and the camera that takes it."""
+"""The light in rendered streets."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.streets.picture.develop import develop as develop_eagerly
 from fcfrnet_jax.streets.picture.looks import looks
 from fcfrnet_jax.streets.picture.shading import STRIP, shade
 from fcfrnet_jax.streets.rays.raycast import trace
 from fcfrnet_jax.streets.scene.solids import GROUND, PLAIN, SUNK, solids
-from fcfrnet_jax.streets.scene.street import make_street
-from fcfrnet_jax.streets.scene.value_noise import joints, mark, value_noise
-from fcfrnet_jax.streets.strips import in_strips
+from tests.streets.conftest import pick
 
-develop = jax.jit(develop_eagerly)
 FOCAL = 720.0
 SUN = np.array([0.0, -0.8, 0.6])
-# One number of rays for all, so that there is one compilation: a strip and a bit.
+# The same number of rays in all tests, so that shading is compiled once: a strip and a few more.
 RAYS = STRIP + 7
 
 
@@ -28,9 +24,9 @@ def see(street, directions):
 
 
 @pytest.fixture(scope="module")
-def street():
-    """Grass without end, and a plate of 8 m by 8 m that floats 3 m above it, at z = 30."""
-    base = jax.jit(make_street)(jax.random.key(0))
+def street(streets):
+    """Endless grass, and a plate of 8 m by 8 m that floats 3 m above it, at z = 30."""
+    base = pick(streets, 0)
 
     def away(group):
         return group._replace(centre=group.centre.at[:, 1].set(SUNK))
@@ -50,14 +46,14 @@ def street():
 
 
 def towards(street, x, y, z):
-    """Rays to points in the world; `see` wants them all at once."""
+    """`RAYS` rays to points in the world."""
     grid = np.stack(np.broadcast_arrays(x, y, z, np.zeros(RAYS))[:3])
     way = grid - np.asarray(street.camera)[:, None]
     return jnp.asarray(way / way[2], jnp.float32)
 
 
 def with_look(street, wanted):
-    """The street in another light, that looks as wanted."""
+    """The street with a seed whose look satisfies a condition."""
     for number in range(200):
         street = street._replace(look=jnp.uint32(number))
         if wanted(looks(street)):
@@ -67,7 +63,7 @@ def with_look(street, wanted):
 
 def test_shadowed_ground_is_darker(street):
     street = with_look(street, lambda look: look.overcast == 0)
-    # The shadow of the plate's middle, 3 m below it, falls 3 * 0.6 / 0.8 m towards the camera.
+    # The shadow of the plate, 3 m below it, is 3 * 0.6 / 0.8 m nearer to the camera.
     across = np.linspace(10.0, 30.0, RAYS)
     sun = np.asarray(street.sun)
     shift = sun / sun[1] * 3.0
@@ -78,7 +74,7 @@ def test_shadowed_ground_is_darker(street):
     assert light[:, shadow].mean() < 0.5 * light[:, open_ground].mean()
 
 
-def test_haze_brings_everything_towards_one_colour(street):
+def test_haze_moves_distant_colours_towards_one(street):
     street = with_look(street, lambda look: look.haze < 500)
     z = np.geomspace(20.0, 800.0, RAYS)
     _, light = see(street, towards(street, 30.0, 0.0, z))
@@ -89,8 +85,8 @@ def test_haze_brings_everything_towards_one_colour(street):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_light_is_finite_for_sky_and_grazing_rays(seed):
-    street = jax.jit(make_street)(jax.random.key(seed))
+def test_light_is_finite_for_sky_and_grazing_rays(seed, streets):
+    street = pick(streets, seed)
     random = np.random.default_rng(seed)
     directions = np.stack([random.uniform(-1, 1, RAYS), random.uniform(-1, 1, RAYS), np.ones(RAYS)])
     directions[1, :60] = random.uniform(-1e-3, 1e-3, 60)
@@ -118,77 +114,7 @@ def test_texture_fades_to_its_mean_at_a_distance(street):
     assert spread[300.0] < 0.2 * spread[6.0]
 
 
-def test_looks_differ_from_street_to_street(street):
-    numbers = jax.random.bits(jax.random.key(1), 64)
-    many = jax.jit(jax.vmap(lambda number: looks(street._replace(look=number))))(numbers)
-    overcast = np.asarray(many.overcast)
-    assert 0.2 < (overcast == 0).mean() < 0.8
-    assert (overcast > 0.7).any()
-    assert np.asarray(many.asphalt).std() > 0.03
-    assert np.ptp(np.log2(np.asarray(many.exposure))) > 1
-
-
-def test_constant_light_develops_to_a_constant_but_for_noise():
-    picture = np.asarray(develop(jax.random.key(3), jnp.full((3, 64, 96), 0.25)), np.float64)
-    assert picture.shape == (64, 96, 3)
-    # A gamma of 2 makes 0.25 half of white.
-    assert abs(picture.mean() - 127.5) < 1.5
-    assert 0.3 < picture.std() < 6.0
-
-
-def test_brighter_light_gives_a_brighter_picture():
-    light = jnp.broadcast_to(jnp.linspace(0.0, 1.0, 12)[:, None, None, None], (12, 3, 32, 32))
-    pictures = jax.vmap(develop, in_axes=(None, 0))(jax.random.key(0), light)
-    means = np.asarray(pictures, np.float64).mean(axis=(1, 2, 3))
-    assert (np.diff(means) > 2).all()
-
-
-def test_noise_grows_with_light_and_is_new_for_each_key():
-    levels = [np.asarray(develop(jax.random.key(5), jnp.full((3, 64, 64), v))) for v in (0.02, 0.5)]
-    assert levels[0].std() < levels[1].std()
-    other = np.asarray(develop(jax.random.key(6), jnp.full((3, 64, 64), 0.5)))
-    correlation = np.corrcoef(levels[1].ravel(), other.ravel())[0, 1]
-    assert abs(correlation) < 0.05
-
-
-def test_an_edge_is_blurred_by_less_than_two_pixels():
-    light = jnp.broadcast_to(jnp.where(jnp.arange(40) < 20, 0.1, 0.6), (3, 30, 40))
-    row = np.asarray(develop(jax.random.key(1), light), np.float64).mean(axis=(0, 2))
-    assert row[18] < row[19] - 1 < row[20] - 20
-    np.testing.assert_allclose(row[[5, 30]], 255 * np.sqrt([0.0982, 0.5992]), atol=2)
-
-
-def test_noise_interpolates_hashed_lattice_points():
-    points = np.random.default_rng(0).uniform(-20, 20, (3, 500)).astype(np.float32)
-    noise = np.asarray(value_noise(*points))
-    assert ((noise >= 0) & (noise < 1)).all()
-    assert abs(noise.mean() - 0.5) < 0.05
-    cell = np.floor(points)
-    weight = np.prod([t * t * (3 - 2 * t) for t in [points - cell]], axis=0)
-    expected = 0.0
-    for corner in np.ndindex(2, 2, 2):
-        share = np.prod(np.where(np.array(corner)[:, None], weight, 1 - weight), axis=0)
-        expected += share * np.asarray(value_noise(*(cell + np.array(corner)[:, None])))
-    np.testing.assert_allclose(noise, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("footprint", [0.01, 0.1, 0.4, 3.0])
-def test_lines_keep_their_share_of_the_area(footprint):
-    position = jnp.linspace(0.0, 50.0, 5001)[:-1]
-    share = joints(position, 0.5, 0.05, footprint).mean()
-    assert abs(share - 0.2) < 0.045
-    single = mark(position - 25.0, 0.3, footprint).sum() * 0.01
-    assert single == pytest.approx(0.6, abs=0.02)
-
-
-def test_strips_join_to_the_whole():
-    numbers = jnp.arange(3.0 * 11).reshape(3, 11)
-    doubled, total = in_strips(lambda a, b: (2 * a, a.sum(0) + b), 4, numbers, numbers[0])
-    np.testing.assert_array_equal(doubled, 2 * numbers)
-    np.testing.assert_array_equal(total, numbers.sum(0) + numbers[0])
-
-
-def test_light_does_not_depend_on_a_rays_place_in_the_strips(street):
+def test_light_does_not_depend_on_the_strip_of_a_ray(street):
     copies = 3
     directions = towards(street, np.linspace(-30, 30, RAYS), -0.5, 40.0)[:, :: copies + 1]
     many = jnp.tile(directions, (1, copies + 1))[:, :RAYS]

@@ -1,0 +1,20 @@
+"""Vectors stored as coordinates, against matrix products in float64."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from fcfrnet_jax.streets.vectors import rotate, turn_level
+
+RNG = np.random.default_rng(0)
+
+
+def test_rotate_is_a_matrix_product():
+    matrix, vectors = RNG.normal(size=(2, 3)), RNG.normal(size=(3, 7))
+    np.testing.assert_allclose(rotate(matrix, jnp.array(vectors)), matrix @ vectors, rtol=1e-5)
+
+
+def test_turning_goes_from_z_towards_x():
+    angle, x, z = 0.3, *RNG.normal(size=(2, 7))
+    turned = turn_level(x, z, np.cos(angle), np.sin(angle))
+    heading = np.arctan2(x, z) + angle
+    np.testing.assert_allclose(turned, np.hypot(x, z) * [np.sin(heading), np.cos(heading)])
