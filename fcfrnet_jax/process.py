@@ -46,7 +46,7 @@ def add_xla_flags(wanted: str) -> None:
     """
     for flag in wanted.split():
         if not flag.startswith("--xla_"):
-            raise ValueError(f"XLA flags have the form --xla_NAME=VALUE, got {flag!r}")
+            raise ValueError(f"XLA flags look like --xla_NAME=VALUE, got {flag!r}")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {wanted}".strip()
 
 

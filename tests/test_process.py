@@ -105,7 +105,7 @@ def test_what_is_no_flag_ends_the_command_with_a_line():
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
-        "XLA flags have the form --xla_NAME=VALUE, got 'fast'"
+        "XLA flags look like --xla_NAME=VALUE, got 'fast'"
     )
 
 
