@@ -1,4 +1,4 @@
-"""The panel: its layout, its colours and the figures in it."""
+"""Panels: their layout, their tiles and their captions."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.pictures import panels
-from fcfrnet_jax.pictures.panels import colour_depth, colour_error, panel
+from fcfrnet_jax.pictures.colours import colour_depth, colour_error
+from fcfrnet_jax.pictures.panels import BACKGROUND, depth_bar, error_bar, panel
 
 
 def make_frame(height, width, seed=0):
@@ -18,20 +18,24 @@ def make_frame(height, width, seed=0):
     return image, sparse, truth
 
 
-def count_tiles(monkeypatch, *arguments):
-    captions = []
-    draw = panels._captioned
+@pytest.fixture
+def texts(monkeypatch):
+    """All texts that are drawn, in their order."""
+    found, draw = [], cv2.putText
 
-    def record(caption, pixels, cell):
-        captions.append(caption)
-        return draw(caption, pixels, cell)
+    def record(canvas, text, *arguments):
+        found.append(text)
+        return draw(canvas, text, *arguments)
 
-    monkeypatch.setattr(panels, "_captioned", record)
-    panel(*arguments)
-    return captions
+    monkeypatch.setattr(cv2, "putText", record)
+    return found
 
 
-@settings(max_examples=25, deadline=None)
+def count_of(pixels, colour):
+    return (pixels == colour).all(axis=-1).sum()
+
+
+@settings(max_examples=15, deadline=None)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 400),
@@ -42,123 +46,116 @@ def count_tiles(monkeypatch, *arguments):
 def test_every_size_gives_two_equal_columns(height, width, channels, names, with_truth):
     image, sparse, truth = make_frame(height, width)
     image = None if channels is None else image[..., :channels]
-    picture = panel(image, sparse, dict.fromkeys(names, truth), truth if with_truth else None)
-    assert picture.dtype == np.uint8
-    assert picture.ndim == 3
+    drawn = panel(image, sparse, dict.fromkeys(names, truth), truth if with_truth else None)
+    assert drawn.dtype == np.uint8
+    assert drawn.ndim == 3
     zoom = max(1, min(320 // width, 320 // height))
     cell = max(320, zoom * width)
-    margin = (picture.shape[1] - 2 * cell) // 3
-    assert picture.shape[1] == 2 * cell + 3 * margin
-    # Nothing, captions least of all, runs into the margins.
+    margin = (drawn.shape[1] - 2 * cell) // 3
+    assert drawn.shape[1] == 2 * cell + 3 * margin
+    # Captions do not run into the margins.
     for left in (0, margin + cell, 2 * (margin + cell)):
-        assert (picture[:, left : left + margin] == panels.BACKGROUND).all()
+        assert (drawn[:, left : left + margin] == BACKGROUND).all()
 
 
-def test_image_and_maps_appear_unscaled_in_the_picture():
+def test_image_and_maps_appear_unscaled():
     image, sparse, truth = make_frame(40, 400)
-    picture = panel(image, sparse, {"coarse": truth}, truth)
+    drawn = panel(image, sparse, {"coarse": truth}, truth)
     for pixels in (image, colour_depth(truth), colour_error(np.zeros((40, 400)))):
-        match = cv2.matchTemplate(picture, np.ascontiguousarray(pixels), cv2.TM_SQDIFF)
+        match = cv2.matchTemplate(drawn, np.ascontiguousarray(pixels), cv2.TM_SQDIFF)
         assert match.min() == pytest.approx(0, abs=1e-2 * pixels.size)
 
 
-def test_tiles_come_in_the_order_of_the_maps(monkeypatch):
+def test_small_images_are_enlarged_by_whole_factors():
+    image, sparse, _ = make_frame(50, 150)
+    drawn = panel(image, sparse, {})
+    pixels = np.kron(image, np.ones((2, 2, 1), np.uint8))
+    match = cv2.matchTemplate(drawn, pixels, cv2.TM_SQDIFF)
+    assert match.min() == pytest.approx(0, abs=1e-2 * pixels.size)
+
+
+def test_tiles_have_the_order_of_the_maps(texts):
     image, sparse, truth = make_frame(20, 30)
-    captions = count_tiles(monkeypatch, image, sparse, {"fill": truth, "fine": truth}, truth)
+    panel(image, sparse, {"fill": truth, "fine": truth}, truth)
     starts = ["image", "sparse depth", "fill", "fill: ", "fine", "fine: ", "ground truth"]
-    assert len(captions) == len(starts) + 2
-    assert all(a.startswith(b) for a, b in zip(captions, starts, strict=False))
+    assert all(a.startswith(b) for a, b in zip(texts, starts, strict=False))
+    assert {"depth in m", "absolute error in m"} < set(texts[len(starts) :])
 
 
-def test_without_ground_truth_or_image_their_tiles_are_left_out(monkeypatch):
+def test_tiles_without_ground_truth_or_image(texts):
     _, sparse, truth = make_frame(20, 30)
-    captions = count_tiles(monkeypatch, None, sparse, {"coarse": truth})
-    assert [caption.split(",")[0] for caption in captions] == [
-        "sparse depth",
-        "coarse",
-        "depth in m",
-    ]
+    panel(None, sparse, {"coarse": truth})
+    assert texts[0].startswith("sparse depth")
+    assert texts[1] == "coarse"
+    assert "depth in m" in texts
+    assert not {"image", "absolute error in m"} & set(texts)
 
 
-def test_caption_of_an_error_tile_states_known_errors(monkeypatch):
-    truth = np.full((4, 5), 10.0)
-    truth[0] = 0
-    prediction = np.full((4, 5), 10.0)
-    prediction[:2] += 2.0
-    captions = count_tiles(monkeypatch, None, truth, {"fine": prediction}, truth)
-    # 5 of 15 pixels are off by 2 m: MAE 2/3 m, RMSE sqrt(4/3) m.
-    assert "fine: RMSE 1155 mm, MAE 667 mm" in captions
+def test_error_tiles_have_the_captions_passed_in(texts):
+    _, sparse, truth = make_frame(20, 30)
+    maps = {"fill": truth, "fine": truth}
+    panel(None, sparse, maps, truth, captions={"fine": "RMSE 1155 mm"})
+    assert "fine: RMSE 1155 mm" in texts
+    assert "fill: absolute error" in texts
 
 
-def test_caption_tells_of_pixels_without_a_prediction(monkeypatch):
-    truth = np.full((2, 5), 10.0)
-    prediction = truth.copy()
-    prediction[0, 0] = 0
-    captions = count_tiles(monkeypatch, None, truth, {"fill": prediction}, truth)
-    assert "fill: RMSE 0 mm, MAE 0 mm, 10.0% not predicted" in captions
+def test_captions_state_the_share_of_valid_pixels(texts):
+    sparse = np.zeros((20, 30))
+    sparse[:3] = 5.0
+    panel(None, sparse, {}, np.where(sparse > 0, np.nan, 1.0))
+    assert texts[0] == "sparse depth, 15.0% of pixels"
+    assert texts[1] == "ground truth, 85.0% of pixels"
 
 
-def test_a_frame_without_common_pixels_says_so(monkeypatch):
-    _, sparse, truth = make_frame(4, 5)
-    captions = count_tiles(monkeypatch, None, sparse, {"fine": np.zeros_like(truth)}, truth)
-    assert "fine: no pixel to compare" in captions
+def test_error_tiles_show_the_absolute_error():
+    truth = np.full((40, 400), 10.0)
+    truth[:10] = 0.0
+    depth = np.full((40, 400), 10.0)
+    depth[20:] -= 2.0
+    expected = colour_error(np.where(truth > 0, np.abs(depth - truth), np.nan))
+    drawn = panel(None, truth, {"fine": depth}, truth)
+    # Rows next to missing pixels are filled with the mean of their neighbours.
+    match = cv2.matchTemplate(drawn, expected[10:], cv2.TM_SQDIFF)
+    assert match.min() == pytest.approx(0, abs=1e-2 * expected.size)
 
 
-def test_depth_colours_run_from_warm_to_cold_without_turning_back():
-    colours = colour_depth(np.geomspace(4.0, 80.0, 200)[None])
-    hue = cv2.cvtColor(colours, cv2.COLOR_RGB2HSV_FULL)[0, :, 0].astype(int)
-    assert (np.diff(hue) >= -1).all()
-    assert colours[0, 0, 0] > 2 * colours[0, 0, 2]
-    assert colours[0, -1, 2] > 2 * colours[0, -1, 0]
+def test_points_are_enlarged_in_large_images_and_keep_their_value():
+    sparse = np.zeros((9, 400))
+    sparse[4, 100] = 7.0
+    drawn = panel(None, sparse, {})
+    colour = colour_depth(np.array([7.0]))[0]
+    assert count_of(drawn, colour) - count_of(depth_bar(400), colour) == 9
 
 
-def test_error_colours_grow_lighter():
-    colours = colour_error(np.linspace(0.0, 5.0, 200)[None])
-    light = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0, :, 0].astype(int)
-    assert (np.diff(light) >= 0).all()
-    assert light[-1] - light[0] > 200
-
-
-@given(st.floats(80.0, 1e6), st.floats(1e-3, 4.0))
-def test_values_off_the_scale_take_its_end_colours(far, near):
-    ends = colour_depth(np.array([[4.0, 80.0]]))
-    np.testing.assert_array_equal(colour_depth(np.array([[near, far]])), ends)
-
-
-def test_missing_pixels_are_a_gray_no_value_has():
-    missing = colour_depth(np.array([[0.0, -1.0, np.nan, np.inf]]))
-    assert (missing == missing[0, 0, 0]).all()
-    scales = [colour_depth(np.geomspace(1, 99, 999)), colour_error(np.linspace(0, 6, 999))]
-    assert not (np.concatenate(scales) == missing[0, 0]).all(axis=-1).any()
-    assert (colour_error(np.array([[np.nan]])) == missing[0, 0]).all()
-
-
-def test_points_grow_in_large_pictures_and_keep_their_value():
-    depth = np.full((9, 400), np.nan)
-    depth[4, 100] = 7.0
-    grown = panels._enlarge(depth)
-    np.testing.assert_allclose(grown[3:6, 99:102], 7.0)
-    assert np.isfinite(grown).sum() == 9
-
-
-def test_small_errors_are_not_replaced_by_their_neighbours():
-    error = np.zeros((9, 400))
-    error[4, 100] = 3.0
-    np.testing.assert_array_equal(panels._enlarge(error), error)
+def test_valid_errors_are_not_averaged():
+    truth = np.full((9, 400), 10.0)
+    depth = truth.copy()
+    depth[4, 100] = 13.0
+    drawn = panel(None, truth, {"fine": depth}, truth)
+    colour = colour_error(np.array([3.0]))[0]
+    assert count_of(drawn, colour) - count_of(error_bar(400), colour) == 1
 
 
 @pytest.mark.parametrize(
     ("image", "truth", "max_depth", "message"),
     [
-        (np.zeros((4, 6, 3), np.uint8), None, 80.0, r"\(4, 6, 3\).*\(4, 5\)"),
-        (np.zeros((4, 5, 3), np.float32), None, 80.0, "float32"),
-        (np.zeros((4, 5, 2), np.uint8), None, 80.0, r"\(4, 5, 2\)"),
-        (None, np.zeros((3, 5)), 80.0, r"ground truth.*\(3, 5\).*\(4, 5\)"),
-        (None, None, 0.0, "max_depth"),
+        (np.zeros((4, 6, 3), np.uint8), None, 80.0, r"image has .*\(4, 6, 3\).*\(4, 5\)"),
+        (np.zeros((4, 5, 3), np.float32), None, 80.0, "expected a uint8 image .* float32"),
+        (np.zeros((4, 5, 2), np.uint8), None, 80.0, r"expected a uint8 image .*\(4, 5, 2\)"),
+        (None, np.zeros((3, 5)), 80.0, r"ground truth has .*\(3, 5\).*\(4, 5\)"),
+        (None, None, 0.0, r"max_depth must be a positive number of metres, got 0\.0"),
     ],
 )
-def test_disagreeing_inputs_are_refused_with_their_shapes(image, truth, max_depth, message):
+def test_invalid_arguments_are_refused(image, truth, max_depth, message):
     with pytest.raises(ValueError, match=message):
         panel(image, np.zeros((4, 5)), {}, truth, max_depth)
-    with pytest.raises(ValueError, match=r"coarse.*\(5, 4\).*\(4, 5\)"):
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"coarse has shape \(5, 4\), .*\(4, 5\)"):
         panel(None, np.zeros((4, 5)), {"coarse": np.zeros((5, 4))})
+
+
+def test_sparse_depth_of_another_rank_is_refused():
+    with pytest.raises(ValueError, match=r"sparse depth \[H, W\], got shape \(4, 5, 1\)"):
+        panel(None, np.zeros((4, 5, 1)), {})
