@@ -14,6 +14,25 @@ SPEC = SparseToCoarseSpec(18, "gd", width=4)
 FINE = CoarseToFineSpec(18, width=4, variant="paper", window=3)
 
 
+# As older versions wrote them, the first ones with the settings of both networks.
+OLD_COARSE = """{"network": "sparse_to_coarse", "layers": 18, "modality": "gd", "width": 4,
+    "base": "fill", "keep_measured": true}"""
+OLD_FINE = """{"network": "coarse_to_fine", "layers": 18, "modality": "rgbd", "width": 4,
+    "variant": "paper", "window": 3}"""
+FIRST_COARSE = """{"network": "sparse_to_coarse", "layers": 18, "modality": "gd", "width": 4,
+    "variant": "released", "window": 5}"""
+FILLED = SparseToCoarseSpec(18, "gd", width=4, base="fill", keep_measured=True)
+OLD_RECORDS = [
+    (OLD_COARSE, FILLED),
+    (OLD_FINE, FINE),
+    (f'{{"network": "two_stage", "coarse": {OLD_COARSE}, "fine": {OLD_FINE}}}',
+     TwoStageSpec(FILLED, FINE)),
+    (FIRST_COARSE, SPEC),
+    (f'{{"network": "two_stage", "coarse": {FIRST_COARSE}, "fine": {OLD_FINE}}}',
+     TwoStageSpec(SPEC, FINE)),
+]  # fmt: skip
+
+
 @pytest.fixture
 def saved(tmp_path):
     folder = tmp_path / "model"
@@ -43,14 +62,33 @@ def test_description_is_readable(saved):
     assert record["provenance"] == {"source": "a test"}
 
 
+def write_record(folder, record):
+    folder.mkdir(exist_ok=True)
+    text = f'{{"format": 1, "model": {record}, "provenance": {{"source": "std18.pdparams"}}}}'
+    (folder / "model.json").write_text(text)
+
+
+@pytest.mark.parametrize(("record", "spec"), OLD_RECORDS)
+def test_descriptions_of_older_versions_are_read(record, spec, tmp_path):
+    write_record(tmp_path, record)
+    assert checkpoint.load_spec(tmp_path) == spec
+    assert checkpoint.load_provenance(tmp_path) == {"source": "std18.pdparams"}
+
+
+def test_a_checkpoint_of_the_first_version_loads(saved):
+    write_record(saved, FIRST_COARSE)
+    found, restored = checkpoint.load_model(saved)
+    assert found == SPEC
+    jax.tree.map(np.testing.assert_array_equal, restored, random_variables(SPEC))
+
+
 def test_nothing_is_left_beside_it(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
 def test_a_model_is_not_overwritten_by_accident(saved):
-    with pytest.raises(
-        ValueError, match="holds a model already; choose a new folder or set overwrite=True"
-    ):
+    message = "holds a model already; choose a new folder or set overwrite=True"
+    with pytest.raises(ValueError, match=message):
         checkpoint.save_model(saved, FINE, random_variables(FINE), provenance={})
     checkpoint.save_model(saved, FINE, random_variables(FINE), provenance={}, overwrite=True)
     assert checkpoint.load_spec(saved) == FINE
