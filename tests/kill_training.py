@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fcfrnet_jax.training.journal import read_journal
 from tests import numbered_scenes
-from tests.commands.test_train import finished, newest, run_command, wait_for_line
+from tests.commands.runs import finish, newest, start, wait_for_step
 
 
 def main() -> None:
@@ -30,19 +30,19 @@ def main() -> None:
         scenes, whole, killed = (Path(folder) / name for name in ("scenes", "whole", "killed"))
         numbered_scenes.write_sample(scenes, frames=3, height=48, width=160)
         settings = {"steps": arguments.steps, "save_every": 4, "validate_every": 12}
-        finished(run_command(whole, scenes, **settings))
+        finish(start(whole, scenes, **settings))
         for kill in range(arguments.kills):
-            process = run_command(killed, scenes, **settings)
+            process = start(killed, scenes, **settings)
             done = [line["step"] for line in read_journal(killed)] or [0]
             # Few steps at a time, so that no kill comes after the end.
             ahead = max(1, (arguments.steps - done[-1]) // (arguments.kills - kill))
-            wait_for_line(killed, process, done[-1] + moments.randint(1, ahead))
+            wait_for_step(killed, process, done[-1] + moments.randint(1, ahead))
             time.sleep(0.3 * moments.random())
             process.send_signal(signal.SIGKILL)
             process.wait()
             lines = read_journal(killed)
             print(f"kill {kill + 1}: after step {lines[-1]['step'] if lines else 0}", flush=True)
-        finished(run_command(killed, scenes, **settings))
+        finish(start(killed, scenes, **settings))
         same = newest(whole) == newest(killed)
         journals = (path / "metrics.jsonl" for path in (whole, killed))
         same_journal = len({path.read_bytes() for path in journals}) == 1

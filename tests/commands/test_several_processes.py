@@ -11,7 +11,7 @@ import pytest
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
-from tests.commands.test_train import finished, newest, run_command, wait_for_line
+from tests.commands.runs import finish, newest, start, wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
 SETTINGS = {
@@ -19,7 +19,6 @@ SETTINGS = {
     "steps": 3,
     "save_every": 3,
     "validate_every": 3,
-    "schedule": "constant",  # compiles to one program for any number of steps
 }
 
 
@@ -31,19 +30,19 @@ def scenes(tmp_path_factory):
 
 
 def start_two(workdir, scenes, settings=({}, {})) -> list[subprocess.Popen]:
-    """Two processes of one job, each with `settings` of its own."""
+    """Two processes of one job, each with its `settings`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     job = SETTINGS | {"coordinator": address, "processes": 2}
     return [
-        run_command(workdir, scenes, devices=2, **job | {"process": process} | settings[process])
+        start(workdir, scenes, devices=2, **job | {"process": process} | settings[process])
         for process in range(2)
     ]
 
 
 def assert_same_run(one, other):
-    """Up to rounding: another number of processes sums in another order."""
+    """Up to rounding: the order of sums depends on the number of processes."""
     for mine, theirs in zip(read_journal(one), read_journal(other), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3)
     models = (checkpoint.load_model(run / "last")[1] for run in (one, other))
@@ -52,8 +51,8 @@ def assert_same_run(one, other):
 
 def test_two_processes_equal_one(scenes, tmp_path):
     for process in start_two(tmp_path / "two", scenes):
-        finished(process)
-    finished(run_command(tmp_path / "one", scenes, devices=4, **SETTINGS))
+        finish(process)
+    finish(start(tmp_path / "one", scenes, devices=4, **SETTINGS))
     assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
@@ -61,20 +60,20 @@ def test_processes_that_disagree_end_with_a_message(scenes, tmp_path):
     for process in start_two(tmp_path / "run", scenes, ({"seed": 1}, {"seed": 2})):
         _, errors = process.communicate()
         assert process.returncode == 1
-        assert "Error: the config of process 1 is not that of process 0" in errors
+        assert "Error: the config of process 1 differs from that of process 0" in errors
     assert not (tmp_path / "run").exists()
 
 
-def test_one_process_goes_on_where_two_were_stopped(scenes, tmp_path):
+def test_one_process_resumes_the_run_of_two(scenes, tmp_path):
     endless = {"steps": 5000}
     both = start_two(tmp_path / "run", scenes, (endless, endless))
-    wait_for_line(tmp_path / "run", both[0], 2)
+    wait_for_step(tmp_path / "run", both[0], 2)
     for process in both:
         process.send_signal(signal.SIGTERM)
     for process in both:
-        finished(process)
-    end = int(newest(tmp_path / "run")[0]) + 2
+        finish(process)
+    end = newest(tmp_path / "run")[0] + 2
     for run in ("run", "whole"):
         settings = SETTINGS | {"steps": end}
-        finished(run_command(tmp_path / run, scenes, devices=4, **settings))
+        finish(start(tmp_path / run, scenes, devices=4, **settings))
     assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -1,4 +1,4 @@
-"""Training on streets that the devices render, from the command line to the models."""
+"""Training on streets rendered during training, from the config to the models."""
 
 import shutil
 import socket
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import train as train_config
 from fcfrnet_jax.commands import train, train_setup
 from fcfrnet_jax.streets import sample
 from fcfrnet_jax.streets.frame import RenderedPair
@@ -18,23 +17,9 @@ from fcfrnet_jax.training import street_batches
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
-from tests.commands.test_train import finished, run_command
+from tests.commands.runs import SETTINGS, STREETS, config_of, finish, newest, start, trained
 from tests.conftest import ROOT
 
-SETTINGS = {
-    "source": "synthetic",
-    "camera": (40, 120),
-    "crop": (32, 64),
-    "batch_size": 8,
-    "steps": 4,
-    "log_every": 1,
-    "validate_every": 4,
-    "save_every": 2,
-    "panels": 0,
-    "warmup_steps": 0,
-    "split": "val",  # is not read
-}
-NARROW = {"coarse.width": 4, "fine.width": 4}
 pytestmark = pytest.mark.usefixtures("short_resnets")
 
 
@@ -53,24 +38,15 @@ def scenes(quick, tmp_path_factory):
     return root
 
 
-def config_of(scenes, **settings):
-    config = train_config.get_config()
-    config.update_from_flattened_dict(NARROW)
-    config.update(data_dir=str(scenes), **SETTINGS)
-    config.update(settings)
-    return config.lock()
-
-
 @pytest.fixture(scope="module")
-def whole_run(scenes, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "whole"
-    train.run(config_of(scenes), workdir)
-    return workdir
+def whole_run(scenes, short_resnets, tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("runs") / "whole", scenes, **STREETS)
 
 
 @pytest.mark.slow
 def test_the_command_trains_on_rendered_streets(scenes, tmp_path):
-    settings = SETTINGS | NARROW | {"data_dir": scenes, "mode": "dense+photo"}
+    """Without a stand-in for the renderer, and with neighbours."""
+    settings = SETTINGS | STREETS | {"data_dir": scenes, "mode": "dense+photo"}
     flags = [f"--config.{name}={value}" for name, value in settings.items()]
     program = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/train.py"]
     done = subprocess.run(
@@ -83,7 +59,7 @@ def test_the_command_trains_on_rendered_streets(scenes, tmp_path):
     assert done.returncode == 0, done.stderr
     losses = [line["coarse/depth"] for line in read_journal(tmp_path)[:4]]
     assert len(set(losses)) == 4
-    # Of the whole ResNet, which is not this process's.
+    # The checkpoint holds the whole ResNet, so it does not load in this process.
     assert checkpoint.load_spec(tmp_path / "last").width == 4
 
 
@@ -93,19 +69,12 @@ def test_two_processes_render_the_batches_of_one(scenes, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    settings = SETTINGS | {"batch_size": 4, "steps": 2, "validate_every": 0}
-    both = [
-        run_command(
-            tmp_path / "two",
-            scenes,
-            devices=2,
-            **settings | {"coordinator": address, "processes": 2, "process": process},
-        )
-        for process in range(2)
-    ]
+    settings = STREETS | {"batch_size": 4, "steps": 2, "validate_every": 0}
+    job = settings | {"coordinator": address, "processes": 2}
+    both = [start(tmp_path / "two", scenes, devices=2, **job, process=i) for i in range(2)]
     for process in both:
-        finished(process)
-    finished(run_command(tmp_path / "one", scenes, devices=4, **settings))
+        finish(process)
+    finish(start(tmp_path / "one", scenes, devices=4, **settings))
     pairs = zip(read_journal(tmp_path / "two"), read_journal(tmp_path / "one"), strict=True)
     for two, one in pairs:
         assert two == pytest.approx(one, rel=1e-3)
@@ -118,18 +87,17 @@ def test_trains_and_validates(whole_run):
     assert "val/coarse/rmse_mm" in lines[-1]
 
 
-def test_resuming_equals_going_on(whole_run, scenes, tmp_path):
-    """Stopped after the snapshot of step 2, and on with the rest."""
+def test_resuming_equals_an_uninterrupted_run(whole_run, scenes, tmp_path):
+    """Stopped after the snapshot of step 2, and resumed to the end."""
     shutil.copytree(whole_run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "snapshots" / "4")
-    train.run(config_of(scenes), tmp_path / "run")
+    trained(tmp_path / "run", scenes, **STREETS)
     journals = [path / "metrics.jsonl" for path in (tmp_path / "run", whole_run)]
     assert journals[0].read_bytes() == journals[1].read_bytes()
-    ours, theirs = (checkpoint.load_model(run / "last")[1] for run in (tmp_path / "run", whole_run))
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert newest(tmp_path / "run") == newest(whole_run)
 
 
-def test_the_photometric_loss_gets_the_nearby_frame(quick, monkeypatch, scenes):
+def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, scenes):
     rotation, translation = jnp.eye(3)[jnp.array([1, 0, 2])], jnp.array([1.0, 2.0, 3.0])
 
     def render_pair(*view):
@@ -138,10 +106,11 @@ def test_the_photometric_loss_gets_the_nearby_frame(quick, monkeypatch, scenes):
 
     monkeypatch.setattr(street_batches, "render_pair", render_pair)
     plain = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
-    config = config_of(scenes, mode="photo", augmentation=plain)
+    config = config_of(scenes, **STREETS, mode="photo", augmentation=plain)
     source = train_setup.make_source(
         config, train_setup.make_model(config), train_setup.make_objective(config)
     )
+    assert source.name(7) == "synthetic frame 7 of seed 0"
     positions, inputs = next(source.batches(5))
     np.testing.assert_array_equal(positions, np.arange(40, 48))
     assert inputs["image"].shape == (8, 1, 32, 64, 3)
@@ -150,38 +119,33 @@ def test_the_photometric_loss_gets_the_nearby_frame(quick, monkeypatch, scenes):
     np.testing.assert_array_equal(inputs["translation"][5, 0], translation)
 
 
-def test_a_loss_that_is_not_finite_names_the_frames(scenes, tmp_path):
-    wild = config_of(scenes, optimizer="sgd", learning_rate=1e30, validate_every=0)
-    with pytest.raises(ValueError, match=r"on the frames synthetic frame \d+ of seed 0, synthetic"):
-        train.run(wild, tmp_path)
-
-
 def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
-    config = config_of(scenes)
+    config = config_of(scenes, **STREETS)
     model, objective = train_setup.make_model(config), train_setup.make_objective(config)
     frames = train_setup.find_frames(config, "val", model, objective)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
-    with pytest.raises(ValueError, match=r"the 2 frames of config.val_split=val are too few for 3"):
+    with pytest.raises(ValueError, match=r"--config.val_split=val has 2 frames, too few for 3"):
         train.make_validation(config, model, frames, None)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"source": "radio"}, "config.source must be one of files, synthetic, got 'radio'"),
-        ({"steps": 0, "epochs": 3}, "has no epochs: say how long with --config.steps"),
-        ({"schedule": "step"}, "config.schedule=step counts epochs"),
-        ({"crop": (32, 128)}, r"config.camera=\(40, 120\) should be .* config.crop=\(32, 128\)"),
-        ({"camera": (40,)}, "config.camera=.* should be the rows and columns"),
-        ({"stage": "fine", "coarse_dir": "maps"}, "instead of --config.coarse_dir=maps"),
-        ({"augmentation": {"beams": (99,)}}, "beams should be between 1 and 64"),
-        ({"clutter": 1.5}, "clutter should be between 0 and 1, got 1.5"),
-        ({"source": "files", "clutter": 0.5}, "config.clutter is for rendered streets"),
-        ({"misalignment": -1.0}, "misalignment should be pixels between 0 and the crop's 32"),
-        ({"source": "files", "misalignment": 1.0}, "config.misalignment is for rendered streets"),
+        ({"source": "radio"}, "--config.source must be one of files, synthetic, got 'radio'"),
+        ({"steps": 0, "epochs": 3}, "has no epochs; set the length with --config.steps"),
+        ({"schedule": "step"}, "--config.schedule=step counts epochs"),
+        ({"crop": (32, 128)}, r"--config.camera=\(40, 120\) must be .*--config.crop=\(32, 128\)"),
+        ({"camera": (40,)}, r"--config.camera=\(40,\) must be rows and columns"),
+        (
+            {"stage": "fine", "coarse_dir": "maps"},
+            "give --config.coarse_checkpoint instead of --config.coarse_dir=maps",
+        ),
+        ({"augmentation": {"beams": (99,)}}, "--config.augmentation: beams must be between 1 and"),
+        ({"clutter": 1.5}, "--config.source=synthetic: clutter .* 0 and 1, got 1.5"),
+        ({"misalignment": -1.0}, "--config.source=synthetic: misalignment .* 0 and .* 32"),
     ],
 )
-def test_what_cannot_be_is_refused(settings, message, scenes, tmp_path):
+def test_invalid_settings_are_refused(settings, message, scenes, tmp_path):
     with pytest.raises(ValueError, match=message):
-        train.run(config_of(scenes, **settings), tmp_path / "run")
+        trained(tmp_path / "run", scenes, **STREETS | settings)
     assert not (tmp_path / "run").exists()
