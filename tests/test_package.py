@@ -16,6 +16,9 @@ import fcfrnet_jax
 from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
 
+# The variables of a shell in which this checkout is not on Python's path.
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -43,7 +46,7 @@ def environment(wheel, tmp_path_factory):
     venv.create(folder, symlinks=True)
     packages = next(folder.glob("lib/python*/site-packages"))
     install = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
-    subprocess.run([*install, "--quiet", "--no-deps", wheel], check=True)
+    subprocess.run([*install, "--quiet", "--no-deps", wheel], check=True, env=OUTSIDE)
     # Folders that a .pth file adds to sys.path are searched, but their own .pth files, such as the
     # one that would find this checkout, are not read.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
@@ -55,11 +58,10 @@ def run(environment, tmp_path):
     """Runs a program of the environment in an empty folder, and returns what it printed."""
 
     def run(program, *arguments, **variables):
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [environment / "bin" / program, *arguments],
             cwd=tmp_path,
-            env=kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | variables,
+            env=OUTSIDE | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | variables,
             capture_output=True,
             text=True,
             check=False,

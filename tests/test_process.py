@@ -104,9 +104,7 @@ def test_what_is_no_flag_ends_the_command_with_a_line():
         [*line, "--config.xla_flags=fast"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith(
-        "XLA flags look like --xla_NAME=VALUE, got 'fast'"
-    )
+    assert done.stderr.splitlines()[-1].endswith("XLA flags look like --xla_NAME=VALUE, got 'fast'")
 
 
 def test_garbage_is_looked_for_rarely():
