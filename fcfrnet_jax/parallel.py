@@ -1,50 +1,53 @@
-"""Work on all devices and in all processes of a job. This is the only module that uses `pmap`."""
+"""Computation on all devices and in all processes of a job; the only module that uses `pmap`."""
 
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+P = ParamSpec("P")
+T = TypeVar("T")
+# Arrays of a batch by name, on the host or on the devices.
 Batch = dict[str, Any]
-# The axis over which mapped functions may sum, as in `jax.lax.psum(x, AXIS)`.
+# The name of the device axis in mapped functions, as in `jax.lax.psum(x, AXIS)`.
 AXIS = "devices"
 
 
 def map_local(
-    function: Callable[..., Any], compiler_options: Mapping[str, Any] | None = None
-) -> Callable[..., Any]:
-    """Maps a function over the local devices, so that every process works on its own.
+    function: Callable[P, T], compiler_options: Mapping[str, Any] | None = None
+) -> Callable[P, T]:
+    """Maps a function over the local devices; every process calls it independently.
 
     Args:
-      function: of arrays without the leading axis of devices.
-      compiler_options: for the compiler; None or empty for the defaults.
+      function: takes arrays without the device axis.
+      compiler_options: XLA options; None or empty for the defaults.
 
     Returns:
-      The same function of arrays with a leading axis of devices, as `replicate` and `shard` add.
+      The same function of arrays with a leading device axis, as `replicate` and `shard` add it.
     """
     mapped = jax.pmap(function, axis_name=AXIS, devices=jax.local_devices())
-    # pmap takes no options, but what it lowers to does.
+    # pmap takes no compiler options, but the lowered function does.
     return _compiled(mapped, dict(compiler_options)) if compiler_options else mapped
 
 
-def map_global(function: Callable[..., Any], *, donate: bool = False) -> Callable[..., Any]:
-    """Maps a function over the devices of all processes, which must all call it.
+def map_global(function: Callable[P, T], *, donate: bool = False) -> Callable[P, T]:
+    """Maps a function over the devices of all processes; all processes must call it.
 
     Args:
-      function: of arrays without the leading axis of devices.
-      donate: give the buffers of the first argument to the result.
+      function: takes arrays without the device axis.
+      donate: reuse the buffers of the first argument for the result.
     """
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate else ())
 
 
 def _compiled(mapped: Any, options: dict[str, Any]) -> Callable[..., Any]:
-    """The same function, compiled with options for each set of shapes and dtypes."""
+    """Compiles a mapped function with options, once for each set of shapes and dtypes."""
     programs: dict[Any, Any] = {}
 
     def call(*arguments: Any) -> Any:
@@ -58,32 +61,32 @@ def _compiled(mapped: Any, options: dict[str, Any]) -> Callable[..., Any]:
 
 
 def map_examples(example: Callable[..., Batch]) -> Callable[[Batch], Batch]:
-    """Maps a function of one example over sharded batches, on the devices that train on them.
+    """Maps a function of one example over sharded batches.
 
     Args:
-      example: maps the arrays of one example to those of another.
+      example: maps the arrays of an example to those of another.
 
     Returns:
-      A function of sharded batches. It returns before the devices have finished. Every process must
-      call it equally often.
+      A function of sharded batches, which runs asynchronously. All processes must call it equally
+      often.
     """
     return map_global(jax.vmap(example))
 
 
-def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Copies arrays to every device, adding a leading axis of devices.
+def replicate(tree: T, devices: Sequence[jax.Device] | None = None) -> T:
+    """Copies arrays to every device, adding a leading device axis.
 
     Args:
-      tree: the same in all processes.
-      devices: the local devices for `map_local`; None, for `map_global`, means those of all
+      tree: the arrays, the same in all processes.
+      devices: the local devices for `map_local`; None, for `map_global`, for those of all
         processes.
     """
     if not jax.tree.leaves(tree):
-        # pmap over several processes fails when there is nothing to return.
+        # pmap over several processes fails if there is nothing to return.
         return tree
-    # With in_axes=None pmap itself copies, in every version of jax.
+    # With in_axes=None, pmap itself makes the copies in every version of JAX.
     counted = jnp.arange(jax.local_device_count())
-    # Arrays mapped over another axis name would be another type, and compiled for again.
+    # With another axis name the arrays would have another type and cause a recompilation.
     copy = jax.pmap(lambda _, leaf: leaf, AXIS, in_axes=(0, None), devices=devices)
     return copy(counted, tree)
 
@@ -101,35 +104,35 @@ def shard(batch: dict[str, np.ndarray]) -> Batch:
     return {name: leaf.reshape(devices, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
 
 
-def unshard(tree: Any) -> Any:
-    """Copies arrays to the host and joins the axis of devices: `[D, b, ...]` to `[D * b, ...]`."""
+def unshard(tree: T) -> T:
+    """Copies arrays to the host and merges the device axis: `[D, b, ...]` to `[D * b, ...]`."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), tree)
 
 
-def unreplicate(tree: Any) -> Any:
-    """Copies the first local device's part of replicated arrays to the host, as NumPy arrays."""
+def unreplicate(tree: T) -> T:
+    """Copies replicated arrays from the first local device to the host, as NumPy arrays."""
 
     def first(leaf: jax.Array) -> np.ndarray:
-        # Copied: on a CPU the array may share memory that the next step takes over.
+        # On CPUs np.asarray may share the buffer, which the next step reuses by donation.
         return np.array(leaf.addressable_shards[0].data).reshape(leaf.shape[1:])
 
     return jax.tree.map(first, tree)
 
 
 def join_job(coordinator: str = "", processes: int = 0, process: int = -1) -> None:
-    """Joins the processes of a job; must run before anything else uses jax.
+    """Joins the processes of a job. Must be called before anything else uses JAX.
 
-    Without arguments, a job of several processes is recognised by the environment variables of
-    Slurm, Open MPI or a TPU pod, and a process on its own stays on its own.
+    Without arguments, a job of several processes is detected from the environment variables of
+    Slurm, Open MPI or a TPU pod. In a single process nothing happens.
 
     Args:
       coordinator: address of the first process, `host:port`; empty to detect it.
-      processes: the number of processes.
-      process: the index of this one, from 0.
+      processes: number of processes.
+      process: index of this process, from 0.
 
     Raises:
-      ValueError: some of the three arguments without the others.
-      RuntimeError: the processes do not find each other.
+      ValueError: only some of the three arguments are given.
+      RuntimeError: the processes cannot connect.
     """
     given = (bool(coordinator), processes > 0, process >= 0)
     if any(given) and not all(given):
@@ -151,7 +154,7 @@ def _launched_as_several(environment: Mapping[str, str]) -> bool:
 
 
 def check_agreement(settings: dict[str, Any]) -> None:
-    """Raises ValueError, in every process, unless all processes have the same settings."""
+    """Raises ValueError in every process unless all processes have the same settings."""
     if jax.process_count() == 1:
         return
     text = json.dumps(settings, sort_keys=True, default=str)
@@ -164,14 +167,14 @@ def check_agreement(settings: dict[str, Any]) -> None:
 
 
 def gather(rows: np.ndarray, total: int) -> np.ndarray:
-    """Collects the rows of all processes, where process p of P holds rows p, p + P, p + 2 P, ...
+    """Gathers the rows of all processes; process p of P holds the rows p, p + P, p + 2 P, ...
 
     Args:
-      rows: float32 `[N, ...]` of this process.
-      total: the number of rows of all processes.
+      rows: float32 `[N, ...]`, the rows of this process.
+      total: number of rows of all processes.
 
     Returns:
-      `[total, ...]` in order, in every process.
+      `[total, ...]` in order, the same in every process.
     """
     count = jax.process_count()
     if count == 1:

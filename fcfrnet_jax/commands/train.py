@@ -141,7 +141,7 @@ def make_validation(
             figures |= {f"val/{name}/{measure}": value for measure, value in means.items()}
         if journal:
             for name, panel in drawn.items():
-                journal.picture(step, f"val/{name}", panel)
+                journal.image(step, f"val/{name}", panel)
         return figures, figures[f"val/{decisive}/rmse_mm"]
 
     return validate

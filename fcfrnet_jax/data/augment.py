@@ -1,10 +1,10 @@
-"""Random changes of training examples, computed on the devices: colours, mirroring, sparser scans.
+"""Augmentation of training examples, computed on the devices: colours, flips, sparser scans.
 
 An example is a dict of arrays without a batch axis: `sparse_depth`, `ground_truth` and
 `coarse_depth`, float32 `[H, W, 1]` metres, 0 = missing; `image` and `near_image`, uint8 `[H, W, 3]`
 RGB; `intrinsics`, float32 `[4]` (fx, fy, cx, cy) in pixels; `rotation` `[3, 3]` and `translation`
-`[3]` of the nearby camera. All of it but the sparse depth and the intrinsics may be missing. The
-same key gives the same change, whatever came before.
+`[3]` metres, from the current to the nearby camera. Only `sparse_depth` and `intrinsics` are
+required. The functions have no state: equal keys give equal changes.
 """
 
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ BEAMS = len(HDL64.elevations)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training examples are varied. The default is the reference's: flip and colour.
+    """The augmentation of training examples. The default is the reference's: flip and colour.
 
     Attributes:
-      flip: probability of a mirror image.
-      brightness, contrast, saturation: factors are drawn from 1 - value to 1 + value.
-      random_crop: place the crop anywhere, instead of at the bottom centre.
-      beam_probability: probability that whole LiDAR beams are left out.
-      beams: how many of the 64 beams are then kept: one of these numbers, drawn uniformly.
-      point_dropout: the share of sparse points to leave out is drawn from 0 to this.
+      flip: probability of a horizontal flip.
+      brightness, contrast, saturation: each factor is drawn uniformly from 1 - value to 1 + value.
+      random_crop: choose the place of the crop at random instead of the bottom centre.
+      beam_probability: probability that whole LiDAR beams are removed.
+      beams: numbers of beams, 1 to 64; one of them, drawn uniformly, is the number to keep.
+      point_dropout: the share of sparse points to remove is drawn uniformly from 0 to this value.
 
     Raises:
-      ValueError: a value outside 0..1, a number of beams outside 1..64, or one of the two settings
-        of beams without the other.
+      ValueError: a value outside 0..1, a number of beams outside 1..64, or only one of
+        `beam_probability` and `beams`.
     """
 
     flip: float = 0.5
@@ -68,13 +68,16 @@ class Augmentation:
 def augment(
     key: jax.Array, example: Example, settings: Augmentation, lidar: Lidar = HDL64
 ) -> Example:
-    """Leaves out beams and points, recolours the images and mirrors, as the settings ask for.
+    """Removes beams and points, changes colours, and flips, according to the settings.
 
     Args:
       key: the JAX random key of the example.
-      example: see the module.
-      settings: how to vary it; `random_crop` is for whoever makes the example.
+      example: see the module's docstring.
+      settings: the augmentation. `random_crop` has no effect here: the data source crops.
       lidar: the scanner that measured the sparse depth.
+
+    Returns:
+      The augmented example, with the same names, shapes and dtypes.
     """
     beam_key, points_key, colour_key, flip_key = jax.random.split(key, 4)
     changed = dict(example)
@@ -98,14 +101,17 @@ def augment(
 
 
 def recolour(images: jax.Array, factors: jax.Array) -> jax.Array:
-    """Changes brightness, contrast and saturation, in this order, as Pillow's ImageEnhance does.
+    """Changes brightness, contrast and saturation, in this order, like Pillow's ImageEnhance.
 
-    Brightness blends with black, contrast with the mean of the current image's gray, saturation
-    with the gray image. Every blend is rounded and clipped to 0..255.
+    Brightness blends with black, contrast with the mean gray of the first image, and saturation
+    with the gray image. The result of each blend is rounded and clipped to 0..255.
 
     Args:
-      images: uint8 `[N, H, W, 3]` RGB, of which the first gives the mean gray for the contrast.
+      images: uint8 `[N, H, W, 3]` RGB.
       factors: `[3]`, 1 = no change.
+
+    Returns:
+      uint8 `[N, H, W, 3]` RGB.
     """
 
     def blend(factor: jax.Array, images: jax.Array, other: jax.Array | float) -> jax.Array:
@@ -117,10 +123,10 @@ def recolour(images: jax.Array, factors: jax.Array) -> jax.Array:
 
 
 def mirror(example: Example) -> Example:
-    """Mirrors an example left to right, with the calibration and the pose.
+    """Flips an example horizontally, including calibration and pose.
 
-    The scene is mirrored, x to -x in either camera's frame, by S = diag(-1, 1, 1): the rotation
-    becomes S R S, the translation S t, and cx becomes W - 1 - cx.
+    In both camera frames x becomes -x. With S = diag(-1, 1, 1), the rotation becomes S R S, the
+    translation S t, and cx becomes W - 1 - cx.
     """
     width = example["sparse_depth"].shape[1]
     side = jnp.array([-1.0, 1.0, 1.0])
@@ -136,7 +142,7 @@ def mirror(example: Example) -> Example:
 def _kept_beams(
     key: jax.Array, example: Example, settings: Augmentation, lidar: Lidar
 ) -> jax.Array:
-    """The pixels to keep when evenly spaced beams are left out; perhaps all of them."""
+    """Draws the pixels to keep: those of evenly spaced beams, or all."""
     count = len(lidar.elevations)
     chance, choice, phase = jax.random.uniform(key, (3,))
     fewer = jnp.array(settings.beams)[(choice * len(settings.beams)).astype(jnp.int32)]
@@ -146,6 +152,6 @@ def _kept_beams(
 
 
 def _kept_points(key: jax.Array, depth: jax.Array, limit: float) -> jax.Array:
-    """The pixels to keep when each is left out with a probability drawn from 0 to `limit`."""
+    """Draws the pixels to keep; each is removed with a probability drawn from 0 to `limit`."""
     draws = jax.random.uniform(key, (1 + depth.size,))
     return draws[1:].reshape(depth.shape) >= limit * draws[0]

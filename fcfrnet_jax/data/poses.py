@@ -1,32 +1,32 @@
-"""The motion between two frames of a drive, from their images and one LiDAR scan.
+"""The relative pose of two frames of a drive, from their images and one LiDAR scan.
 
-The recipe is that of the self-supervised sparse-to-dense network (Ma et al., ICRA 2019): SIFT
-matches, the depth of the current frame's key points, then perspective-n-point with RANSAC.
+The method is that of the self-supervised sparse-to-dense network (Ma et al., ICRA 2019): SIFT
+matches, the depths of the key points in the current frame, and perspective-n-point with RANSAC.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# Of the strongest key points of a frame: matching takes time with the square of their number.
+# Maximum number of key points of a frame; the time for matching grows with its square.
 KEY_POINTS = 2000
-# Lowe's ratio test: the best match must be nearer than this share of the second best.
+# Lowe's ratio test: the distance of the best match must be below this share of the second best.
 MATCH_RATIO = 0.8
-# Sparse depth is spread over this many pixels each way, or few key points would have one.
+# Size in pixels of the window over which sparse depth is dilated; few key points have a depth.
 DILATION = 4
-REPROJECTION_ERROR = 2.0  # pixels; a match that lies farther off is an outlier
-# RANSAC finds a pose for any four points, so agreement of a few more says that it is one.
+REPROJECTION_ERROR = 2.0  # pixels; matches with a larger error are outliers
+# RANSAC finds a pose for any four points; more inliers are evidence that it is correct.
 MIN_INLIERS = 10
 MIN_MOTION = 0.1  # metres
 
 
 class Pose(NamedTuple):
-    """A point p of the current camera is rotation p + translation to the nearby one.
+    """A point p in the current camera is rotation p + translation in the nearby camera.
 
     Attributes:
       rotation: float32 `[3, 3]`.
       translation: float32 `[3]` metres.
-      found: bool; where it is False, the pose is the identity.
+      found: bool; if False, the pose is the identity.
     """
 
     rotation: np.ndarray
@@ -37,22 +37,22 @@ class Pose(NamedTuple):
 def relative_pose(
     image: np.ndarray, near_image: np.ndarray, sparse_depth: np.ndarray, intrinsics: np.ndarray
 ) -> Pose:
-    """Finds where a nearby frame was taken, seen from the current one.
+    """Estimates the pose of a nearby frame relative to the current frame.
 
-    The result depends on the arguments alone: OpenCV's RANSAC starts each call from one state.
+    The result is deterministic: OpenCV's RANSAC uses the same seed in each call.
 
     Args:
-      image: uint8 `[H, W, 3]` RGB, the current frame, whole.
-      near_image: the same, of the nearby frame.
-      sparse_depth: `[H, W]` or `[H, W, 1]` metres of the current frame, 0 = missing.
-      intrinsics: (fx, fy, cx, cy) in pixels, of both.
+      image: uint8 `[H, W, 3]` RGB, the whole current image.
+      near_image: uint8 `[H, W, 3]` RGB, the whole nearby image.
+      sparse_depth: `[H, W]` or `[H, W, 1]` metres, of the current frame, 0 = missing.
+      intrinsics: (fx, fy, cx, cy) in pixels, of both cameras.
 
     Returns:
-      The pose. It is not found where fewer than `MIN_INLIERS` matches with a depth agree on one, or
-      where they agree on a motion below `MIN_MOTION`, from which parallax tells nothing.
+      The pose. It is not found if fewer than `MIN_INLIERS` matches with a depth agree, or if the
+      motion is below `MIN_MOTION`, which gives too little parallax.
 
     Raises:
-      ValueError: images and depth of different sizes.
+      ValueError: the sizes of the images and the depth map differ.
     """
     import cv2
 
@@ -83,19 +83,19 @@ def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndar
     """Matches SIFT key points of two uint8 RGB images.
 
     Returns:
-      Two float64 `[N, 2]`, (x, y) in pixels of the first and of the second image.
+      Two float64 `[N, 2]`: (x, y) in pixels of the first and the second image.
     """
     import cv2
 
     detector = cv2.SIFT.create(KEY_POINTS)
     points: list[np.ndarray] = []
     descriptors: list[Any] = []
-    for picture in (image, near_image):
-        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    for one in (image, near_image):
+        gray = cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)
         found, description = detector.detectAndCompute(gray, None)
         points.append(np.array([point.pt for point in found], np.float64).reshape(-1, 2))
         descriptors.append(description)
-    # The ratio test needs a second best match.
+    # The ratio test needs a second-best match.
     if len(points[0]) == 0 or len(points[1]) < 2:
         return np.zeros((0, 2)), np.zeros((0, 2))
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(descriptors[0], descriptors[1], k=2)
@@ -106,7 +106,7 @@ def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndar
 
 
 def depth_at(points: np.ndarray, sparse_depth: np.ndarray) -> np.ndarray:
-    """The largest depth within the `DILATION` window about each (x, y) of `[N, 2]`; 0 = none."""
+    """Returns the largest depth in the `DILATION` window of each (x, y) of `[N, 2]`; 0 = none."""
     import cv2
 
     dense = cv2.dilate(sparse_depth, np.ones((DILATION, DILATION), np.uint8))

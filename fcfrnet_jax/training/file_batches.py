@@ -1,4 +1,4 @@
-"""Training batches of frames from files, augmented by the devices that train on them."""
+"""Training batches of frames from files, augmented on the devices."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,28 +15,28 @@ from fcfrnet_jax.training.objective import NEAR_INPUTS
 def augmented_batches(
     batches: Iterable[dict[str, np.ndarray]], settings: Augmentation, seed: int
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Moves the batches of a data pipeline to the devices and augments them there.
+    """Copies the batches of a data pipeline to the devices and augments them there.
 
-    How an example is augmented depends on the seed and its position in the stream alone.
+    The augmentation of an example depends only on the seed and its position in the stream.
 
     Args:
-      batches: of `data.train_pipeline.make_train_dataset`.
-      settings: how to augment.
+      batches: batches of `data.train_pipeline.make_train_dataset`.
+      settings: the augmentation.
       seed: not negative.
 
     Returns:
-      For each batch the `index` of its examples `[b]` and its sharded inputs `[D, b / D, ...]`,
-      which the devices may still be computing.
+      For each batch the `index` of its examples, `[b]`, and its sharded inputs, `[D, b / D, ...]`.
+      Batches are returned before the devices have finished computing them.
     """
 
-    def vary(example: Example) -> Example:
+    def augment_one(example: Example) -> Example:
         example = dict(example)
         key = jax.random.fold_in(jax.random.key(seed), example.pop("position"))
         return augment(key, example, settings)
 
-    on_devices = parallel.map_examples(vary)
+    augment_all = parallel.map_examples(augment_one)
     wanted = {*INPUTS, *NEAR_INPUTS}
     for batch in batches:
         inputs = {name: leaf for name, leaf in batch.items() if name in wanted}
         inputs["position"] = batch["position"].astype(np.uint32)
-        yield batch["index"], on_devices(parallel.shard(inputs))
+        yield batch["index"], augment_all(parallel.shard(inputs))

@@ -1,4 +1,4 @@
-"""What a training run writes down as it goes: `metrics.jsonl` and TensorBoard's event files."""
+"""Records of a training run: `metrics.jsonl` and TensorBoard event files."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,15 @@ from fcfrnet_jax.files import atomic_path
 
 
 class Journal:
-    """Appends to a run's records, after taking back what a killed run wrote beyond its snapshot.
+    """Appends to the records of a run.
 
-    `metrics.jsonl` holds no times, so that a resumed run writes what an uninterrupted one would.
+    A run that was killed may have recorded steps after its last snapshot. These lines are removed
+    first. `metrics.jsonl` holds no times, so a resumed run writes the same file as an uninterrupted
+    one.
 
     Args:
-      workdir: gets `metrics.jsonl` and `tensorboard/`.
-      step: the step from which the run goes on; lines of later steps are dropped.
+      workdir: the folder for `metrics.jsonl` and `tensorboard/`.
+      step: the step of the snapshot; lines of later steps are removed.
     """
 
     def __init__(self, workdir: str | Path, step: int) -> None:
@@ -31,19 +33,19 @@ class Journal:
         self._board = SummaryWriter(folder, purge_step=step + 1 if step else None)
 
     def record(self, step: int, values: dict[str, float]) -> None:
-        """Writes a line of finite numbers, and the same to TensorBoard."""
+        """Writes finite numbers to a line of `metrics.jsonl` and to TensorBoard."""
         line = {"step": step} | {name: float(value) for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
         self.show(step, values)
 
     def show(self, step: int, values: dict[str, float]) -> None:
-        """Writes numbers to TensorBoard alone, such as times."""
+        """Writes numbers, such as times, only to TensorBoard."""
         for name, value in values.items():
             self._board.add_scalar(name, float(value), step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """Writes a uint8 picture `[H, W, 3]` to TensorBoard."""
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Writes an image, uint8 `[H, W, 3]` RGB, to TensorBoard."""
         self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
@@ -52,7 +54,7 @@ class Journal:
 
 
 def read_journal(workdir: str | Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`; one that a killed run left unfinished is passed over."""
+    """Reads the lines of `metrics.jsonl`; an unfinished last line is ignored."""
     return [json.loads(line) for line in _whole_lines(Path(workdir) / "metrics.jsonl")]
 
 

@@ -1,11 +1,11 @@
-"""The training loop: batches in, updates, records, validation and snapshots out."""
+"""The training loop: updates, records, validation and snapshots."""
 
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -15,12 +15,20 @@ from fcfrnet_jax import parallel
 from fcfrnet_jax.progress import Progress
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.snapshots import Snapshots
-from fcfrnet_jax.training.state import TrainState
+from fcfrnet_jax.training.state import TrainState, Variables
+from fcfrnet_jax.training.update import Metrics, Update
+
+T = TypeVar("T")
+# The step, the metrics and the index of a batch.
+Unchecked = tuple[int, Metrics, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When things happen, in steps: after every so many updates, and at the end."""
+    """The length of a run and how often it records, validates and saves, in steps.
+
+    Each interval also ends at the last step; an interval of 0 means only there.
+    """
 
     total: int
     log_every: int
@@ -28,18 +36,19 @@ class Schedule:
     save_every: int
 
     def due(self, every: int, step: int) -> bool:
+        """Whether something that happens at an interval happens at a step, counted from 1."""
         return step == self.total or (every > 0 and step % every == 0)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the examples come from.
+    """The source of the training examples.
 
     Attributes:
-      batches: opens the endless batches at a step, counted from 0: for each the `index` of its
-        examples, int64 or int32 `[b]`, and its sharded inputs, of this process's share.
-      name: tells which example an index means.
-      epoch: the number of examples after which they come again; 0 = they never do.
+      batches: opens the endless batches at a step, counted from 0. Each is this process's share of
+        a batch: the `index` of its examples, int64 or int32 `[b]`, and its sharded inputs.
+      name: returns the name of the example with an index, for messages.
+      epoch: number of examples in an epoch; 0 if they never repeat.
     """
 
     batches: Callable[[int], Iterator[tuple[np.ndarray, parallel.Batch]]]
@@ -49,20 +58,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Run:
-    """What the loop works with.
+    """The parts of a training run that the loop calls.
 
     Attributes:
-      train_step: of `update.make_train_step`.
-      frozen: its replicated frozen variables.
-      source: of the batches.
-      validate: measures a state on the host; returns figures to record, and the one that is the
-        smaller the better.
-      keep_best: called with step and state when that one is the smallest so far.
-      journal: None in all processes but the first.
+      train_step: the step of `update.make_train_step`.
+      frozen: the replicated frozen variables of the step.
+      source: the source of the batches.
+      validate: evaluates a state, given on the host; returns the metrics to record and the one that
+        selects the best model, where smaller is better.
+      keep_best: called with the step and the state when that metric is the smallest so far.
+      snapshots: where the state is saved.
+      journal: where metrics are recorded; None in all processes except the first.
+      schedule: when to record, validate and save.
     """
 
-    train_step: Callable
-    frozen: Any
+    train_step: Update
+    frozen: Variables
     source: Source
     validate: Callable[[int, TrainState], tuple[dict[str, float], float]]
     keep_best: Callable[[int, TrainState], None]
@@ -72,30 +83,33 @@ class Run:
 
 
 def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
-    """Trains from `state`, on the host, to the end of the schedule, or until asked to stop.
+    """Trains until the end of the schedule.
 
-    A SIGTERM ends the loop after the step in progress, with a snapshot.
+    On SIGTERM, training stops after the current step and saves a snapshot.
 
     Args:
-      best: the smallest figure of validation so far.
+      run: what to train with.
+      state: the state to start from, on the host.
+      best: the smallest validation metric so far.
 
     Returns:
-      The last state, on the host, and whether it is the end of the schedule.
+      The last state, on the host, and whether the end of the schedule was reached.
 
     Raises:
-      ValueError: a loss or a gradient that is not finite; the newest snapshot is from before it.
+      ValueError: the loss or the gradient is not finite; the newest snapshot is from an earlier
+        step.
       OSError: a snapshot cannot be written.
     """
     schedule = run.schedule
     start = step = int(state.step)
     replicated = parallel.replicate(state)
     batches = _timed(run.source.batches(start))
-    unchecked: tuple | None = None
+    unchecked: Unchecked | None = None
     with Progress(start, schedule.total) as progress, _termination() as asked_to_stop:
         for step in range(start + 1, schedule.total + 1):
             (index, inputs), waited = next(batches)
             replicated, metrics = run.train_step(replicated, run.frozen, inputs)
-            # One step behind, so that the devices never wait for the host.
+            # Checks the previous step, so that the devices never wait for the host.
             _check_finite(run, unchecked)
             unchecked = (step, metrics, index)
             stop = asked_to_stop(step)
@@ -120,7 +134,7 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
 
 
 def restore(snapshots: Snapshots, state: TrainState) -> tuple[TrainState, float]:
-    """The state and best figure of the newest snapshot, or `state` and infinity without one."""
+    """Returns the state and the best metric of the newest snapshot, else `state` and infinity."""
     kept = {"state": jax.tree.map(np.asarray, state), "best": np.array(np.inf)}
     found = snapshots.restore(kept) or kept
     return found["state"], float(found["best"])
@@ -130,7 +144,8 @@ def _first(leaf: jax.Array) -> np.ndarray:
     return np.asarray(leaf.addressable_shards[0].data).reshape(-1)[0]
 
 
-def _check_finite(run: Run, unchecked: tuple | None) -> None:
+def _check_finite(run: Run, unchecked: Unchecked | None) -> None:
+    """Raises ValueError if the loss or the gradient of a step is not finite."""
     if unchecked is None:
         return
     step, metrics, index = unchecked
@@ -140,27 +155,27 @@ def _check_finite(run: Run, unchecked: tuple | None) -> None:
             frames = ", ".join(run.source.name(i) for i in index)
             run.snapshots.wait()
             kept = run.snapshots.steps()
-            intact = f"the snapshot of step {kept[-1]} is intact" if kept else "no snapshot yet"
+            intact = f"the snapshot of step {kept[-1]} is intact" if kept else "no snapshot exists"
             what = f"the {name.replace('_', ' ')} is {value} at step {step}"
             raise ValueError(f"{what}, on the frames {frames}; {intact}")
 
 
-def _record(run: Run, step: int, metrics: dict[str, jax.Array]) -> None:
+def _record(run: Run, step: int, metrics: Metrics) -> None:
     if run.journal:
         run.journal.record(step, {name: float(_first(metrics[name])) for name in sorted(metrics)})
 
 
 def _validate(run: Run, step: int, state: TrainState, best: float) -> float:
-    figures, decisive = run.validate(step, state)
+    metrics, selecting = run.validate(step, state)
     if run.journal:
-        run.journal.record(step, figures)
-    if decisive < best:
+        run.journal.record(step, metrics)
+    if selecting < best:
         run.keep_best(step, state)
-    return min(best, decisive)
+    return min(best, selecting)
 
 
-def _timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float]]:
-    """Each batch with the seconds that it was waited for."""
+def _timed(batches: Iterator[T]) -> Iterator[tuple[T, float]]:
+    """Yields each batch with the seconds spent waiting for it."""
     while True:
         start = time.monotonic()
         batch = next(batches)
@@ -169,9 +184,9 @@ def _timed(batches: Iterator[Any]) -> Iterator[tuple[Any, float]]:
 
 @contextmanager
 def _termination() -> Iterator[Callable[[int], bool]]:
-    """Yields a function that tells at a step whether the job was asked to end."""
+    """Yields a function that returns, given a step, whether the job was asked to stop."""
     if jax.process_count() > 1:
-        # jax's coordinator sees the signal, and has all processes stop at the same step.
+        # JAX's coordinator receives the signal and stops all processes at the same step.
         yield multihost_utils.reached_preemption_sync_point
         return
     received = []

@@ -1,9 +1,9 @@
 """The losses of the self-supervised sparse-to-dense network (Ma et al., ICRA 2019).
 
-Every loss is a mean over pixels of the whole batch. On several devices, each with its part of the
-batch, `axis_name` makes each return its *share* of that mean: its own sum over everybody's count.
-The shares, their parts and their gradients add up, by `psum`, to those of the whole batch, whatever
-the number of valid pixels on each device.
+Every loss is a mean over pixels of the whole batch. On several devices, each with a part of the
+batch, `axis_name` makes each device return its *share* of that mean: its own sum, divided by the
+count of all devices. `psum` of the shares and of their gradients gives those of the whole batch,
+also if the numbers of valid pixels on the devices differ.
 """
 
 from collections.abc import Callable
@@ -16,34 +16,34 @@ from fcfrnet_jax.geometry import scale_intrinsics
 from fcfrnet_jax.training.warp import inverse_warp
 
 MODES = ("dense", "sparse", "photo", "sparse+photo", "dense+photo")
-# The photometric loss compares images at 1/2, 1/4, ... of their size, this many.
+# Number of scales of the photometric loss: 1/2, 1/4, ... of the size.
 SCALES = 5
-# Depth supervision below this, metres, is none: the photometric loss takes the pixel.
+# Metres. Pixels with a smaller target have no depth supervision, so the photometric loss uses them.
 MIN_SUPERVISION = 1e-3
 
 T = TypeVar("T")
 
 
 class MaskedSum(NamedTuple):
-    """A sum over the valid pixels of a batch, and their number: two float scalars."""
+    """The sum over the valid pixels of a batch and their number, two float scalars."""
 
     total: jax.Array
     pixels: jax.Array
 
     def mean(self, axis_name: str | None = None) -> jax.Array:
-        """The mean, or with `axis_name` this device's share of it; 0 where no pixel is valid."""
-        # Only the count is summed over devices: it has no gradient, so none crosses the devices.
+        """Returns the mean, or with `axis_name` this device's share; 0 if no pixel is valid."""
+        # Only the count is summed over devices. It has no gradient, so none is communicated.
         pixels = self.pixels if axis_name is None else jax.lax.psum(self.pixels, axis_name)
         return self.total / jnp.maximum(pixels, 1.0)
 
 
 class NearView(NamedTuple):
-    """A nearby frame and where it was taken from.
+    """The image of a nearby camera and its pose.
 
     Attributes:
       image: `[B, H, W, 3]` RGB, 0..255.
-      rotation: `[B, 3, 3]`, from the current camera to the nearby one.
-      translation: `[B, 3]` metres, likewise.
+      rotation: `[B, 3, 3]`, from the current to the nearby camera.
+      translation: `[B, 3]` metres, from the current to the nearby camera.
       intrinsics: `[B, 4]` or `[4]`, (fx, fy, cx, cy) in pixels, of both cameras.
     """
 
@@ -54,17 +54,17 @@ class NearView(NamedTuple):
 
 
 def masked_mse(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The mean squared error, square metres, of `masked_sums`."""
+    """Returns the mean squared error in square metres; arguments as in `masked_sums`."""
     return masked_sums(jnp.square, depth, target).mean(axis_name)
 
 
 def masked_l1(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The mean absolute error, metres, of `masked_sums`."""
+    """Returns the mean absolute error in metres; arguments as in `masked_sums`."""
     return masked_sums(_absolute, depth, target).mean(axis_name)
 
 
 def masked_l1_mse(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The sum of both, metres and square metres, as NLSPN trains (Park et al., ECCV 2020)."""
+    """Returns the sum of both, the loss of NLSPN (Park et al., ECCV 2020)."""
     return masked_l1(depth, target, axis_name) + masked_mse(depth, target, axis_name)
 
 
@@ -75,11 +75,11 @@ def masked_sums(
 
     Args:
       penalty: elementwise, 0 at 0.
-      depth: `[B, H, W, 1]` metres; where there is no target it may be anything, NaN included.
+      depth: `[B, H, W, 1]` metres; any value, including NaN, where there is no target.
       target: `[B, H, W, 1]` metres, 0 = missing.
 
     Raises:
-      ValueError: shapes that differ or are not `[B, H, W, 1]`.
+      ValueError: the shapes differ or are not `[B, H, W, 1]`.
     """
     _check_maps(depth, target)
     valid = target > 0
@@ -88,14 +88,14 @@ def masked_sums(
 
 
 def smoothness(depth: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The mean of |d2 depth / dx2| + |d2 depth / dy2| over the inner pixels, in metres.
+    """Returns the mean of |d2 depth / dx2| + |d2 depth / dy2| over the inner pixels, in metres.
 
     Args:
       depth: `[B, H, W, 1]` metres, dense; the derivatives are central differences over one pixel.
       axis_name: see the module.
 
     Raises:
-      ValueError: a shape that is not `[B, H, W, 1]`.
+      ValueError: the shape is not `[B, H, W, 1]`.
     """
     _check_maps(depth)
     depth = _accurate(depth)
@@ -113,7 +113,10 @@ def photometric(
     supervision: jax.Array | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
-    """The differences of `photometric_sums`, scale s of 0..4 (1/32..1/2) weighted by 2^(s - 5)."""
+    """Returns the weighted sum of the means of `photometric_sums`.
+
+    Scale s = 0..4 (1/32..1/2 of the size) has the weight 2^(s - 5).
+    """
     sums = photometric_sums(depth, image, near, supervision)
     shares = [2.0 ** (s - SCALES) * scale.mean(axis_name) for s, scale in enumerate(sums)]
     return jnp.sum(jnp.stack(shares))
@@ -122,24 +125,24 @@ def photometric(
 def photometric_sums(
     depth: jax.Array, image: jax.Array, near: NearView, supervision: jax.Array | None = None
 ) -> list[MaskedSum]:
-    """Compares an image with a nearby one, warped by the depth, at five scales.
+    """Compares an image with a nearby image, warped by the depth, at five scales.
 
-    All maps are average-pooled, then the nearby image is warped. A pixel counts where neither image
-    is black and no pixel pooled into it has supervision: those have a better teacher.
+    All maps are average-pooled, then the nearby image is warped. A pixel counts if neither image is
+    black there and none of the pixels pooled into it has depth supervision.
 
     Args:
-      depth: `[B, H, W, 1]` metres; H and W divide by 32.
+      depth: `[B, H, W, 1]` metres; H and W are multiples of 32.
       image: `[B, H, W, 3]` RGB, 0..255.
       near: the nearby view, of the same size.
-      supervision: `[B, H, W, 1]` metres, the depth that another loss compares with, 0 = none; where
-        None, every pixel counts.
+      supervision: `[B, H, W, 1]` metres, the target of the depth loss, 0 = missing; None if there
+        is no depth loss.
 
     Returns:
-      For each scale, the smallest (1/32) first, the sum over pixels of the absolute difference,
-      summed over the channels.
+      For each scale, from 1/32 to 1/2, the sum over pixels of the absolute differences, summed over
+      the channels.
 
     Raises:
-      ValueError: shapes that do not agree, or a size that does not divide by 32.
+      ValueError: the shapes do not match, or the size is not a multiple of 32.
     """
     supervision = jnp.zeros_like(depth) if supervision is None else supervision
     _check_maps(depth, supervision)
@@ -169,11 +172,11 @@ def loss_parts(
     depth_loss: Callable[..., jax.Array] = masked_mse,
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
-    """The parts of the loss of a training mode, before weighting.
+    """Returns the parts of the loss of a training mode, before weighting.
 
     Args:
-      mode: one of `MODES`. `dense` compares with the ground truth and `sparse` with the sparse
-        input; `photo` adds the photometric and the smoothness loss.
+      mode: one of `MODES`. The depth loss of `dense` compares with the ground truth, that of
+        `sparse` with the sparse input. `photo` adds the photometric and the smoothness loss.
       depth: `[B, H, W, 1]` metres, the network's unclipped output.
       image: `[B, H, W, 3]` RGB, 0..255, for `photo`.
       sparse_depth: `[B, H, W, 1]` metres, 0 = missing, for `sparse`.
@@ -183,10 +186,10 @@ def loss_parts(
       axis_name: see the module.
 
     Returns:
-      Float32 scalars: `depth`, `photometric`, `smoothness`, as far as the mode has them.
+      Float32 scalars: those of `depth`, `photometric` and `smoothness` that the mode has.
 
     Raises:
-      ValueError: an unknown mode, an input that the mode needs and that is None, or wrong shapes.
+      ValueError: the mode is unknown, an input that it needs is None, or a shape is wrong.
     """
     if mode not in MODES:
         raise ValueError(f"unknown training mode {mode!r}; the modes are {', '.join(MODES)}")
@@ -212,19 +215,20 @@ def _needed(mode: str, name: str, value: T | None) -> T:
 
 
 def _accurate(array: jax.Array) -> jax.Array:
+    """Converts to float32, unless the type is wider."""
     array = jnp.asarray(array)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def _absolute(values: jax.Array) -> jax.Array:
-    # The derivative of jnp.abs at 0 is 1, which would bend a flat depth map.
+    # The derivative of jnp.abs at 0 is 1, so a flat depth map would get a gradient.
     return values * jnp.sign(values)
 
 
 def _masked_sum(values: jax.Array, valid: jax.Array) -> MaskedSum:
     def total(array: jax.Array) -> jax.Array:
-        # Rows first: a float32 sum of half a million terms in a row loses digits on
-        # some platforms.
+        # Rows first: on some platforms a sequential float32 sum of half a million terms loses
+        # digits.
         return jnp.sum(jnp.sum(array, axis=(2, 3)))
 
     return MaskedSum(total(jnp.where(valid, values, 0.0)), total(valid.astype(values.dtype)))
@@ -235,7 +239,7 @@ def _channel_sum(image: jax.Array) -> jax.Array:
 
 
 def _halve(array: jax.Array) -> jax.Array:
-    """Means over 2x2 pixels: `[B, H, W, C]` to `[B, H / 2, W / 2, C]`."""
+    """Averages 2x2 pixels: `[B, H, W, C]` to `[B, H / 2, W / 2, C]`."""
     batch, height, width, channels = array.shape
     blocks = array.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return jnp.mean(blocks, axis=(2, 4))
@@ -258,6 +262,6 @@ def _check_images(depth: jax.Array, image: jax.Array, near_image: jax.Array) -> 
     step = 2**SCALES
     if height % step or width % step:
         raise ValueError(
-            f"the photometric loss halves its maps {SCALES} times: crop {height}x{width} to "
-            f"{height // step * step}x{width // step * step}"
+            f"the photometric loss needs a multiple of {step}, got {height}x{width}: "
+            f"crop to {height // step * step}x{width // step * step}"
         )

@@ -1,4 +1,4 @@
-"""Snapshots of a training run, from which it resumes exactly: the newest few, checked when read."""
+"""Snapshots of a training run, from which it resumes exactly; they are verified when read."""
 
 import hashlib
 import re
@@ -12,14 +12,14 @@ from absl import logging
 
 
 class Snapshots:
-    """The snapshots in a folder, one subfolder a step, each written whole or not at all.
+    """The snapshots in a folder, one subfolder per step. Writing a snapshot is atomic.
 
-    Saving goes on in the background. Of several processes all have to call every method; the first
-    one writes.
+    Snapshots are written in the background. In a job of several processes, all must call every
+    method; the first process writes.
 
     Args:
-      folder: made if absent.
-      keep: how many snapshots to keep, the newest ones.
+      folder: created if it does not exist.
+      keep: number of snapshots to keep; older ones are deleted.
     """
 
     def __init__(self, folder: str | Path, keep: int) -> None:
@@ -30,14 +30,14 @@ class Snapshots:
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def steps(self) -> list[int]:
-        """The steps of which there is a snapshot, ascending."""
+        """Returns the steps that have a snapshot, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any) -> None:
-        """Begins to save `state`, a tree of NumPy arrays; waits for the save before it.
+        """Starts to save `state`, a tree of NumPy arrays, after waiting for the previous save.
 
         Raises:
-          OSError: this or the save before it cannot be written; earlier snapshots are kept.
+          OSError: this or the previous snapshot cannot be written; earlier snapshots are kept.
         """
         if step in self.steps():
             return
@@ -46,14 +46,14 @@ class Snapshots:
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), check=check)
         try:
             self._manager.save(step, args=arguments)
-        except Exception as error:  # whatever the storage layers below raise
+        except Exception as error:  # the storage layers raise various types
             raise self._failure(f"cannot save step {step}", error) from error
 
     def wait(self) -> None:
-        """Waits until the last save is on disk.
+        """Waits until the last snapshot is on disk.
 
         Raises:
-          OSError: it cannot be written; earlier snapshots are kept.
+          OSError: the snapshot cannot be written; earlier snapshots are kept.
         """
         try:
             self._manager.wait_until_finished()
@@ -62,13 +62,13 @@ class Snapshots:
             raise self._failure("cannot finish the last save", error) from error
 
     def restore(self, like: Any) -> Any | None:
-        """Reads the newest snapshot that is intact; damaged ones are moved aside and reported.
+        """Reads the newest intact snapshot. Damaged ones are renamed and a warning is logged.
 
         Args:
-          like: a tree of NumPy arrays with the structure, shapes and dtypes to expect.
+          like: a tree of NumPy arrays with the expected structure, shapes and dtypes.
 
         Returns:
-          The state, or None where there is no snapshot.
+          The state, or None if there is no snapshot.
 
         Raises:
           ValueError: there are snapshots, but none can be read.
@@ -77,7 +77,7 @@ class Snapshots:
         for step in reversed(self.steps()):
             try:
                 state = self._read(step, like)
-            except Exception as error:  # a damaged folder raises whatever it met first
+            except Exception as error:  # a damaged folder raises various types
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 damaged.append((step, reason))
                 logging.warning("The snapshot of step %d is damaged: %s", step, reason)
@@ -90,7 +90,7 @@ class Snapshots:
         return None
 
     def close(self) -> None:
-        """Waits for the last save and lets go of the folder."""
+        """Waits for the last save and releases the folder."""
         self.wait()
         self._manager.close()
 
@@ -102,7 +102,7 @@ class Snapshots:
         restored = self._manager.restore(step, args=arguments)
         arrays = restored["state"]
         if restored["check"]["digest"] != digest(arrays):
-            raise ValueError("its arrays are not those that were saved")
+            raise ValueError("the checksum of its arrays does not match")
         return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -120,12 +120,12 @@ class Snapshots:
 
 def _by_name(tree: Any) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    # Tuples and dictionaries alike become names, whatever orbax makes of either.
+    # Names serve tuples and dictionaries alike, independent of how Orbax stores them.
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:
-    """A checksum over the names, dtypes, shapes and bytes of arrays."""
+    """Returns a checksum of the names, dtypes, shapes and bytes of arrays."""
     found = hashlib.blake2b(digest_size=16)
     for name, array in sorted(arrays.items()):
         found.update(f"{name} {array.dtype} {array.shape}".encode())

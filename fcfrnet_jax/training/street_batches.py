@@ -1,12 +1,11 @@
-"""Training batches of rendered streets, made by the devices that train on them.
+"""Training batches of rendered streets, made on the devices.
 
-The stream has no end and no state: what it holds at a position, a frame of a street of its own,
-depends on the seed and the position alone.
+The stream is endless and has no state. Each position holds a frame of a different street, which
+depends only on the seed and the position.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ import numpy as np
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.augment import IMAGES, Augmentation, Example, augment
 from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
-from fcfrnet_jax.sensors.camera import KITTI, Camera
+from fcfrnet_jax.sensors.camera import KITTI, Camera, Corner
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets.frame import render_pair, render_scene
 from fcfrnet_jax.streets.picture.disturb import clutter_gain, shift_image
@@ -23,21 +22,22 @@ from fcfrnet_jax.streets.picture.disturb import clutter_gain, shift_image
 
 @dataclass(frozen=True)
 class Streets:
-    """What the examples are.
+    """The settings of the rendered examples.
 
     Attributes:
-      seed: of the streets and of all that is drawn about them.
-      crop: (height, width) of the window that is rendered.
-      augmentation: how the windows are varied; `beams` counts of the scanner's.
-      near: give each example a nearby frame for the photometric loss.
-      clutter: strength, in [0, 1], of patterns laid over the images that have nothing to do with
-        depth; see `clutter_gain`.
-      misalignment: pixels, at most so far is an image moved along either axis against its depth
-        maps, as the calibration of a real camera and scanner is off.
-      camera, lidar: the uncropped picture and the scanner.
+      seed: of the streets and of everything random about the examples; not negative.
+      crop: (height, width) in pixels of the window that is rendered.
+      augmentation: applied to the windows.
+      near: add to each example a nearby frame for the photometric loss.
+      clutter: strength, in [0, 1], of patterns added to the images that are unrelated to depth; see
+        `clutter_gain`.
+      misalignment: the largest shift, in pixels along each axis, of an image relative to its depth
+        maps. It imitates an inexact calibration of camera and scanner.
+      camera: the camera of the whole image.
+      lidar: the scanner.
 
     Raises:
-      ValueError: a crop larger than the picture, or a strength outside its range.
+      ValueError: the crop is larger than the image, or a number is outside its range.
     """
 
     seed: int
@@ -52,11 +52,11 @@ class Streets:
     def __post_init__(self) -> None:
         crop_box((self.camera.height, self.camera.width), self.crop)
         if not 0.0 <= self.clutter <= 1.0:
-            raise ValueError(f"clutter should be between 0 and 1, got {self.clutter}")
+            raise ValueError(f"clutter must be between 0 and 1, got {self.clutter}")
         if not 0.0 <= self.misalignment < min(self.crop):
             raise ValueError(
-                f"misalignment should be pixels between 0 and the crop's {min(self.crop)}, got "
-                f"{self.misalignment}"
+                f"misalignment must be at least 0 and less than the {min(self.crop)} pixels of the "
+                f"crop, got {self.misalignment}"
             )
 
 
@@ -65,14 +65,15 @@ def scene_batches(
 ) -> Iterator[tuple[np.ndarray, parallel.Batch]]:
     """Opens the stream: step s, counted from 0, gets the positions from s B to s B + B - 1.
 
-    A batch is the same, but for rounding, whatever the number of devices and processes, and is
-    still being made when it is returned.
+    The batch of a step does not depend on the number of devices and processes, except for rounding.
+    Batches are returned before the devices have finished computing them.
 
     Args:
-      streets: what the examples are.
-      batch_size: frames a step of all processes together, B.
-      first_step: of the first batch.
-      process: (index, count): the contiguous part of each batch that this process gets.
+      streets: the settings of the examples.
+      batch_size: global batch size, B: the frames of all processes together.
+      first_step: step of the first batch.
+      process: (index, count): this process gets the contiguous part `index` of `count` of each
+        batch.
 
     Returns:
       Endless batches: the positions, int64 `[b]` with b = B / count, and the arrays of
@@ -89,16 +90,17 @@ def scene_batches(
 
 
 def street_example(streets: Streets, position: jax.Array) -> Example:
-    """Renders the frame at a position of the stream, uint32.
+    """Renders and augments the frame at a position of the stream, a uint32 scalar.
 
     Returns:
-      image: uint8 [H, W, 3] RGB;
-      sparse_depth, ground_truth: float32 [H, W, 1] metres, 0 = missing;
-      intrinsics: float32 [4] (fx, fy, cx, cy) pixels of the crop;
+      A dict of
+        image: uint8 [H, W, 3] RGB;
+        sparse_depth, ground_truth: float32 [H, W, 1] metres, 0 = missing;
+        intrinsics: float32 [4] (fx, fy, cx, cy) in pixels of the crop;
       and with `near`
-      near_image: uint8 [H, W, 3] RGB, the nearby camera's picture in the same window;
-      rotation, translation: float32 [3, 3] and [3] metres: a point p of the frame's camera is
-        rotation p + translation in the nearby one's.
+        near_image: uint8 [H, W, 3] RGB, the same window of the nearby camera's image;
+        rotation, translation: float32 [3, 3] and [3] metres: a point p in the frame's camera is
+          rotation p + translation in the nearby camera.
     """
     key = jax.random.fold_in(jax.random.key(streets.seed), position)
     street_key, corner_key, image_key, augmentation_key = jax.random.split(key, 4)
@@ -110,9 +112,9 @@ def street_example(streets: Streets, position: jax.Array) -> Example:
 
 
 def disturb(key: jax.Array, image: jax.Array, streets: Streets) -> jax.Array:
-    """Adds clutter to an image, uint8 `[H, W, 3]`, and moves it against the depth maps.
+    """Adds clutter to an image, uint8 `[H, W, 3]`, and shifts it relative to the depth maps.
 
-    Images of one example get the same disturbance if they get the same key.
+    The same key gives the same disturbance, so the images of an example share one key.
     """
     clutter_key, shift_key = jax.random.split(key)
     if streets.clutter:
@@ -124,7 +126,8 @@ def disturb(key: jax.Array, image: jax.Array, streets: Streets) -> jax.Array:
     return image
 
 
-def _render(key: jax.Array, streets: Streets, corner: tuple[Any, Any]) -> Example:
+def _render(key: jax.Array, streets: Streets, corner: Corner) -> Example:
+    """Renders the window whose first pixel is `corner`."""
     camera = streets.camera
     view = (key, camera, streets.lidar, 0.0, streets.crop, corner)
     near = {}
@@ -142,8 +145,8 @@ def _render(key: jax.Array, streets: Streets, corner: tuple[Any, Any]) -> Exampl
     }
 
 
-def _corner(key: jax.Array, streets: Streets) -> tuple[Any, Any]:
-    """Where the window lies in the picture: anywhere, or at the bottom centre."""
+def _corner(key: jax.Array, streets: Streets) -> Corner:
+    """Returns (top, left) of the window: random, or at the bottom centre of the image."""
     size = (streets.camera.height, streets.camera.width)
     if not streets.augmentation.random_crop:
         return crop_box(size, streets.crop)

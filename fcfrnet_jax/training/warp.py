@@ -1,33 +1,33 @@
-"""One frame as seen from another: the inverse warp of the photometric loss."""
+"""The inverse warp of the photometric loss: a nearby image seen from the current camera."""
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-# Metres; a depth that is not larger is none.
+# Metres. Smaller depths are treated as missing.
 MIN_WARPED_DEPTH = 1e-3
-# A point whose depth shrinks below this share of itself lies beside or behind the other camera.
+# A point whose depth shrinks to less than this share is beside or behind the nearby camera.
 MIN_DEPTH_RATIO = 1e-3
 
 
 def project_to_near(
     depth: jax.Array, rotation: jax.Array, translation: jax.Array, intrinsics: jax.Array
 ) -> jax.Array:
-    """Finds where a nearby camera sees the points of a depth map.
+    """Projects the points of a depth map into a nearby camera.
 
     Args:
       depth: `[B, H, W, 1]` metres.
-      rotation: `[B, 3, 3]`, from the current camera to the nearby one.
-      translation: `[B, 3]` metres, likewise: a point p becomes rotation p + translation.
+      rotation: `[B, 3, 3]`, from the current to the nearby camera.
+      translation: `[B, 3]` metres; a point p becomes rotation p + translation.
       intrinsics: `[B, 4]` or `[4]`, (fx, fy, cx, cy) in pixels of the map, of both cameras; 0 or
         NaN = not calibrated.
 
     Returns:
-      `[B, H, W, 2]` (x, y) in pixels. (-2, -2), outside the image, stands for a point without a
-      positive finite depth, one behind or all but beside the nearby camera, or no calibration.
+      `[B, H, W, 2]` (x, y) in pixels. (-2, -2), which is outside the image, marks a point without a
+      positive finite depth, behind or almost beside the nearby camera, or without calibration.
 
     Raises:
-      ValueError: a pose or calibration of another shape.
+      ValueError: the pose or the calibration has the wrong shape.
     """
     if rotation.shape[1:] != (3, 3) or translation.shape[1:] != (3,) or intrinsics.shape[-1] != 4:
         raise ValueError(
@@ -46,8 +46,8 @@ def project_to_near(
     ray = jnp.stack([ray_x, ray_y, jnp.ones(shape, depth.dtype)], axis=-1)
     known = (depth > MIN_WARPED_DEPTH) & jnp.isfinite(depth) & calibrated[..., None]
     inverse_depth = 1.0 / jnp.where(known, depth, 1.0)
-    # The change of the point, in units of its depth. Adding it to the pixel, rather than projecting
-    # the moved point, keeps float32's digits and makes the identity exact.
+    # The motion of the point in units of its depth. Adding it to the pixel is more accurate in
+    # float32 than projecting the moved point, and exact for the identity.
     turn = rotation - jnp.eye(3, dtype=rotation.dtype)
     change = jnp.einsum("bij,bhwj->bhwi", turn, ray, precision="highest")
     change += translation[:, None, None, :] * inverse_depth
@@ -59,16 +59,17 @@ def project_to_near(
 
 
 def sample_bilinear(image: jax.Array, coordinates: jax.Array) -> jax.Array:
-    """Interpolates `image` `[B, H, W, C]` between the centres of pixels.
+    """Samples `image` `[B, H, W, C]` with bilinear interpolation.
 
     Args:
       image: floats.
-      coordinates: `[B, h, w, 2]` (x, y) in pixels, the centre of the first at (0, 0); not NaN.
+      coordinates: `[B, h, w, 2]` (x, y) in pixels, where (0, 0) is the centre of the first pixel;
+        not NaN.
 
     Returns:
       `[B, h, w, C]`, 0 for coordinates beyond the centres of the outermost pixels. As in the
-      reference, such a coordinate is first moved, on its axis, to one and a half times the last:
-      in an image of two pixels that is half a pixel beyond the last, which shows half of it.
+      reference, such a coordinate is first replaced by 1.5 times that of the last pixel. In an
+      image of two pixels this is half a pixel beyond the last, which contributes half its value.
     """
     height, width = image.shape[1:3]
     last = jnp.array([width - 1, height - 1], coordinates.dtype)
@@ -91,10 +92,15 @@ def inverse_warp(
     translation: jax.Array,
     intrinsics: jax.Array,
 ) -> jax.Array:
-    """Shows the nearby image as the current camera would see it: `[B, H, W, C]`.
+    """Warps the nearby image to the view of the current camera.
 
-    `near_image` is `[B, H, W, C]` floats; the other arguments are those of `project_to_near`. What
-    the nearby camera does not see is 0. The result can be differentiated by the depth and the pose.
+    Args:
+      near_image: `[B, H, W, C]` floats.
+      depth, rotation, translation, intrinsics: see `project_to_near`.
+
+    Returns:
+      `[B, H, W, C]`, 0 where the nearby camera sees nothing. It is differentiable with respect to
+      the depth and the pose.
     """
     coordinates = project_to_near(depth, rotation, translation, intrinsics)
     return sample_bilinear(near_image, coordinates)

@@ -351,7 +351,7 @@ def test_missing_input_is_named(mode: str, missing: str) -> None:
 
 
 def test_size_must_be_a_multiple_of_32() -> None:
-    with pytest.raises(ValueError, match="crop 100x96 to 96x96"):
+    with pytest.raises(ValueError, match="needs a multiple of 32, got 100x96: crop to 96x96"):
         losses.photometric(*shapes(100, 96))
 
 
