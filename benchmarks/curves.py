@@ -1,9 +1,9 @@
-"""Draws the curves of training runs from their workdirs, one below the other.
+"""Draws the curves of training runs from their workdirs, one row per run.
 
-    python benchmarks/curves.py output/coarse output/fine output/joint --picture curves.png
+    python benchmarks/curves.py output/coarse output/fine output/joint --image curves.png
 
-Needs matplotlib. Left: the training loss; right: the RMSE of every depth map on the frames that the
-run validates on.
+Left: the training loss. Right: the RMSE of every depth map on the validation frames. Needs
+matplotlib.
 """
 
 import argparse
@@ -14,18 +14,19 @@ from matplotlib.figure import Figure
 
 
 def read_rows(workdir: Path) -> list[dict[str, float]]:
-    """The lines of a run's `metrics.jsonl`."""
+    """Reads the lines of a run's `metrics.jsonl`."""
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def column(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
-    """The steps at which `name` was recorded, and its values."""
+    """Returns the steps at which `name` was recorded, and its values."""
     found = [(row["step"], row[name]) for row in rows if name in row]
     return [step for step, _ in found], [value for _, value in found]
 
 
-def draw(workdirs: list[Path], picture: Path) -> None:
+def draw(workdirs: list[Path], image: Path) -> None:
+    """Draws the curves of the runs to an image file."""
     figure = Figure(figsize=(10, 2.8 * len(workdirs)), layout="constrained")
     axes = figure.subplots(len(workdirs), 2, squeeze=False)
     for workdir, (loss, rmse) in zip(workdirs, axes, strict=True):
@@ -35,22 +36,22 @@ def draw(workdirs: list[Path], picture: Path) -> None:
         for name in ("fill", "coarse", "fine"):
             steps, values = column(rows, f"val/{name}/rmse_mm")
             if steps:
-                rmse.plot(steps, values, marker=".", label=f"{name}, at the end {values[-1]:.0f}")
+                rmse.plot(steps, values, marker=".", label=f"{name}, final {values[-1]:.0f}")
         rmse.set(title=f"{workdir.name}: RMSE, mm", xlabel="step", ylim=(0, None))
         rmse.legend()
-    figure.savefig(picture, dpi=100)
+    figure.savefig(image, dpi=100)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdirs", type=Path, nargs="+")
-    parser.add_argument("--picture", type=Path, default=Path("curves.png"))
+    parser.add_argument("--image", type=Path, default=Path("curves.png"))
     options = parser.parse_args()
     for workdir in options.workdirs:
         if not (workdir / "metrics.jsonl").is_file():
-            parser.error(f"{workdir} is no workdir of a training run: it has no metrics.jsonl")
-    draw(options.workdirs, options.picture)
-    print(f"The curves are in {options.picture}")
+            parser.error(f"{workdir} is not the workdir of a training run: it has no metrics.jsonl")
+    draw(options.workdirs, options.image)
+    print(f"The curves are in {options.image}")
 
 
 if __name__ == "__main__":

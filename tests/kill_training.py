@@ -1,9 +1,9 @@
-"""Kills a training run again and again, and compares its end with that of an uninterrupted one.
+"""Kills a training run repeatedly and compares its result with that of an uninterrupted run.
 
   python -m tests.kill_training --kills 10 --steps 60
 
-The long form of the test in test_train.py: every kill is a SIGKILL at a random moment, saving
-included.
+A longer version of the test in tests/commands/test_train.py. Every kill is a SIGKILL at a random
+moment, possibly while a snapshot is being written.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +34,7 @@ def main() -> None:
         for kill in range(arguments.kills):
             process = start(killed, scenes, **settings)
             done = [line["step"] for line in read_journal(killed)] or [0]
-            # Few steps at a time, so that no kill comes after the end.
+            # Few steps at a time, so that all kills happen before the end.
             ahead = max(1, (arguments.steps - done[-1]) // (arguments.kills - kill))
             wait_for_step(killed, process, done[-1] + moments.randint(1, ahead))
             time.sleep(0.3 * moments.random())

@@ -30,7 +30,35 @@ def make_train_step(
     ema_decay: float | None = None,
     sync_batchnorm: bool = True,
 ) -> Update:
-    """Makes the training step, which runs on the devices of all processes.
+    """Makes the training step on the devices of all processes.
+
+    Arguments and errors are those of `make_update`. The step is a function of the replicated
+    `TrainState`, whose buffers are donated, the replicated variables of the frozen network, or
+    `{}`, and a sharded batch. The metrics are equal on all devices.
+    """
+    update = make_update(
+        network,
+        optimizer,
+        schedule,
+        objective,
+        accumulate=accumulate,
+        ema_decay=ema_decay,
+        sync_batchnorm=sync_batchnorm,
+    )
+    return parallel.map_global(update, donate=True)
+
+
+def make_update(
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    objective: Objective,
+    *,
+    accumulate: int = 1,
+    ema_decay: float | None = None,
+    sync_batchnorm: bool = True,
+) -> Update:
+    """Makes the update that each device computes, to be mapped over the axis `parallel.AXIS`.
 
     The gradient is that of the loss of the whole batch, where every loss is a mean over the valid
     pixels of all frames on all devices.
@@ -53,12 +81,12 @@ def make_train_step(
         and the running statistics are averaged.
 
     Returns:
-      A function of (state, frozen, batch): the replicated `TrainState`, whose buffers are donated;
-      the replicated variables of the frozen coarse network, or `{}`; and a sharded batch with
-      `image`, `sparse_depth` (`coarse_depth` for a `CoarseToFine`) and what the objective needs:
-      `ground_truth` and `objective.NEAR_INPUTS`. It returns the next state and the metrics, float32
-      and equal on all devices: `loss`; its unweighted parts, e.g. `coarse/depth` or
-      `fine/photometric`; `gradient_norm` before clipping; and `learning_rate`.
+      A function of (state, frozen, batch): the `TrainState`; the variables of the frozen coarse
+      network, or `{}`; and the device's part of the batch, with `image`, `sparse_depth`
+      (`coarse_depth` for a `CoarseToFine`) and what the objective needs: `ground_truth` and
+      `objective.NEAR_INPUTS`. It returns the next state and the metrics, float32: `loss`; its
+      unweighted parts, e.g. `coarse/depth` or `fine/photometric`; `gradient_norm` before clipping;
+      and `learning_rate`.
 
     Raises:
       ValueError: a setting outside its range.
@@ -80,7 +108,7 @@ def make_train_step(
         state = TrainState(state.step + 1, params, batch_stats, opt_state, ema_params)
         return state, {name: value.astype(jnp.float32) for name, value in metrics.items()}
 
-    return parallel.map_global(update, donate=True)
+    return update
 
 
 def make_gradients(

@@ -1,4 +1,4 @@
-"""Snapshots of a training run and its journal: exact, checked, and safe against being killed."""
+"""Snapshots and journal of a training run: exact, verified, and intact after a kill."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ def equal(found, expected):
 
 
 def damage(folder, step):
-    """Turns over one byte in the middle of the largest file."""
+    """Inverts one byte in the middle of the largest file."""
     files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
     victim = max(files, key=lambda path: path.stat().st_size)
     data = bytearray(victim.read_bytes())
@@ -48,12 +48,12 @@ def damage(folder, step):
     victim.write_bytes(data)
 
 
-def test_the_newest_comes_back_exactly(tmp_path):
+def test_the_newest_snapshot_is_restored_exactly(tmp_path):
     saved(tmp_path / "run", 10, 20).close()
     assert equal(Snapshots(tmp_path / "run", 3).restore(state_of(0)), state_of(20))
 
 
-def test_none_is_none(tmp_path):
+def test_no_snapshot_restores_none(tmp_path):
     assert Snapshots(tmp_path / "run", 3).restore(state_of(0)) is None
 
 
@@ -61,13 +61,13 @@ def test_only_the_newest_are_kept(tmp_path):
     assert saved(tmp_path / "run", 1, 2, 3, 4, keep=2).steps() == [3, 4]
 
 
-def test_a_damaged_snapshot_is_passed_over(tmp_path, caplog):
+def test_a_damaged_snapshot_is_skipped(tmp_path, caplog):
     saved(tmp_path / "run", 10, 20).close()
     damage(tmp_path / "run", 20)
     snapshots = Snapshots(tmp_path / "run", 3)
     assert equal(snapshots.restore(state_of(0)), state_of(10))
     assert "step 20 is damaged" in caplog.text
-    # Its place is free again, and nothing was thrown away.
+    # Step 20 can be saved again, and the damaged files are kept.
     assert snapshots.steps() == [10]
     snapshots.save(20, state_of(20))
     snapshots.close()
@@ -82,9 +82,10 @@ def test_all_damaged(tmp_path):
         Snapshots(tmp_path / "run", 3).restore(state_of(0))
 
 
-def test_another_structure_is_no_snapshot(tmp_path):
+def test_another_structure_is_refused(tmp_path):
     saved(tmp_path / "run", 10).close()
-    with pytest.raises(ValueError, match="no snapshot can be read"):
+    message = r"no snapshot can be read \(step 10: .*"
+    with pytest.raises(ValueError, match=message):
         Snapshots(tmp_path / "run", 3).restore({"params": np.zeros((3, 3), np.float32)})
 
 
@@ -99,7 +100,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         snapshots.save(20, state_of(20))
 
 
-def test_digest_tells_any_difference():
+def test_the_digest_detects_every_difference():
     one = {"a": np.arange(6, dtype=np.int32), "b": np.zeros((0, 3), np.float32)}
     changes = ({"a": one["a"][::-1]}, {"a": one["a"].reshape(2, 3)}, {"a": one["a"].astype("f4")})
     others = [
@@ -135,7 +136,7 @@ def test_killed_while_saving(tmp_path):
     assert equal(restored, state_of(int(restored["step"]), 100_000))
 
 
-def test_journal_takes_back_what_came_after_the_snapshot(tmp_path):
+def test_the_journal_removes_lines_after_the_snapshot(tmp_path):
     journal = Journal(tmp_path, 0)
     for step in (10, 20, 30):
         journal.record(step, {"loss": step / 7})
@@ -149,7 +150,7 @@ def test_journal_takes_back_what_came_after_the_snapshot(tmp_path):
     assert read_journal(tmp_path)[-1]["loss"] == 1.0
 
 
-def test_journal_holds_finite_numbers(tmp_path):
+def test_the_journal_refuses_numbers_that_are_not_finite(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         Journal(tmp_path, 0).record(1, {"loss": float("nan")})
     assert json.loads("[" + (tmp_path / "metrics.jsonl").read_text() + "]") == []
