@@ -52,7 +52,7 @@ KERNELS_2D = np.kron(KERNELS, KERNELS)
 def transform_kernel(kernel: Any) -> np.ndarray:
     """Turns `[3, 3, C, D]` into `[36, C, D]` of the same dtype; float64 within."""
     exact = np.asarray(kernel, np.float64)
-    transformed = np.einsum("ai,bj,ijcd->abcd", KERNELS, KERNELS, exact, optimize=True)
+    transformed = KERNELS_2D @ exact.reshape(9, -1)
     return transformed.reshape(-1, *exact.shape[2:]).astype(np.asarray(kernel).dtype)
 
 
