@@ -1,20 +1,20 @@
-"""What XLA's CPU backend does slowly in bfloat16, by bits. None of it has a gradient.
+"""Operations on bfloat16 by integer arithmetic, for CPUs. None of them is differentiable.
 
-That backend turns operations in bfloat16 into ones in float32, also those that only move elements,
-and takes ten operations to round. Arrays of other dtypes pass through all of this as they are.
+XLA's CPU backend converts bfloat16 to float32 for every operation, even to move elements, and
+rounds the result with ten operations. Arrays of other dtypes are handled as usual.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 
-def moved(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Applies what only moves elements, or fills in zeros."""
+def by_bits(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Applies a function that only moves elements, or inserts zeros."""
     if x.dtype != jnp.bfloat16:
         return function(x)
     return lax.bitcast_convert_type(function(lax.bitcast_convert_type(x, jnp.uint16)), x.dtype)
@@ -28,8 +28,8 @@ def widen(x: jax.Array) -> jax.Array:
     return lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def narrow(x: jax.Array, dtype: Any) -> jax.Array:
-    """Casts float32 to `dtype`; bfloat16 with halfway cases rounded away from zero."""
+def narrow(x: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """Casts float32 to `dtype`; to bfloat16 it rounds halfway cases away from zero."""
     if dtype != jnp.bfloat16:
         return x.astype(dtype)
     bits = lax.bitcast_convert_type(x, jnp.uint32) + np.uint32(0x8000)

@@ -11,7 +11,7 @@ from flax.linen import dtypes
 from jax import lax
 
 from fcfrnet_jax.networks.cpu import winograd
-from fcfrnet_jax.networks.cpu.bfloat16 import moved, narrow
+from fcfrnet_jax.networks.cpu.bfloat16 import by_bits, narrow
 
 # With fewer channels, Winograd's transforms cost more than the products that they save.
 MIN_CHANNELS = 64
@@ -103,9 +103,9 @@ def convolve_halving(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jnp.concatenate([padded[:, :, j : j + width : 2] for j in range(size)], axis=-1)
 
     def rows(first: int) -> jax.Array:
-        return moved(lambda x: x[:, first : first + height : 2], beside)
+        return by_bits(lambda x: x[:, first : first + height : 2], beside)
 
-    beside = moved(columns, x)
+    beside = by_bits(columns, x)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     products = [
         lax.dot_general(

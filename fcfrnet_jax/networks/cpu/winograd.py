@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from fcfrnet_jax.networks.cpu.bfloat16 import moved, narrow, widen
+from fcfrnet_jax.networks.cpu.bfloat16 import by_bits, narrow, widen
 
 # Outputs and inputs of a tile on each axis.
 OUT, IN = 4, 6
@@ -162,7 +162,7 @@ def _bordered(x: jax.Array, below: int) -> jax.Array:
     more lines below.
     """
     padding = ((1, 1 + below), (1, 1 + -x.shape[1] % OUT), (0, 0))
-    return moved(lambda x: jnp.pad(x, padding), x)
+    return by_bits(lambda x: jnp.pad(x, padding), x)
 
 
 def _tiles_of(bordered: jax.Array) -> jax.Array:
@@ -184,7 +184,7 @@ def _gradient_tiles(gradient: jax.Array) -> jax.Array:
     """The transpose of `_sum_tiles`: `[H, W, D]` to `[36, tiles, D]`."""
     height, width, channels = gradient.shape
     padding = ((0, -height % OUT), (0, -width % OUT), (0, 0))
-    padded = moved(lambda x: jnp.pad(x, padding), gradient)
+    padded = by_bits(lambda x: jnp.pad(x, padding), gradient)
     return _spread_columns(_spread_rows(padded)).reshape(IN * IN, -1, channels)
 
 
