@@ -33,7 +33,7 @@ def shapes(tree):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
 
-@pytest.mark.parametrize("name", golden_data.QUICK_MODELS)
+@pytest.mark.parametrize("name", golden_data.ONE_QUICK)
 def test_golden_depth(name, monkeypatch):
     """In strips, like images of full size."""
     monkeypatch.setattr("fcfrnet_jax.networks.cpu.winograd.STRIP_BYTES", 2**20)

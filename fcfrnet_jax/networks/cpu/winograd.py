@@ -1,17 +1,17 @@
-"""3x3 convolutions with a quarter of the multiplications, for CPUs: Winograd's F(4x4, 3x3).
+"""3x3 convolutions by Winograd F(4x4, 3x3), for CPUs: a quarter of the multiplications.
 
-A tile of 4x4 outputs needs 6x6 inputs. Evaluating both the tile and the kernel, as polynomials, at
-six points on each axis turns their convolution into 36 products, which over all tiles and channels
-are 36 matrix products (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR
-2016; Cook and Toom's construction). The points 0, +-sqrt(1/2), +-sqrt(2) and infinity lose half as
-many digits as the usual 0, +-1, +-2 and infinity (Barabasz et al., "Error analysis and improving
-the accuracy of Winograd convolution", ACM TOMS 2020, on the choice of points).
+A tile of 4x4 outputs depends on 6x6 inputs. The input tile and the kernel are regarded as
+polynomials and evaluated at six points on each axis, which turns their convolution into 36
+products. Over all tiles and channels these are 36 matrix products (Lavin and Gray, "Fast algorithms
+for convolutional neural networks", CVPR 2016; the Toom-Cook construction). With the points 0,
++-sqrt(1/2), +-sqrt(2) and infinity, the rounding error is half of that with the usual points 0,
++-1, +-2 and infinity. On the choice of points, see Barabasz et al., "Error analysis and improving
+the accuracy of Winograd convolution", ACM TOMS 2020.
 """
 
 import functools
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,14 @@ from fcfrnet_jax.networks.cpu.bfloat16 import by_bits, narrow, widen
 
 # Outputs and inputs of a tile on each axis.
 OUT, IN = 4, 6
-# Of a strip's tiles before and after the products: so many stay in a cache of some ten megabytes.
+# Size of the transformed inputs and outputs of a strip, chosen for a cache of about ten megabytes.
 STRIP_BYTES = 12 * 2**20
-# Channels of the largest kernel, on both sides, that is worth packing for every strip.
+# Largest product of input and output channels for strips: each strip packs the kernel again.
 STRIP_KERNEL = 128 * 128
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Transforms of inputs `[6, 6]`, kernels `[6, 3]` and outputs `[4, 6]`, on one axis."""
+    """Transforms of inputs `[6, 6]`, kernels `[6, 3]` and outputs `[4, 6]` on one axis."""
     root = np.sqrt(0.5)
     points = np.array([0.0, root, -root, 2 * root, -2 * root])
 
@@ -39,46 +39,46 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.concatenate([points[:, None] ** np.arange(terms), at_infinity])
 
     inputs = np.linalg.inv(evaluate(IN)).T
-    # Powers of two between the two sides leave the product as it is, to the bit.
+    # Scaling by powers of two, which cancel in the products, is exact.
     scale = 2.0 ** np.round(np.log2(np.abs(inputs).max(axis=1)))[:, None]
     return inputs / scale, evaluate(IN - OUT + 1) * scale, evaluate(OUT).T
 
 
 INPUTS, KERNELS, OUTPUTS = _matrices()
-# Of both axes at once.
+# The transform of kernels on both axes.
 KERNELS_2D = np.kron(KERNELS, KERNELS)
 
 
-def transform_kernel(kernel: Any) -> np.ndarray:
-    """Turns `[3, 3, C, D]` into `[36, C, D]` of the same dtype; float64 within."""
+def transform_kernel(kernel: np.ndarray) -> np.ndarray:
+    """Transforms `[3, 3, C, D]` to `[36, C, D]` of the same dtype, computing in float64."""
     exact = np.asarray(kernel, np.float64)
     transformed = KERNELS_2D @ exact.reshape(9, -1)
     return transformed.reshape(-1, *exact.shape[2:]).astype(np.asarray(kernel).dtype)
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution of stride 1 with zeros around the picture.
+    """Convolution of stride 1 with a border of zeros.
 
     Args:
-      x: `[B, H, W, C]`; products are of its dtype.
-      kernel: `[36, C, D]` of `transform_kernel`.
+      x: `[B, H, W, C]`; the operands of the products have its dtype.
+      kernel: `[36, C, D]`, the result of `transform_kernel`.
 
     Returns:
-      `[B, H, W, D]`, float32 at least, in which products are added up.
+      `[B, H, W, D]`, accumulated in at least float32.
     """
 
     def convolve_frame(frame: jax.Array) -> jax.Array:
         return _sum_tiles(_multiply(_input_tiles(frame), kernel, (2, 1)), *frame.shape[:2])
 
-    # One frame at a time, as what lies between is several times as large as a frame.
+    # One frame at a time: intermediate results are several times as large as a frame.
     return lax.map(convolve_frame, x)
 
 
 def convolve_strips(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same in strips of tiles, so that what lies between a strip's steps stays in the cache.
+    """`convolve` in strips of tiles, so that intermediate results of a strip stay in the cache.
 
-    It pays with products that are as quick on a strip as on a picture (`cpu_conv.compiler_options`)
-    and kernels that are small, since every strip's product packs them anew.
+    This is faster if matrix products are as fast on a strip as on the whole image (see
+    `conv.compiler_options`) and if the kernel is small, because each strip packs it again.
     """
     _, height, width, channels = x.shape
     features = kernel.shape[2]
@@ -107,7 +107,7 @@ def convolve_strips(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def convolve_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same with a kernel `[3, 3, C, D]`, in the dtype of `x`; with gradients of this way."""
+    """`convolve` with a kernel `[3, 3, C, D]`, differentiable; returns the dtype of `x`."""
     dtype = _sum_dtype(kernel)
     transformed = jnp.asarray(KERNELS_2D, dtype) @ kernel.reshape(9, -1).astype(dtype)
     transformed = transformed.reshape(IN * IN, *kernel.shape[2:])
@@ -119,10 +119,11 @@ def _convolve_plain(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
 
 
 def _convolve_plain_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradients by `x`, which is a convolution too, and by `kernel`.
+    """The gradients with respect to `x` and `kernel`.
 
-    As the result's tiles are linear in the 36 products, the gradient by these is the transpose of
-    that map; by the transformed kernel it is then a product with the tiles of `x`.
+    The gradient with respect to `x` is a convolution. The output is linear in the 36 products, so
+    the transpose of this map gives the gradient with respect to the products. Multiplied by the
+    tiles of `x`, it gives the gradient with respect to the transformed kernel.
     """
     x, kernel = saved
     by_x = convolve_plain(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
@@ -142,7 +143,7 @@ convolve_plain.defvjp(_convolve_plain, _convolve_plain_gradient)
 
 
 def _multiply(left: jax.Array, right: jax.Array, summed: tuple[int, int]) -> jax.Array:
-    """36 matrix products, each the sum over an axis of `left` and one of `right`."""
+    """36 matrix products, summed over one axis of `left` and one of `right`."""
     return lax.dot_general(
         left,
         right,
@@ -153,14 +154,12 @@ def _multiply(left: jax.Array, right: jax.Array, summed: tuple[int, int]) -> jax
 
 
 def _input_tiles(x: jax.Array) -> jax.Array:
-    """`[H, W, C]` to `[36, tiles, C]`."""
+    """Transforms `[H, W, C]` to `[36, tiles, C]`."""
     return _tiles_of(_bordered(x, below=-len(x) % OUT))
 
 
 def _bordered(x: jax.Array, below: int) -> jax.Array:
-    """Adds zeros around the picture: the border, what is missing to whole tiles on the right, and
-    more lines below.
-    """
+    """Pads by one pixel on each side, on the right to whole tiles, and by `below` more rows."""
     padding = ((1, 1 + below), (1, 1 + -x.shape[1] % OUT), (0, 0))
     return by_bits(lambda x: jnp.pad(x, padding), x)
 
@@ -171,12 +170,12 @@ def _tiles_of(bordered: jax.Array) -> jax.Array:
 
 
 def _planes(products: jax.Array, height: int, width: int) -> jax.Array:
-    """`[36, tiles, D]` to `[6, 6, down, across, D]`."""
+    """Reshapes `[36, tiles, D]` to `[6, 6, down, across, D]`."""
     return products.reshape(IN, IN, -(-height // OUT), -(-width // OUT), -1)
 
 
 def _sum_tiles(products: jax.Array, height: int, width: int) -> jax.Array:
-    """`[36, tiles, D]` to `[H, W, D]`."""
+    """Transforms `[36, tiles, D]` to `[H, W, D]`."""
     return _sum_columns(_sum_rows(_planes(products, height, width)))[:height, :width]
 
 
@@ -188,10 +187,11 @@ def _gradient_tiles(gradient: jax.Array) -> jax.Array:
     return _spread_columns(_spread_rows(padded)).reshape(IN * IN, -1, channels)
 
 
-def _apart(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Keeps XLA from fusing a function with others, where it would compute every sum anew for each
-    of those that read it. The function computes in float32 at least; its first argument and what
-    comes out are of one dtype.
+def _not_fused(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Compiles a function separately from its consumers.
+
+    XLA would fuse each transform into its consumers and recompute it for each of them. The function
+    computes in at least float32 and returns the dtype of its first argument.
     """
 
     @jax.jit
@@ -205,25 +205,25 @@ def _apart(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return call
 
 
-@_apart
+@_not_fused
 def _transform_rows(x: jax.Array) -> jax.Array:
-    """`[4 down + 2, W, C]` to `[6, down, W, C]`."""
+    """Transforms `[4 down + 2, W, C]` to `[6, down, W, C]`."""
     matrix = jnp.asarray(INPUTS, x.dtype)
     lines = [x[i : i + len(x) - IN + 1 : OUT] for i in range(IN)]
     return _total(matrix[:, i, None, None, None] * line for i, line in enumerate(lines))
 
 
-@_apart
+@_not_fused
 def _transform_columns(x: jax.Array) -> jax.Array:
-    """`[6, down, 4 across + 2, C]` to `[6, 6, down, across, C]`."""
+    """Transforms `[6, down, 4 across + 2, C]` to `[6, 6, down, across, C]`."""
     matrix = jnp.asarray(INPUTS, x.dtype)
     lines = [x[:, :, j : j + x.shape[2] - IN + 1 : OUT] for j in range(IN)]
     return _total(matrix[:, j, None, None, None] * line[:, None] for j, line in enumerate(lines))
 
 
-@_apart
+@_not_fused
 def _sum_rows(x: jax.Array) -> jax.Array:
-    """`[6, 6, down, across, D]` to `[4, 6, down, across, D]`."""
+    """Transforms `[6, 6, down, across, D]` to `[4, 6, down, across, D]`."""
     matrix = jnp.asarray(OUTPUTS, x.dtype)
     return _total(matrix[:, i, None, None, None, None] * x[i] for i in range(IN))
 
@@ -236,27 +236,27 @@ def _column_sums(x: jax.Array) -> jax.Array:
     return tiles.reshape(OUT * down, OUT * across, features)
 
 
-@_apart
+@_not_fused
 def _sum_columns(x: jax.Array) -> jax.Array:
-    """`[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
+    """Transforms `[4, 6, down, across, D]` to `[4 down, 4 across, D]`."""
     return _column_sums(x)
 
 
-@_apart
+@_not_fused
 def _put_strip(x: jax.Array, total: jax.Array, line: jax.Array) -> jax.Array:
-    """The same, into an array of more lines."""
+    """Writes the result of `_sum_columns` to `total`, from row `line` on."""
     return lax.dynamic_update_slice_in_dim(total, _column_sums(x), line, axis=0)
 
 
-@_apart
+@_not_fused
 def _spread_rows(x: jax.Array) -> jax.Array:
-    """`[4 down, W, D]` to `[6, down, W, D]`."""
+    """Transforms `[4 down, W, D]` to `[6, down, W, D]`."""
     matrix = jnp.asarray(OUTPUTS, x.dtype)
     lines = x.reshape(-1, OUT, *x.shape[1:])
     return _total(matrix[i, :, None, None, None] * lines[:, i] for i in range(OUT))
 
 
-@_apart
+@_not_fused
 def _spread_columns(x: jax.Array) -> jax.Array:
     """`[6, down, 4 across, D]` to `[6, 6, down, across, D]`."""
     matrix = jnp.asarray(OUTPUTS, x.dtype)
@@ -268,5 +268,5 @@ def _total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, terms)
 
 
-def _sum_dtype(x: jax.Array) -> Any:
+def _sum_dtype(x: jax.Array) -> np.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)

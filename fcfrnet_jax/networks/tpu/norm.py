@@ -1,30 +1,33 @@
-"""Batch normalisation of what the convolutions of `packing.py` return."""
-
-from typing import Any
+"""Batch normalisation of the outputs of the convolutions in `packing.py`."""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
 
 from fcfrnet_jax.networks.tpu.packing import inside, is_shifted
 
-# The name of the moments that normalise a batch, for what rematerialisation keeps.
+# Checkpoint name of the batch's moments, which rematerialisation keeps.
 STATISTICS = "statistics"
 
 
 class PackedNorm(nn.Module):
-    """`nn.BatchNorm` with the variables of one, where pixels lie beside each other as channels.
+    """`nn.BatchNorm`, with the same variables, of arrays that hold several pixels as channels.
 
-    The last axis is `[before, C, after]` of C channels: pairs have 2 pixels `after` the channel.
-    Statistics are in float32 at least, of the pixels that are part of the picture.
+    The last axis is `[before, C, after]` for C channels, flattened; pairs have `after` = 2.
+    Statistics are computed in at least float32, over the pixels that are part of the image.
+
+    Attributes:
+      use_running_average, momentum, epsilon, dtype, axis_name: as for `nn.BatchNorm`.
+      before, after: numbers of pixels, see above.
     """
 
     use_running_average: bool
     momentum: float = 0.9
     epsilon: float = 1e-5
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     axis_name: str | None = None
     before: int = 1
     after: int = 2
@@ -50,7 +53,7 @@ class PackedNorm(nn.Module):
         return (y + self._placed(bias)).astype(self.dtype or exact)
 
     def _mean(self, x: jax.Array) -> jax.Array:
-        """Of a channel's pixels on all devices: `[C]`."""
+        """Mean over the pixels of each channel on all devices: `[C]`."""
         pixels = x.size // x.shape[-1] * self.before * self.after
         if (self.before, self.after) == (1, 2) and is_shifted(x):
             pixels -= 2 * x.shape[0] * x.shape[1]
@@ -62,5 +65,5 @@ class PackedNorm(nn.Module):
         return checkpoint_name(mean, STATISTICS)
 
     def _placed(self, values: jax.Array) -> jax.Array:
-        """Values of the channels `[C]`, for all that lies in the last axis."""
+        """Repeats values of the channels `[C]` along the last axis of the input."""
         return jnp.tile(jnp.repeat(values, self.after), self.before)

@@ -1,7 +1,4 @@
-"""What packed layers compute: convolutions, and the shuffle of two branches.
-
-On chips whose vectors have 128 lanes; see `packing.py`.
-"""
+"""Operations of packed layers, for chips whose vectors have 128 lanes; see `packing.py`."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +15,11 @@ def convolve(
     columns: tuple[int, int],
     strides: tuple[int, int] = (1, 1),
 ) -> jax.Array:
-    """Of `[B, H, W, C]`, padded by so many rows and columns, with `[h, w, C, D]`."""
+    """Convolves `[B, H, W, C]` with a kernel `[h, w, C, D]`.
+
+    Args:
+      rows, columns: padding before and after `x`.
+    """
     if strides == (1, 1) and columns == (1, 1):
         return _widen(x, kernel)
     padding = (rows, columns)
@@ -27,34 +28,35 @@ def convolve(
 
 @jax.custom_vjp
 def _widen(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves pairs with a kernel `[3, 2, C, D]` to one pair more in a row."""
+    """Convolves pairs with a kernel `[3, 2, C, D]`; the result has one more pair in each row."""
     padding = ((1, 1), (1, 1))
     return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=CHANNELS_LAST)
 
 
 def _widen_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradients by `x` and `kernel`.
+    """The gradients with respect to `x` and `kernel`.
 
-    That by the kernel is a convolution of the two pictures. The derivative has the gradient that
-    comes in, the wider one, as the kernel of it, and for that XLA reverses it in a copy.
+    The gradient with respect to the kernel is a convolution of `x` and the incoming gradient. XLA's
+    own derivative uses the incoming gradient, the larger array, as the kernel of that convolution,
+    and reverses it in a copy.
     """
     x, kernel = saved
-    by_x = lax.conv_general_dilated(
+    x_gradient = lax.conv_general_dilated(
         gradient,
         kernel[::-1, ::-1].swapaxes(2, 3),
         (1, 1),
         ((1, 1), (0, 0)),
         dimension_numbers=CHANNELS_LAST,
     )
-    # The channels of the result are the batch here, and the batch is summed as channels are.
-    turned = lax.conv_general_dilated(
+    # Channels take the place of the batch, and the batch that of the channels, which are summed.
+    reversed_gradient = lax.conv_general_dilated(
         gradient,
         x,
         (1, 1),
         ((1, 1), (0, 0)),
         dimension_numbers=("CHWN", "IHWO", "HWNC"),
     )
-    return by_x, turned[::-1, ::-1].swapaxes(2, 3)
+    return x_gradient, reversed_gradient[::-1, ::-1].swapaxes(2, 3)
 
 
 _widen.defvjp(lambda x, kernel: (_widen(x, kernel), (x, kernel)), _widen_gradient)
@@ -63,11 +65,10 @@ _widen.defvjp(lambda x, kernel: (_widen(x, kernel), (x, kernel)), _widen_gradien
 def shuffle_branches(
     first: jax.Array, second: jax.Array, pixels: int
 ) -> tuple[jax.Array, jax.Array]:
-    """`layers.shuffle_branches` of `[B, H, W, C pixels]`, where a channel has so many pixels beside
-    each other.
+    """`ChannelShuffle` of branches `[B, H, W, C * pixels]`, where a channel holds `pixels` pixels.
 
-    As a product with zeros and ones, which is exact: such chips move channels from lane to lane at
-    a higher price.
+    Computed as a product with a matrix of zeros and ones, which is exact. On these chips it takes
+    less time than to move channels between lanes.
     """
     places = first.shape[-1]
     order = np.arange(2 * places).reshape(2, -1, pixels).swapaxes(0, 1).reshape(-1)
@@ -80,7 +81,7 @@ def shuffle_branches(
             (1, 1),
             "VALID",
             dimension_numbers=CHANNELS_LAST,
-            # Else float32 would be rounded to bfloat16.
+            # The default precision would round float32 to bfloat16.
             precision=lax.Precision.HIGHEST,
         )
         for half in np.split(chosen, 2, axis=1)

@@ -1,4 +1,4 @@
-"""Layers on pairs of pixels, against those on pixels."""
+"""Packed layers and networks against unpacked ones."""
 
 from functools import partial
 
@@ -10,9 +10,11 @@ from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.networks import layers, models
+from fcfrnet_jax.networks import models
+from fcfrnet_jax.networks.branches import ChannelShuffle
 from fcfrnet_jax.networks.fold import fold
-from fcfrnet_jax.networks.layers import DoublingConv
+from fcfrnet_jax.networks.layers import DoublingConv, Head
+from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.networks.tpu.norm import PackedNorm
 from fcfrnet_jax.networks.tpu.operations import shuffle_branches
@@ -22,19 +24,18 @@ from fcfrnet_jax.networks.tpu.packing import (
     PackedHead,
     PackingConv,
     UnpackedDoublingConv,
-    conv_out_of_pairs,
     is_shifted,
     pairs_of_double_rows,
     pairs_of_runs,
     pixels_of_double_rows,
     unpack,
 )
+from fcfrnet_jax.networks.tpu.parts import PackedParts
 from tests import golden_data
 from tests.random_weights import random_variables
 
 COARSE = SparseToCoarseSpec(18, width=8)
 FINE = CoarseToFineSpec(18, width=4)
-SPECS = (COARSE, FINE, TwoStageSpec(COARSE, FINE))
 
 
 def array(seed, *shape):
@@ -42,7 +43,7 @@ def array(seed, *shape):
 
 
 def pack(x, shifted=False):
-    """Pairs of pixels, shifted ones with zeros outside the picture."""
+    """Packs pixels to pairs; outside the image, shifted pairs have zeros."""
     if shifted:
         x = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     parts = [x[:, :, q::2] for q in (0, 1)]
@@ -50,18 +51,18 @@ def pack(x, shifted=False):
 
 
 def pixels(x):
-    """The pixels of pairs of either kind."""
+    """Unpacks pairs, shifted or not."""
     return unpack(x)[:, :, 1:-1] if is_shifted(x) else unpack(x)
 
 
 def variables_of(layer, x):
-    """Random variables, the bias too."""
+    """Random variables, including the bias."""
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
     return jax.tree.map(lambda leaf: array(leaf.size, *leaf.shape), shapes)
 
 
 def with_garbage_outside(x):
-    """Shifted pairs whose outer pixels, which are not the picture's, hold anything."""
+    """Sets the pixels of shifted pairs that are not part of the image to a large number."""
     batch, rows, columns, channels = x.shape
     inside = pack(np.ones((batch, rows, 2 * columns - 2, channels // 2)), shifted=True)
     return np.where(inside > 0, x, np.float32(1e6))
@@ -75,7 +76,7 @@ def with_garbage_outside(x):
     shifted=st.booleans(),
 )
 @settings(max_examples=20)
-def test_packing_loses_nothing(batch, rows, columns, channels, shifted):
+def test_unpacking_is_the_inverse_of_packing(batch, rows, columns, channels, shifted):
     x = array(0, batch, 4 * rows, 4 * columns, channels)
     packed = pack(x, shifted)
     assert packed.shape == (batch, 4 * rows, 2 * columns + shifted, 2 * channels)
@@ -83,7 +84,7 @@ def test_packing_loses_nothing(batch, rows, columns, channels, shifted):
     np.testing.assert_array_equal(pixels(packed), x)
 
 
-def test_packed_arrays_are_concatenated_and_sliced_as_others():
+def test_packed_arrays_are_concatenated_and_sliced_like_unpacked_ones():
     x, y = array(0, 1, 4, 8, 2), array(1, 1, 4, 8, 6)
     joined = jnp.concatenate([pack(x), pack(y)], axis=-1)
     np.testing.assert_array_equal(unpack(joined), jnp.concatenate([x, y], axis=-1))
@@ -102,7 +103,7 @@ def test_convolutions(shifted, size, use_bias):
         packed = with_garbage_outside(packed)
     found = PackedConv(5, (size, size), **same).apply(variables, packed)
     expected = nn.Conv(5, (size, size), **same).apply(variables, x)
-    # A 3x3 kernel turns one kind of pairs into the other.
+    # A 3x3 kernel shifts the pairs, or shifts them back.
     assert is_shifted(found) == (shifted != (size == 3))
     np.testing.assert_allclose(pixels(found), expected, rtol=1e-5, atol=1e-5)
 
@@ -136,7 +137,7 @@ def test_convolutions_that_halve_the_size(size):
     x = array(0, 2, 6, 32, 3)
     same = {"strides": (2, 2), "padding": size // 2}
     variables = variables_of(nn.Conv(5, (size, size), **same), x)
-    found = conv_out_of_pairs(5, (size, size), **same).apply(variables, pack(x))
+    found = PackedConv(5, (size, size), **same).apply(variables, pack(x))
     expected = nn.Conv(5, (size, size), **same).apply(variables, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -153,11 +154,13 @@ def test_convolutions_that_double_the_size(packed):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_head_reads_pairs_of_either_kind():
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_head_convolves_the_concatenated_arrays(packed):
     x, y = array(0, 2, 6, 32, 3), array(1, 2, 6, 32, 2)
     joined = jnp.concatenate([x, y], axis=-1)
     variables = variables_of(nn.Conv(1, (1, 1)), joined)
-    found = PackedHead().apply(variables, [with_garbage_outside(pack(x, shifted=True)), pack(y)])
+    parts = [with_garbage_outside(pack(x, shifted=True)), pack(y)] if packed else [x, y]
+    found = (PackedHead if packed else Head)().apply(variables, parts)
     expected = nn.Conv(1, (1, 1)).apply(variables, joined)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -169,7 +172,7 @@ def test_shuffled_branches(pixels):
         found = shuffle_branches(x, y, pixels=1)
     else:
         found = map(unpack, shuffle_branches(pack(x), pack(y), pixels=2))
-    for one, expected in zip(found, layers.shuffle_branches(x, y), strict=True):
+    for one, expected in zip(found, ChannelShuffle().apply({}, x, y), strict=True):
         np.testing.assert_array_equal(one, expected)
 
 
@@ -177,9 +180,9 @@ def test_shuffled_branches(pixels):
 @pytest.mark.parametrize("places", [(1, 1), (1, 2), (2, 1), (8, 2)])
 @pytest.mark.parametrize("train", [False, True])
 def test_normalisation(width, places, train):
-    """On two devices. Of an odd number of pairs the outer pixels are not the picture's."""
+    """On two devices. An odd number of pairs is shifted."""
     before, after = places
-    # Pixels beside each other as channels of [device, B, H, W, before, after, C].
+    # [device, B, H, W, before, after, C], where `before` and `after` count pixels.
     apart = array(0, 2, 2, 4, width, before, after, 3)
     packed = apart.swapaxes(-1, -2).reshape(2, 2, 4, width, -1)
     plain = apart.reshape(2, 2, 4, -1, 3)
@@ -192,7 +195,8 @@ def test_normalisation(width, places, train):
         apply = partial(norm.apply, mutable="batch_stats")
         variables = variables_of(norm.clone(axis_name=None), x[0])
         variables = jax.tree.map(np.abs, variables)
-        return jax.vmap(apply, in_axes=(None, 0), axis_name="devices")(variables, x)
+        on_devices = jax.jit(jax.vmap(apply, in_axes=(None, 0), axis_name="devices"))
+        return on_devices(variables, x)
 
     found, statistics = normalised(PackedNorm(before=before, after=after, **settings), packed)
     expected, wanted = normalised(
@@ -205,16 +209,18 @@ def test_normalisation(width, places, train):
 
 
 @pytest.mark.usefixtures("short_resnet")
-@pytest.mark.parametrize(("spec", "remat"), [(COARSE, False), (FINE, True)])
+@pytest.mark.parametrize(
+    ("spec", "remat"), [pytest.param(COARSE, False, marks=pytest.mark.slow), (FINE, True)]
+)
 def test_training_in_float64(spec, remat):
     """Loss, statistics and gradients of two devices that share their statistics."""
     random = np.random.default_rng(1)
     image = random.integers(0, 256, (2, 1, 32, 48, 3), dtype=np.uint8)
     depth, truth = random.uniform(1, 80, (2, 2, 1, 32, 48, 1))
 
-    def losses(packed, variables, *inputs):
-        settings = {"dtype": np.float64, "axis_name": "devices", "remat": remat}
-        network = models.build(spec, packed=packed, **settings)
+    def losses(parts, variables, *inputs):
+        network = models.build(spec, dtype=np.float64, remat=remat, parts=parts)
+        network = network.clone(axis_name="devices")
 
         def loss(params, image, depth, truth):
             known = variables | {"params": params}
@@ -228,8 +234,8 @@ def test_training_in_float64(spec, remat):
     with jax.enable_x64(True):
         variables = jax.tree.map(np.float64, random_variables(spec))
         expected, found = (
-            jax.jit(partial(losses, packed))(variables, image, depth, truth)
-            for packed in (False, True)
+            jax.jit(partial(losses, parts))(variables, image, depth, truth)
+            for parts in (Parts, PackedParts)
         )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max()),
@@ -238,42 +244,32 @@ def test_training_in_float64(spec, remat):
     )
 
 
-@pytest.mark.parametrize("spec", SPECS)
-def test_networks_in_float64(spec):
-    """In float64 nothing but the formulas can make a difference."""
+def test_networks_in_float64():
+    """In float64, only the formulas can make a difference."""
+    spec = TwoStageSpec(COARSE, FINE)
     random = np.random.default_rng(1)
     image = random.integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
     depth = random.uniform(1, 80, (1, 32, 48, 1)).astype(np.float32)
     with jax.enable_x64(True):
         variables = fold(spec, jax.tree.map(np.float64, random_variables(spec)))
         plain, packed = (
-            models.build(spec, dtype=np.float64, folded=True, packed=packed)
-            for packed in (False, True)
+            models.build(spec, dtype=np.float64, folded=True, parts=parts)
+            for parts in (Parts, PackedParts)
         )
-        wanted = jax.eval_shape(packed.init, jax.random.key(0), image, depth)
+        wanted = models.shapes_of(packed)
         assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, wanted)
         expected = jax.jit(plain.apply)(variables, image, depth)
         found = jax.jit(packed.apply)(variables, image, depth)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4), found, expected)
 
 
-@pytest.mark.parametrize("name", golden_data.MODELS)
+@pytest.mark.parametrize("name", golden_data.ONE_QUICK)
 def test_golden_depth(name):
     golden = golden_data.load(name)
     spec, variables = golden_data.model(name, int(golden["seed"]))
-    image = golden["rgb" if spec.modality.startswith("rgb") else "gray"]
-    network = models.build(spec, folded=True, packed=True)
+    image = golden_data.image(golden, spec)
+    network = models.build(spec, folded=True, parts=PackedParts)
     depth = jax.jit(network.apply)(fold(spec, variables), image, golden["depth"])
     difference = np.maximum(depth, 0.9) - golden["pred_eval"]
     assert 1e3 * np.sqrt(np.mean(np.square(difference, dtype=np.float64))) < 0.05
     assert 1e3 * np.abs(difference).max() < 0.5
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [CoarseToFineSpec(18, variant="paper"), SparseToCoarseSpec(50)],
-)
-@pytest.mark.parametrize("folded", [False, True])
-def test_what_has_no_packed_form(spec, folded):
-    with pytest.raises(ValueError, match="there is no packed form of"):
-        models.build(spec, folded=folded, packed=True)
