@@ -215,8 +215,8 @@ def test_normalisation(width, places, train):
 def test_training_in_float64(spec, remat):
     """Loss, statistics and gradients of two devices that share their statistics."""
     random = np.random.default_rng(1)
-    image = random.integers(0, 256, (2, 1, 32, 48, 3), dtype=np.uint8)
-    depth, truth = random.uniform(1, 80, (2, 2, 1, 32, 48, 1))
+    image = random.integers(0, 256, (2, 1, 16, 32, 3), dtype=np.uint8)
+    depth, truth = random.uniform(1, 80, (2, 2, 1, 16, 32, 1))
 
     def losses(parts, variables, *inputs):
         network = models.build(spec, dtype=np.float64, remat=remat, parts=parts)
