@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import flags, usage
+from fcfrnet_jax.commands.cli import flags, usage
 from fcfrnet_jax.files import describe
 
 

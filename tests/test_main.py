@@ -7,8 +7,8 @@ import pytest
 
 import fcfrnet_jax
 from fcfrnet_jax import main
-from fcfrnet_jax.commands import config_files
-from fcfrnet_jax.commands.tasks import TASKS
+from fcfrnet_jax.commands.cli import config_files
+from fcfrnet_jax.commands.cli.tasks import TASKS
 from tests.conftest import ROOT
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import config_files, flags
+from fcfrnet_jax.commands.cli import config_files, flags
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.training.journal import read_journal
 from tests.conftest import ROOT

@@ -1,0 +1,1 @@
+"""The commands, one module per task; `cli/` parses the command line. Only they read the config."""

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands.flags import PATHS
+from fcfrnet_jax.commands.cli.flags import PATHS
 from fcfrnet_jax.files import write_json
 
 # A run may be resumed with other values of these.

@@ -8,27 +8,26 @@ import pytest
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import main
-from fcfrnet_jax.commands import config_files
-from fcfrnet_jax.commands.tasks import TASKS
+from fcfrnet_jax.commands.cli import config_files
+from fcfrnet_jax.commands.cli.tasks import TASKS
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec
 
-COMMANDS = Path(config_files.__file__).parent
+COMMANDS = Path(main.__file__).parent / "commands"
 
 
 def modules_of(task):
-    """The files of `commands` that a task's file imports, directly or not."""
-    found, waiting = set(), [task]
+    """The files of `commands` that run a task: what its module imports, directly or not."""
+    found, waiting = set(), [f"fcfrnet_jax.commands.{task}"]
     while waiting:
-        name = waiting.pop()
-        if name in found or not (COMMANDS / f"{name}.py").is_file():
+        parts = waiting.pop().split(".")
+        path = COMMANDS.joinpath(*parts[2:]).with_suffix(".py")
+        if parts[:2] != ["fcfrnet_jax", "commands"] or path in found or not path.is_file():
             continue
-        found.add(name)
-        for node in ast.walk(ast.parse((COMMANDS / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "fcfrnet_jax.commands":
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                waiting.append(str(node.module).removeprefix("fcfrnet_jax.commands."))
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                waiting += [str(node.module), *(f"{node.module}.{n.name}" for n in node.names)]
     return found
 
 
@@ -47,7 +46,7 @@ def settings_read(source):
 
 
 def read_by(task):
-    files = [Path(main.__file__), *(COMMANDS / f"{name}.py" for name in modules_of(task))]
+    files = [Path(main.__file__), COMMANDS / "cli" / "flags.py", *modules_of(task)]
     return set().union(*(settings_read(path.read_text()) for path in files))
 
 

@@ -69,9 +69,9 @@ def test_a_new_value_of_a_setting_that_an_older_version_lacked_is_refused(tmp_pa
 
 
 def test_the_home_folder_in_an_older_version_s_paths(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/me")
-    claimed(tmp_path, data_dir="~/kitti")
-    workdir.claim(tmp_path, config_of(data_dir="/home/me/kitti"))
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    claimed(tmp_path / "run", data_dir="~/kitti")
+    workdir.claim(tmp_path / "run", config_of(data_dir=str(tmp_path / "me" / "kitti")))
 
 
 def test_removed_settings(tmp_path):

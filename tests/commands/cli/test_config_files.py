@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcfrnet_jax.commands import config_files
+from fcfrnet_jax.commands.cli import config_files
 from tests.conftest import ROOT
 
 

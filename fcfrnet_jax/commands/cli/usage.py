@@ -2,9 +2,9 @@
 
 import textwrap
 
-from fcfrnet_jax.commands import config_files
-from fcfrnet_jax.commands.config_files import ConfigFile
-from fcfrnet_jax.commands.tasks import CONVERT, TASKS
+from fcfrnet_jax.commands.cli import config_files
+from fcfrnet_jax.commands.cli.config_files import ConfigFile
+from fcfrnet_jax.commands.cli.tasks import CONVERT, TASKS
 
 USAGE = """\
 fcfrnet runs one task, which the config chooses:

@@ -11,9 +11,9 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands import config_files
-from fcfrnet_jax.commands.config_files import ConfigFile
-from fcfrnet_jax.commands.tasks import TASKS
+from fcfrnet_jax.commands.cli import config_files
+from fcfrnet_jax.commands.cli.config_files import ConfigFile
+from fcfrnet_jax.commands.cli.tasks import TASKS
 
 # The settings that hold paths, in which `~` is the home folder.
 PATHS = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-PACKAGED = Path(__file__).parents[1] / "configs"
+PACKAGED = Path(__file__).parents[2] / "configs"
 
 
 class ConfigFile(NamedTuple):

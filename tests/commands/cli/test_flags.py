@@ -5,7 +5,7 @@ import os
 import pytest
 from absl import logging
 
-from fcfrnet_jax.commands import flags
+from fcfrnet_jax.commands.cli import flags
 
 
 def parsed(*arguments):

@@ -1,4 +1,4 @@
-"""The tasks of the command line. `commands/TASK.py` runs a task; nothing is imported here."""
+"""The tasks of the command line. `commands/TASK.py` runs one."""
 
 from typing import NamedTuple
 

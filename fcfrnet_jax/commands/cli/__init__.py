@@ -1,0 +1,1 @@
+"""The command line itself: flags, config files and help; it imports no jax."""
