@@ -1,9 +1,9 @@
-"""Draws a sheet of rendered frames: image, sparse depth, ground truth and exact depth.
+"""Draws rendered frames in rows: image, sparse depth, ground truth and exact depth.
 
     python benchmarks/street_sheet.py --frames 24 --picture docs/streets.jpg
 
-With a folder in KITTI's layout as the argument, real frames from its selection stand in the first
-rows, for comparing the two; they have no exact depth.
+Given a folder in KITTI's layout, the first rows show real frames of its selection for comparison.
+They have no exact depth.
 """
 
 import argparse
@@ -22,21 +22,22 @@ if not __package__:
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.geometry import crop_box
-from fcfrnet_jax.pictures.panels import colour_depth
+from fcfrnet_jax.pictures.colours import colour_depth
+from fcfrnet_jax.streets.data_set import CROP
 from fcfrnet_jax.streets.frame import render_scene
 
-CROP = (352, 1216)
 TILE = (304, 88)  # columns, rows
 
 
 def tile(depth: np.ndarray) -> np.ndarray:
-    """Colours a depth map; where it is sparse, the nearest point of each block is drawn."""
+    """Colours a depth map `[352, 1216]`, reduced to the nearest point of each block."""
     blocks = depth.reshape(TILE[1], CROP[0] // TILE[1], TILE[0], CROP[1] // TILE[0])
     nearest = np.where(blocks > 0, blocks, np.inf).min(axis=(1, 3))
     return colour_depth(np.where(np.isfinite(nearest), nearest, 0.0))
 
 
 def row(image: np.ndarray, *depths: np.ndarray) -> np.ndarray:
+    """Draws an image and depth maps of the size `CROP` side by side."""
     small = cv2.resize(image, TILE, interpolation=cv2.INTER_AREA)
     return np.concatenate([small, *(tile(depth) for depth in depths)], axis=1)
 
@@ -61,16 +62,16 @@ def rendered_rows(count: int, seed: int) -> Iterator[np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="real frames in KITTI's layout")
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=24, help="the number of rendered frames")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--picture", type=Path, default=Path("streets.jpg"))
+    parser.add_argument("--picture", type=Path, default=Path("streets.jpg"), help="the output")
     options = parser.parse_args()
     rows = list(real_rows(options.folder)) if options.folder else []
     rows += rendered_rows(options.frames, options.seed)
     sheet = np.concatenate(rows)[..., ::-1]
     if not cv2.imwrite(str(options.picture), sheet):
         raise OSError(f"cannot write {options.picture}")
-    print(f"{len(rows)} frames are in {options.picture}")
+    print(f"Wrote {len(rows)} frames to {options.picture}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Times the rendering of streets on the first device, whole and in its parts.
+"""Measures the time to render streets on the first device, as a whole and by parts.
 
     python benchmarks/synthetic.py --batch 1 --json times.json
 
-A frame is KITTI's, of 352x1216 pixels or windows of 96x320, `batch` of them at once by `jax.vmap`
-where it is more than one. Whole frames are each of another street, and made as the command
-`configs/render.py` makes them: on a CPU by as many threads as it has cores, since a frame takes
-little more than one. Parts are of one frame, alone. Prints a line for each size, and the same as
-JSON where asked. Needs jax and numpy only.
+The frames are windows of KITTI's image of 352x1216 and 96x320 pixels. With a batch size above 1
+they are rendered together by `jax.vmap`. The rate of whole frames is measured over different
+streets. On a CPU they are rendered by one thread per core, as in the rendering command, because a
+frame uses little more than one core. The parts are timed one at a time. Prints a line for each
+size, and optionally writes the figures as JSON. Needs only jax and numpy.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ if not __package__:
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.sensors.camera import KITTI, window_matrix
 from fcfrnet_jax.sensors.lidar import HDL64
-from fcfrnet_jax.streets.frame import render_scene
+from fcfrnet_jax.streets.frame import RenderedFrame, render_scene
 from fcfrnet_jax.streets.picture.shading import shade
 from fcfrnet_jax.streets.rays.raycast import camera_rays, trace
 from fcfrnet_jax.streets.scan.echoes import scan, sparse_map
@@ -44,7 +45,7 @@ def corner_of(window: Size) -> Size:
     return crop_box((KITTI.height, KITTI.width), window)
 
 
-def frame(window: Size, key: jax.Array) -> tuple:
+def frame(window: Size, key: jax.Array) -> RenderedFrame:
     return render_scene(key, window=window, corner=corner_of(window))
 
 
@@ -78,8 +79,8 @@ def truth_part(
     return keep_ground_truth(key, depth, echo, leaves, sparse_depth, HDL64, KITTI, corner)
 
 
-def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[float, object]:
-    """The median of the seconds of a call after two to warm up, and the result."""
+def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[float, Any]:
+    """Returns the median time of a call in seconds, after two warm-up calls, and the result."""
     for _ in range(2):
         result = jax.block_until_ready(function(*arguments))
     seconds = []
@@ -91,7 +92,7 @@ def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[floa
 
 
 def frames_per_second(window: Size, batch: int, repeats: int) -> float:
-    """Of whole frames, each call with other keys."""
+    """Measures the rate of whole frames; each call has different keys."""
     render = jax.jit(mapped(frame, window, batch))
     keys = jax.random.split(jax.random.key(0), (repeats, batch))
     calls = list(keys[:, 0] if batch == 1 else keys)
@@ -113,16 +114,16 @@ def mapped(part: Callable, window: Size, batch: int) -> Callable:
     return one if batch == 1 else jax.vmap(one)
 
 
-def measure(window: Size, batch: int, repeats: int) -> dict[str, object]:
-    """Frames a second, and the milliseconds that each part takes of a frame when run alone."""
+def measure(window: Size, batch: int, repeats: int) -> dict[str, Any]:
+    """Measures frames per second, and the milliseconds per frame of each part on its own."""
     whole = frames_per_second(window, batch, repeats)
     keys = jax.random.split(jax.random.key(0), batch)
     keys = keys[0] if batch == 1 else keys
 
-    def timed(part: Callable, *arguments: object) -> tuple[float, object]:
+    def timed(part: Callable, *arguments: object) -> tuple[float, Any]:
         return seconds_of(jax.jit(mapped(part, window, batch)), arguments, repeats)
 
-    parts = {}
+    parts: dict[str, float] = {}
     parts["street"], streets = timed(street_part, keys)
     parts["trace"], hits = timed(trace_part, streets)
     parts["shade"], _ = timed(shade_part, streets, hits)
@@ -145,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--json", type=Path, help="where to write the figures, if anywhere")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
 
     figures = [measure(window, options.batch, options.repeats) for window in SIZES]

@@ -1,9 +1,9 @@
-"""Compares rendered frames with real ones: what is measured where, and how hard it is to fill.
+"""Compares statistics of rendered and real frames: the distribution of points, and fill errors.
 
     python benchmarks/synthetic_statistics.py ../shared/kitti_real --frames 16 --picture figure.png
 
-The folder has the layout of KITTI's depth benchmark (`train` and `val` with `proj_depth`); all
-frames are cropped to 352x1216 at the bottom centre. Needs matplotlib for the picture.
+The folder must have the layout of KITTI's depth benchmark (`train` and `val` with `proj_depth`).
+All frames are cropped to 352x1216 at the bottom centre. The figure needs matplotlib.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 if not __package__:
@@ -22,19 +23,20 @@ from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.geometry import crop_box
 from fcfrnet_jax.networks.fill import classical_fill
+from fcfrnet_jax.streets.data_set import CROP
 from fcfrnet_jax.streets.frame import render_scene
 
-CROP = (352, 1216)
-ROWS = 16  # to a band
+ROWS = 16  # pixel rows per band
 DEPTHS = (0.0, 5.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 90.0)
 GAPS = (0.0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 100.0)  # pixels
-REACH = 7  # pixels, within which a neighbouring point is looked for
+REACH = 7  # pixels; the radius in which neighbouring points are searched
 
-Maps = tuple[np.ndarray, np.ndarray]
+Maps = tuple[np.ndarray, np.ndarray]  # sparse depth and ground truth, `[352, 1216]` metres
+Statistics = dict[str, np.ndarray]
 
 
 def real_frames(folder: Path, every: int) -> Iterator[Maps]:
-    """Sparse depth and ground truth, float32 `[352, 1216]` metres, of each `every`th real frame."""
+    """Yields the maps of each `every`th real frame."""
     paths = sorted(folder.glob("*/*/proj_depth/velodyne_raw/image_0?/*.png"))
     for path in paths[::every]:
         truth = path.parents[2] / "groundtruth" / path.parent.name / path.name
@@ -42,7 +44,7 @@ def real_frames(folder: Path, every: int) -> Iterator[Maps]:
 
 
 def rendered_frames(count: int, seed: int) -> Iterator[Maps]:
-    """The same of `count` rendered streets."""
+    """Yields the maps of `count` rendered streets."""
     for key in jax.random.split(jax.random.key(seed), count):
         frame = render_scene(key)
         yield crop(np.asarray(frame.sparse_depth)), crop(np.asarray(frame.ground_truth))
@@ -54,7 +56,7 @@ def crop(depth: np.ndarray) -> np.ndarray:
 
 
 def shifted(depth: np.ndarray, down: int, right: int) -> np.ndarray:
-    """`depth` moved by whole pixels, 0 where nothing comes in."""
+    """Shifts a depth map by whole pixels and fills with 0."""
     result = np.zeros_like(depth)
     height, width = depth.shape
     result[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = depth[
@@ -64,7 +66,7 @@ def shifted(depth: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def gaps(sparse: np.ndarray) -> np.ndarray:
-    """The distance in pixels from each point to the nearest other, `REACH` + 1 if none is near."""
+    """Returns each point's distance to the nearest other one in pixels, at most `REACH` + 1."""
     nearest = np.full(sparse.shape, REACH + 1.0)
     for down, right in np.ndindex(2 * REACH + 1, 2 * REACH + 1):
         distance = np.hypot(down - REACH, right - REACH)
@@ -75,7 +77,7 @@ def gaps(sparse: np.ndarray) -> np.ndarray:
 
 
 def seen_through(sparse: np.ndarray) -> float:
-    """The share of points over 1 m and 5% behind the nearest one in the 7x7 pixels around them."""
+    """Returns the share of points over 1 m and 5% behind the nearest one within 7x7 pixels."""
     closest = np.where(sparse > 0, sparse, np.inf)
     for down, right in np.ndindex(7, 7):
         other = shifted(sparse, down - 3, right - 3)
@@ -84,13 +86,13 @@ def seen_through(sparse: np.ndarray) -> float:
     return float(behind.sum() / (sparse > 0).sum())
 
 
-def measure(sparse: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray | float]:
-    """The statistics of one frame."""
+def measure(sparse: np.ndarray, truth: np.ndarray) -> Statistics:
+    """Computes the statistics of one frame."""
     both = (sparse > 0) & (truth > 0)
     behind = both & (sparse - truth > 1.0) & (sparse > 1.05 * truth)
     filled = classical_fill(sparse[None, ..., None])
-    errors = depth_metrics(filled, truth[None, ..., None])
-    return {
+    errors = depth_metrics(filled, jnp.asarray(truth[None, ..., None]))
+    found = {
         "sparse_share": float((sparse > 0).mean()),
         "truth_share": float((truth > 0).mean()),
         "points_in_truth": float(both.sum() / (sparse > 0).sum()),
@@ -104,18 +106,19 @@ def measure(sparse: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray | flo
         "truth_by_depth": np.histogram(truth[truth > 0], DEPTHS)[0] / (truth > 0).sum(),
         "gap_to_next_point": np.histogram(gaps(sparse), GAPS)[0] / (sparse > 0).sum(),
     }
+    return {name: np.asarray(value) for name, value in found.items()}
 
 
-def summary(frames: Iterator[Maps]) -> dict[str, np.ndarray]:
-    """The mean of every statistic over the frames."""
+def summary(frames: Iterator[Maps]) -> Statistics:
+    """Returns the mean of each statistic over the frames."""
     measured = [measure(*maps) for maps in frames]
     if not measured:
-        raise ValueError("no frames to compare")
+        raise ValueError("there are no frames to compare")
     return {name: np.mean([m[name] for m in measured], axis=0) for name in measured[0]}
 
 
-def draw(path: Path, found: dict[str, dict[str, np.ndarray]]) -> None:
-    """Writes a picture of the statistics, those of both kinds of frames in each part of it."""
+def draw(path: Path, found: dict[str, Statistics]) -> None:
+    """Writes a figure with one plot per statistic, each for both kinds of frames."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -148,11 +151,13 @@ def draw(path: Path, found: dict[str, dict[str, np.ndarray]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="in the layout of KITTI's depth benchmark")
-    parser.add_argument("--frames", type=int, default=16, help="to render")
-    parser.add_argument("--every", type=int, default=3, help="take one in so many real frames")
+    parser.add_argument(
+        "folder", type=Path, help="real frames in the layout of KITTI's depth benchmark"
+    )
+    parser.add_argument("--frames", type=int, default=16, help="the number of rendered frames")
+    parser.add_argument("--every", type=int, default=3, help="use every n-th real frame")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--picture", type=Path, help="where to write the picture, if anywhere")
+    parser.add_argument("--picture", type=Path, help="write a figure to this file")
     options = parser.parse_args()
 
     found = {

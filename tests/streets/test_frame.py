@@ -161,9 +161,9 @@ def test_the_nearby_image_warped_is_the_image(pair):
     arrays = (frame.depth[None, ..., None], rotation[None], translation[None])
     near, intrinsics = near_image[None].astype(np.float32), jnp.array(CAMERA.intrinsics)
     still = (arrays[0], np.eye(3, dtype=np.float32)[None], 0 * arrays[2])
-    errors = []
+    warp, errors = jax.jit(inverse_warp), []
     for depth, turned, moved in (arrays, still):
-        warped = np.asarray(inverse_warp(near, depth, turned, moved, intrinsics))[0]
+        warped = np.asarray(warp(near, depth, turned, moved, intrinsics))[0]
         seen = (warped.sum(-1) > 0) & (frame.depth > 0) & (frame.depth < 30)
         errors.append(np.abs(warped - frame.image)[seen].mean())
     assert errors[0] < 0.7 * errors[1]
