@@ -6,8 +6,6 @@ import os
 import sys
 from importlib import metadata, util
 
-import jax
-
 from fcfrnet_jax.files import cache_dir
 
 # Parameters of glibc's mallopt(3).
@@ -64,6 +62,8 @@ def keep_compiled() -> None:
 
     The folder is `compiled` in `files.cache_dir()`, unless one is set (JAX_COMPILATION_CACHE_DIR).
     """
+    import jax
+
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Memory and compiled programs that are kept."""
+"""Settings of the whole process, each in a process of its own."""
 
 import gc
 import os
@@ -7,61 +7,57 @@ import sys
 
 import pytest
 
-from fcfrnet_jax.process import collect_rarely
+from fcfrnet_jax.process import add_xla_flags, collect_rarely, quiet_tensorflow
 from tests.conftest import ROOT
 
-PROGRAM = """
-import ctypes, os, sys
-from fcfrnet_jax.process import keep_freed_memory
-if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+KEEP = "from fcfrnet_jax.process import keep_freed_memory; kept = keep_freed_memory(); "
+# Whether 300 MiB stay mapped after they were freed.
+FREE = """
+import os
 size = 300 * 2**20
 block = bytearray(size)
 del block
 pages = int(open("/proc/self/statm").read().split()[1])
 print(pages * os.sysconf("SC_PAGE_SIZE") > size)
 """
+LIBRARIES = ("jax", "tensorflow", "cv2")
 
 
-def stays_mapped(choice):
-    line = [sys.executable, "-c", PROGRAM, choice]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip() == "True"
+def run(program, **environment):
+    """What a Python program prints."""
+    command = [sys.executable, "-c", program]
+    kept = {name: value for name, value in os.environ.items() if name not in environment}
+    given = {name: value for name, value in environment.items() if value is not None}
+    return subprocess.run(
+        command, cwd=ROOT, env=kept | given, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is a setting of glibc")
-def test_freed_memory_stays_mapped_where_asked():
-    assert stays_mapped("keep")
-    assert not stays_mapped("leave")
+@pytest.mark.parametrize(("settings", "mapped"), [(KEEP, "True"), ("", "False")])
+def test_freed_memory_stays_mapped_on_request(settings, mapped):
+    assert run(settings + FREE) == mapped
 
 
 @pytest.mark.parametrize("platforms", ["cuda", "cuda,cpu", "tpu"])
-def test_nothing_is_done_for_an_accelerator(platforms):
-    program = "from fcfrnet_jax.process import keep_freed_memory; print(keep_freed_memory())"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={"JAX_PLATFORMS": platforms, "PATH": "/usr/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"
+def test_freed_memory_is_returned_if_an_accelerator_may_be_used(platforms):
+    assert run(KEEP + "print(kept)", JAX_PLATFORMS=platforms) == "False"
 
 
-def compiled_files(tmp_path, **environment):
-    """What a program that keeps what it compiles leaves in the user's cache."""
-    program = "import jax; from fcfrnet_jax.process import keep_compiled; keep_compiled(); "
-    program += "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
-    program += "print(jax.jit(lambda x: x + 1)(41))"
-    names = {"JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"}
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    line = [sys.executable, "-c", program]
-    environment = kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | environment
-    done = subprocess.run(
-        line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+def test_importing_it_imports_no_library():
+    program = "import sys, fcfrnet_jax.process; print(*sys.modules)"
+    assert not set(LIBRARIES) & set(run(program).split())
+
+
+def compiled_files(tmp_path, cache_dir=None):
+    """The folders of the user's cache, and whether each has a program that was compiled."""
+    program = (
+        "import jax; from fcfrnet_jax.process import keep_compiled; keep_compiled(); "
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
+        "print(jax.jit(lambda x: x + 1)(41))"
     )
-    assert done.stdout.strip() == "42"
+    user = str(tmp_path / "cache")
+    assert run(program, XDG_CACHE_HOME=user, JAX_COMPILATION_CACHE_DIR=cache_dir) == "42"
     return {folder.name: any(folder.rglob("*-cache")) for folder in tmp_path.glob("cache/*/*")}
 
 
@@ -69,62 +65,65 @@ def test_compiled_programs_are_kept(tmp_path):
     assert compiled_files(tmp_path) == {"compiled": True}
 
 
-def test_a_folder_that_is_set_already_stays(tmp_path):
-    assert compiled_files(tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")) == {}
+def test_a_cache_that_is_set_already_is_used(tmp_path):
+    assert compiled_files(tmp_path, str(tmp_path / "mine")) == {}
     assert any((tmp_path / "mine").iterdir())
 
 
-def test_without_a_place_to_keep_them_programs_run_all_the_same(tmp_path):
+def test_programs_run_without_a_cache(tmp_path):
     (tmp_path / "cache").write_text("a file")
     assert compiled_files(tmp_path) == {}
 
 
-def test_flags_of_the_config_come_after_the_environment_s():
+def test_xla_flags_are_added_after_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
+    add_xla_flags(" --xla_a=2  --xla_b ")
+    assert os.environ["XLA_FLAGS"] == "--xla_a=1  --xla_a=2  --xla_b"
+
+
+def test_of_repeated_xla_flags_the_last_one_counts():
+    count = "--xla_force_host_platform_device_count"
     program = (
-        "from fcfrnet_jax.process import add_xla_flags\n"
-        "add_xla_flags('--xla_force_host_platform_device_count=3')\n"
+        f"from fcfrnet_jax.process import add_xla_flags; add_xla_flags('{count}=3'); "
         "import jax; print(jax.device_count())"
     )
-    environment = {"JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "3"
+    assert run(program, JAX_PLATFORMS="cpu", XLA_FLAGS=f"{count}=2") == "3"
 
 
-def test_what_is_no_flag_ends_the_command_with_a_line():
-    line = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/eval.py"]
-    done = subprocess.run(
-        [*line, "--config.xla_flags=fast"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("XLA flags look like --xla_NAME=VALUE, got 'fast'")
+def test_other_words_are_not_xla_flags(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
+    with pytest.raises(ValueError, match="XLA flags look like --xla_NAME=VALUE, got 'fast'"):
+        add_xla_flags("--xla_b=2 fast")
+    assert os.environ["XLA_FLAGS"] == "--xla_a=1"
 
 
-def test_garbage_is_looked_for_rarely():
-    def looks():
-        phases = []
-        gc.callbacks.append(lambda phase, _: phases.append(phase))
-        try:
-            kept = [[] for _ in range(10_000)]
-        finally:
-            gc.callbacks.pop()
-        assert len(kept) == 10_000
-        return len(phases)
+def test_settings_of_the_user_for_tensorflow_stay(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"TF_CPP_MIN_LOG_LEVEL": "0"})
+    quiet_tensorflow()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
 
+
+def collections_while_creating(count):
+    """How often Python starts or ends a garbage collection while it creates objects."""
+    phases = []
+    gc.callbacks.append(lambda phase, _: phases.append(phase))
+    try:
+        kept = [[] for _ in range(count)]
+    finally:
+        gc.callbacks.pop()
+    assert len(kept) == count
+    return len(phases)
+
+
+def test_garbage_is_collected_rarely():
     before = gc.get_threshold()
     try:
         gc.set_threshold(700, *before[1:])
         gc.collect()
-        assert looks() > 10
+        assert collections_while_creating(10_000) > 10
         collect_rarely()
         gc.collect()
-        assert looks() == 0
+        assert collections_while_creating(10_000) == 0
     finally:
         gc.set_threshold(*before)

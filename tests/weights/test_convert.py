@@ -1,8 +1,7 @@
 """The converter: recognition, the table of names, and everything that can be wrong with a file."""
 
 import pickle
-import subprocess
-import sys
+from functools import cache
 
 import jax
 import numpy as np
@@ -12,13 +11,12 @@ import fcfrnet_jax
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint, convert
 from tests import golden_data
-from tests.conftest import ROOT
 
 NAMES = list(golden_data.STATE_SPEC)
 
 
-def narrow_state(name="std18_rgbd", width=4):
-    """The state dict of a narrow network: the full one's arrays, cut."""
+@cache
+def cut_state(name, width):
     divisor = 64 // width
     state = golden_data.state_dict(name, 1)
 
@@ -31,6 +29,11 @@ def narrow_state(name="std18_rgbd", width=4):
         return array[tuple(slice(size) for size in keep)]
 
     return {key: cut(key, array) for key, array in state.items()}
+
+
+def narrow_state(name="std18_rgbd", width=4):
+    """The state dict of a narrow network: slices of the full one's arrays."""
+    return {key: array.copy() for key, array in cut_state(name, width).items()}
 
 
 def written(folder, state):
@@ -54,7 +57,7 @@ def test_width_is_recognised(name):
 
 
 def test_every_entry_is_used_once():
-    state = golden_data.state_dict("fcfrnet18_rgbd", 3)
+    state = narrow_state("fcfrnet18_rgbd")
     variables, skipped = convert.to_variables(state, convert.recognise(state), strict=True)
     assert skipped == []
     total = sum(float(np.sum(array, dtype=np.float64)) for array in state.values())
@@ -76,7 +79,7 @@ def test_pytorch_names_give_the_same_variables():
     assert skipped == []
 
 
-def test_all_faults_are_listed_at_once():
+def test_all_faults_are_reported_together():
     state = narrow_state()
     del state["conv3.0.bn1._mean"]
     state["convt2.0.weight"] = state["convt2.0.weight"][:-1]
@@ -133,49 +136,30 @@ def test_other_precisions_become_float32(dtype, tmp_path):
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
 
-def test_script_converts_a_training_checkpoint(tmp_path):
+def test_a_training_checkpoint_is_converted(tmp_path):
     state = narrow_state()
     model = {f"_layers.{key}": array for key, array in state.items()}
     path = written(tmp_path, {"epoch": 3, "model": model, "optimizer": {}, "args": {"layers": 18}})
-    output = run_script(path, tmp_path / "model")
-    assert "sparse_to_coarse" in output
+    conversion = fcfrnet_jax.convert_paddle(path, tmp_path / "model")
+    assert conversion.provenance["notes"][0] == "training checkpoint, epoch 3"
     expected, _ = convert.to_variables(state, convert.recognise(state))
     spec, restored = checkpoint.load_model(tmp_path / "model")
     assert spec == SparseToCoarseSpec(18, width=4)
     jax.tree.map(np.testing.assert_array_equal, restored, expected)
 
 
-def test_script_makes_a_two_stage_model(tmp_path):
+def test_two_files_make_a_two_stage_model(tmp_path):
     (tmp_path / "coarse").mkdir()
     coarse = written(tmp_path / "coarse", narrow_state())
     fine = written(tmp_path, narrow_state("fcfrnet18_rgbd"))
-    run_script(fine, tmp_path / "model", "--coarse", coarse)
+    conversion = fcfrnet_jax.convert_paddle(fine, tmp_path / "model", coarse_path=coarse)
     spec = checkpoint.load_spec(tmp_path / "model")
     assert spec == TwoStageSpec(SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4))
-
-
-def test_script_ends_with_one_line(tmp_path):
-    (tmp_path / "page.pdparams").write_text("<html>404</html>")
-    for path in (tmp_path / "page.pdparams", tmp_path / "nowhere.pdparams"):
-        result = script(path, tmp_path / "model")
-        assert result.returncode == 1
-        assert len(result.stderr.strip().splitlines()) == 1
-        assert str(path) in result.stderr
-    assert not (tmp_path / "model").exists()
+    rows = dict(convert.summary(conversion))
+    assert (rows["coarse network"], rows["fine layers"]) == ("sparse_to_coarse", "18")
 
 
 def test_an_existing_folder_is_refused_before_work(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files"):
         fcfrnet_jax.convert_paddle(tmp_path / "not_even_there", tmp_path)
-
-
-def script(*arguments):
-    command = [sys.executable, ROOT / "convert_paddle_weights.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-
-
-def run_script(*arguments):
-    result = script(*arguments)
-    assert result.returncode == 0, result.stderr
-    return result.stdout

@@ -1,14 +1,15 @@
-"""The model that comes with the package: what it is, and what it does on real frames."""
+"""The model in the package: its description, its files, and its accuracy on real frames."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
 
 import fcfrnet_jax
-from configs import eval as eval_config
-from configs import pretrain_compact
 from fcfrnet_jax.commands import evaluate
+from fcfrnet_jax.configs import eval as eval_config
+from fcfrnet_jax.configs import pretrain_compact
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
@@ -18,7 +19,7 @@ def files():
     return [path for path in fcfrnet_jax.COMPACT.rglob("*") if path.is_file()]
 
 
-def test_is_small_enough_to_come_along():
+def test_is_small():
     assert 0 < sum(path.stat().st_size for path in files()) <= 12e6
 
 
@@ -33,7 +34,7 @@ def test_networks_are_those_of_the_committed_config():
 def test_was_trained_by_the_committed_config_on_rendered_streets_alone():
     provenance = checkpoint.load_provenance(fcfrnet_jax.COMPACT)
     config = json.loads(json.dumps(pretrain_compact.get_config().to_dict()))
-    # It was trained before there was this setting.
+    # This setting was added after the training.
     assert provenance["settings"] | {"xla_flags": ""} == config
     assert provenance["trained_steps"] == config["steps"]
     assert (config["source"], config["data_dir"], config["checkpoint"]) == ("synthetic", "", "")
@@ -46,11 +47,13 @@ def test_holds_no_folder_of_the_machine_that_trained_it():
 
 
 def test_is_packaged():
-    assert (
-        'package-data = { fcfrnet_jax = ["pretrained/**"] }'
-        in (ROOT / "pyproject.toml").read_text()
-    )
-    assert fcfrnet_jax.COMPACT.is_relative_to(ROOT / "fcfrnet_jax" / "pretrained")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    package = ROOT / "fcfrnet_jax"
+    patterns = project["tool"]["setuptools"]["package-data"]["fcfrnet_jax"]
+    packaged = {path for pattern in patterns for path in package.glob(pattern)}
+    packaged |= {path for folder in packaged for path in folder.glob("*")}
+    assert files()
+    assert set(files()) <= packaged
 
 
 def test_predicts_any_size():
@@ -58,7 +61,7 @@ def test_predicts_any_size():
     sparse_depth = np.zeros((1, 50, 70), np.float32)
     sparse_depth[:, ::10, ::10] = 12.0
     depth = predictor(np.full((1, 50, 70, 3), 128, np.uint8), sparse_depth)
-    # A wall in front: the networks change little about the fill.
+    # A wall ahead: the networks change the fill only a little.
     np.testing.assert_allclose(depth, 12.0, atol=2.0)
 
 

@@ -1,0 +1,53 @@
+"""The converter's command line."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from fcfrnet_jax.commands import convert
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.weights import checkpoint
+from tests.conftest import ROOT
+from tests.weights.test_convert import narrow_state
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    path = tmp_path_factory.mktemp("released") / "weights.pdparams"
+    path.write_bytes(pickle.dumps(narrow_state(), protocol=4))
+    return path
+
+
+def test_a_table_describes_the_converted_model(released, tmp_path, capsys):
+    convert.main([str(released), str(tmp_path / "model")])
+    printed = capsys.readouterr().out
+    for text in ("sparse_to_coarse", "skipped entries", f"converted model to {tmp_path}/model"):
+        assert text in printed
+    assert checkpoint.load_spec(tmp_path / "model") == SparseToCoarseSpec(18, width=4)
+
+
+def test_a_model_is_replaced_only_on_request(released, tmp_path, capsys):
+    arguments = [str(released), str(tmp_path / "model")]
+    convert.main(arguments)
+    with pytest.raises(SystemExit, match="choose a new folder or set --overwrite"):
+        convert.main(arguments)
+    convert.main([*arguments, "--overwrite"])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("page", "a web page"), ("nowhere", "No such file or directory")]
+)
+def test_an_error_is_one_line_with_the_file(name, reason, tmp_path):
+    (tmp_path / "page").write_text("<html>404</html>")
+    with pytest.raises(SystemExit, match=rf"^Error: {tmp_path / name}: {reason}[^\n]*$"):
+        convert.main([str(tmp_path / name), str(tmp_path / "model")])
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_script_in_the_repository_runs_it(tmp_path):
+    command = [sys.executable, ROOT / "convert_paddle_weights.py", tmp_path / "nowhere", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {tmp_path / 'nowhere'}: No such file or directory\n"
