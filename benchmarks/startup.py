@@ -1,11 +1,10 @@
-"""Times how long a command takes to its first depth map, from nothing and with what it keeps.
+"""Times the evaluation of the sample frames: seconds to the first depth map and to the end.
 
     python benchmarks/startup.py --json startup.json
 
-Runs the evaluation of the sample frames several times, each time in a new process, with caches in a
-folder of its own: first with none, so that scenes are rendered and steps compiled, then with those
-of the run before. Tells the seconds from the start of the process to the first depth map on disk
-and to the end. Needs what the command needs.
+Runs the command several times, each time in a new process. The first run starts with an empty cache
+folder, so it renders the sample frames and compiles. The others reuse that cache. Both times are
+measured from the start of the process; the first ends when a depth map is on disk.
 """
 
 import argparse
@@ -21,9 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(folder: Path) -> dict[str, float]:
-    """Runs the command with its caches and results in `folder`."""
+    """Runs the command once, with the cache and the results in `folder`.
+
+    Raises:
+      RuntimeError: the command failed.
+    """
     workdir = folder / "output"
-    line = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/eval.py"]
+    line = [sys.executable, "-m", "fcfrnet_jax", "--config=eval"]
     kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     environment = kept | {"XDG_CACHE_HOME": str(folder / "cache")}
     before = set(depth_maps(workdir))
@@ -46,23 +49,23 @@ def run(folder: Path) -> dict[str, float]:
 
 
 def depth_maps(workdir: Path) -> list[Path]:
-    """The depth maps of a run that is not over yet."""
+    """Lists the depth maps of a run in progress, which are in a temporary folder."""
     return list(workdir.glob(".incomplete-*/predictions/**/*.png"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--warm", type=int, default=3, help="runs after the first one")
-    parser.add_argument("--json", type=Path, help="file for the rows")
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--warm", type=int, default=3, help="number of runs with a filled cache")
+    parser.add_argument("--json", type=Path, help="write the times to this file")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1 + options.warm):
-            row = {"caches": "warm" if number else "none"} | run(Path(folder))
-            rows.append(row)
+            cache, times = "filled" if number else "empty", run(Path(folder))
+            rows.append({"cache": cache, **times})
             print(
-                f"caches {row['caches']}: first depth map after {row['first_depth_map_s']:.1f} s, "
-                f"end after {row['end_s']:.1f} s",
+                f"{cache} cache: first depth map after {times['first_depth_map_s']:.1f} s, "
+                f"end after {times['end_s']:.1f} s",
                 flush=True,
             )
     if options.json:

@@ -132,6 +132,8 @@ def override(config: ConfigDict, title: str, overrides: dict[str, str | None]) -
 def convert(flag: str, text: str, default: Any) -> Any:
     """Converts the text of a flag to the type of its default.
 
+    The types of settings are bool, int, float, str and tuples of integers.
+
     Raises:
       ValueError: another type.
     """
@@ -142,14 +144,14 @@ def convert(flag: str, text: str, default: Any) -> Any:
             return text
         if isinstance(default, int | float):
             return type(default)(text)
-        value = ast.literal_eval(text)
-        # `--config.crop=96,320` and `--config.augmentation.beams=32` are tuples, too.
-        value = (value,) if isinstance(default, tuple) and not isinstance(value, tuple) else value
-        if default is None or isinstance(value, type(default)):
-            return value
+        # `96,320` and a single `32` are tuples as well.
+        values = ast.literal_eval(text)
+        values = values if isinstance(values, tuple) else (values,)
+        if isinstance(default, tuple) and all(isinstance(value, int) for value in values):
+            return values
     except (ValueError, KeyError, SyntaxError):
         pass
-    names = {bool: "true or false", int: "an integer", float: "a number", tuple: "numbers"}
+    names = {bool: "true or false", int: "an integer", float: "a number", tuple: "integers"}
     wanted = names.get(type(default), f"a {type(default).__name__}")
     raise ValueError(f"{flag}={text}: expected {wanted}, such as the default {default}")
 

@@ -43,7 +43,8 @@ def _settings(file: ConfigFile) -> str:
     comments = config_files.comments(file.module)
     values = config_files.settings(file.config)
     # In the order of the config, which ConfigDict does not keep.
-    for name in dict.fromkeys([*comments, *values]):
+    names = [name for name in comments if name in values]
+    for name in dict.fromkeys([*names, *values]):
         lines.append(f"  --config.{name}={values[name]}")
         lines += textwrap.wrap(
             comments.get(name, ""), 94, initial_indent=indent, subsequent_indent=indent

@@ -59,7 +59,9 @@ def test_the_config_is_locked():
     ("arguments", "message"),
     [
         (["--config.craop=3"], "eval has no such setting; did you mean --config.crop?"),
-        (["--config.crop=3,x"], r"expected numbers, such as the default \(352, 1216\)"),
+        (["--config.crop=3,x"], r"expected integers, such as the default \(352, 1216\)"),
+        (["--config.crop=(16, 'x')"], "expected integers, such as"),
+        (["--config.crop=32.5,64"], "expected integers, such as"),
         (["--config.batch_size=many"], "--config.batch_size=many: expected an integer, such as"),
         (["--config.batch_size=1.5"], "--config.batch_size=1.5: expected an integer, such as"),
         (["--config.skip_bad_frames=7"], "expected true or false, such as the default False"),
