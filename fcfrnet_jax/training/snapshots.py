@@ -10,6 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from fcfrnet_jax.files import list_some
+
 
 class Snapshots:
     """The snapshots in a folder, one subfolder per step. Writing a snapshot is atomic.
@@ -71,19 +73,26 @@ class Snapshots:
           The state, or None if there is no snapshot.
 
         Raises:
-          ValueError: there are snapshots, but none can be read.
+          ValueError: there are snapshots, but none can be read, or the newest intact one does not
+            match `like`.
         """
         damaged = []
         for step in reversed(self.steps()):
             try:
-                state = self._read(step, like)
+                arrays = self._read(step)
             except Exception as error:  # a damaged folder raises various types
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 damaged.append((step, reason))
                 logging.warning("The snapshot of step %d is damaged: %s", step, reason)
                 continue
             self._set_aside([step for step, _ in damaged])
-            return state
+            wanted = _by_name(like)
+            if differences := _differences(arrays, wanted):
+                raise ValueError(
+                    f"{self._folder}: the snapshot of step {step} does not match the model: "
+                    + list_some(differences)
+                )
+            return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
         if damaged:
             listed = "; ".join(f"step {step}: {reason}" for step, reason in damaged)
             raise ValueError(f"{self._folder}: no snapshot can be read ({listed})")
@@ -94,16 +103,15 @@ class Snapshots:
         self.wait()
         self._manager.close()
 
-    def _read(self, step: int, like: Any) -> Any:
-        wanted = _by_name(like)
+    def _read(self, step: int) -> dict[str, np.ndarray]:
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(wanted), check=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(), check=ocp.args.JsonRestore()
         )
         restored = self._manager.restore(step, args=arguments)
         arrays = restored["state"]
         if restored["check"]["digest"] != digest(arrays):
             raise ValueError("the checksum of its arrays does not match")
-        return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+        return arrays
 
     def _set_aside(self, steps: list[int]) -> None:
         for step in steps:
@@ -122,6 +130,17 @@ def _by_name(tree: Any) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     # Names serve tuples and dictionaries alike, independent of how Orbax stores them.
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
+    """Lists the names, shapes and dtypes that differ."""
+
+    def described(array: np.ndarray | None) -> str:
+        return "nothing" if array is None else f"{array.dtype} {array.shape}"
+
+    pairs = {name: (found.get(name), wanted.get(name)) for name in sorted({*found, *wanted})}
+    texts = {name: (described(ours), described(theirs)) for name, (ours, theirs) in pairs.items()}
+    return [f"{name} is {one}, expected {two}" for name, (one, two) in texts.items() if one != two]
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:

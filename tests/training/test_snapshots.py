@@ -84,9 +84,15 @@ def test_all_damaged(tmp_path):
 
 def test_another_structure_is_refused(tmp_path):
     saved(tmp_path / "run", 10).close()
-    message = r"no snapshot can be read \(step 10: .*"
+    other = {"params": {"kernel": np.zeros((3, 7), np.float32), "bias": np.zeros(7, np.float32)}}
+    message = (
+        r"the snapshot of step 10 does not match the model: params.bias is nothing, expected "
+        r"float32 \(7,\), params.kernel is float32 \(100, 7\), expected float32 \(3, 7\), step is "
+        r"int32 \(\), expected nothing"
+    )
     with pytest.raises(ValueError, match=message):
-        Snapshots(tmp_path / "run", 3).restore({"params": np.zeros((3, 3), np.float32)})
+        Snapshots(tmp_path / "run", 3).restore(other)
+    assert Snapshots(tmp_path / "run", 3).steps() == [10]
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
