@@ -1,8 +1,8 @@
-"""Times the classical fill on the first device, in turns with OpenCV where that is installed.
+"""Times the classical fill on the first device and, if it is installed, with OpenCV.
 
     python benchmarks/fill.py --height 352 --width 1216 --batch 1
 
-Needs jax and numpy only. The input lies on the device before the clock starts.
+Needs only jax and NumPy. The input is on the device before timing starts.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax.networks.fill import classical_fill
@@ -26,14 +26,14 @@ from fcfrnet_jax.networks.fill import classical_fill
 def opencv_fill(
     sparse_depth: np.ndarray, max_depth: float = 100.0, dense: bool = True, blur: bool = True
 ) -> np.ndarray:
-    """The algorithm of arXiv 1802.00036 in OpenCV, the reference for `classical_fill`.
+    """The algorithm of arXiv 1802.00036 in OpenCV, as a reference for `classical_fill`.
 
     Args:
       sparse_depth: float32 `[H, W]` metres, 0 = missing, at most `max_depth - 0.1`.
       max_depth: metres, the origin of the inverted depth.
-      dense: repeats the last dilation until no pixel is empty. False is the published algorithm,
-        which dilates once and lets pixels beyond its reach stay 0.
-      blur: False leaves out the two blurs at the end.
+      dense: repeat the last dilation until no pixel is empty. The published algorithm (False)
+        dilates once, and pixels beyond its reach stay 0.
+      blur: apply the two blurs at the end.
 
     Returns:
       Depth, float32 `[H, W]` metres.
@@ -66,7 +66,7 @@ def opencv_fill(
 
 
 def road_scan(batch: int, height: int, width: int) -> np.ndarray:
-    """Sparse depth of a flat road, 80 m long, 5% of its pixels: float32 `[B, H, W, 1]` metres."""
+    """Sparse depth of a flat road up to 80 m, float32 `[B, H, W, 1]` metres; 5% of the pixels."""
     horizon = 0.35 * height
     rows = np.arange(height)[:, None]
     depth = np.minimum(1.7 * 2 * height / np.maximum(rows - horizon, 0.5), 80)
@@ -75,7 +75,7 @@ def road_scan(batch: int, height: int, width: int) -> np.ndarray:
 
 
 def in_turns(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function, called in alternation so that all meet the same load."""
+    """Median seconds of each function. They are called in turns, under the same load."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():

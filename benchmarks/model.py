@@ -3,12 +3,14 @@
     python benchmarks/model.py --network joint --batch 1 8 --dtype float32 bfloat16
     python benchmarks/model.py --mode train --batch 4 8 16 --dtype bfloat16 --remat off on
 
-Needs jax, flax and optax only; `--repeats 0` compiles, tells the memory and runs nothing. In mode
-`predict`, the folded network runs on the first device: what is timed is the call that `load` makes,
-with the batch on the device. In mode `train`, it is the step of the training command on all local
-devices, which share the batch: forward, backward, synchronised BatchNorm, Adam, the state donated.
-Latencies are of single calls that are waited for; frames/s are of calls in a row. The share of the
-peak is that of the rate at which the device multiplies large matrices of the dtype, measured first.
+Needs only jax, flax and optax. `--repeats 0` compiles, prints the memory and runs nothing.
+
+Mode `predict` times the network that `fcfrnet_jax.load` runs, on the first device, with the batch
+on the device. Mode `train` times the step of the training command on all local devices, which
+share the batch: forward and backward pass, synchronised BatchNorm and Adam, with the state donated.
+Latencies are those of single calls, each waited for. Frames per second are measured over several
+calls without waiting in between. The share of the peak is relative to products of large matrices in
+the same dtype, which are timed first.
 """
 
 import argparse
@@ -25,34 +27,35 @@ import jax.numpy as jnp
 import numpy as np
 
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.networks import models
-from fcfrnet_jax.networks.cpu.conv import compiler_options
-from fcfrnet_jax.networks.fold import prepare
+from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
-from fcfrnet_jax.networks.specs import CoarseToFineSpec, ModelSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.process import keep_freed_memory
+from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
-from fcfrnet_jax.training.update import Objective, initial_state
+from fcfrnet_jax.training.state import initial_state
+from fcfrnet_jax.training.update import make_train_step
 
 GIB = 2**30
-# Rows of the matrices whose product gives the peak.
+# Rows and columns of the matrices whose products are timed to find the peak.
 MATRIX = {"cpu": 2048}
 LARGE_MATRIX = 8192
 
 
-def describe(network: str, layers: int, width: int) -> ModelSpec | TwoStageSpec:
-    """The model: `coarse`, `fine` (on given coarse maps) or `joint`, both in one call."""
+def describe(network: str, layers: int, width: int) -> Spec:
+    """The model: `coarse`, `fine` (given the coarse depth) or `joint` (both in one call)."""
     coarse = SparseToCoarseSpec(layers, width=width)
     fine = CoarseToFineSpec(layers, width=width)
-    return {"coarse": coarse, "fine": fine, "joint": TwoStageSpec(coarse, fine)}[network]
+    specs: dict[str, Spec] = {"coarse": coarse, "fine": fine, "joint": TwoStageSpec(coarse, fine)}
+    return specs[network]
 
 
 def random_batch(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
-    """Frames of noise with a twentieth of the pixels measured and a fifth known."""
+    """Random frames: 5% of the pixels have a measured depth, 20% have ground truth."""
     random = np.random.default_rng(0)
     depth = random.uniform(1, 80, (batch, height, width, 1)).astype(np.float32)
     chance = random.random(depth.shape)
@@ -65,12 +68,17 @@ def random_batch(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
 
 
 class Case:
-    """A compiled program, the floating point operations of a call, and how to make one.
+    """A compiled program and how to call it.
 
-    `frames` are those of a call that one device works on; the operations are that device's.
+    Attributes:
+      frames: frames that one device processes in a call.
+      operations: floating point operations of one device in a call.
+      compile_s: seconds that compiling took.
+      compiled: the program.
+      call: calls the program once.
     """
 
-    def __init__(self, lowered: Any, frames: float, call: Callable[[Any], Any]):
+    def __init__(self, lowered: jax.stages.Lowered, frames: float, call: Callable[[Any], Any]):
         self.frames = frames
         analysis = lowered.cost_analysis()
         self.operations = float((analysis or {}).get("flops", 0))
@@ -84,13 +92,15 @@ def predict_case(
     options: argparse.Namespace, batch_size: int, dtype: str, remat: bool = False
 ) -> Case:
     spec = describe(options.network, options.layers, options.width)
-    network, folded = prepare(spec, initial_variables(spec, 0, "resnet"), jnp.dtype(dtype))
+    network, folded, compiler_options = select.for_prediction(
+        spec, initial_variables(spec, 0, "resnet"), jnp.dtype(dtype)
+    )
     batch = random_batch(batch_size, *options.size)
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
     arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
-    options = compiler_options(network.dtype)
-    lowered = jax.jit(network.apply, compiler_options=options).lower(*arguments)
+    apply = jax.jit(network.apply, compiler_options=compiler_options)
+    lowered = apply.lower(*arguments)
     return Case(lowered, batch_size, lambda apply: apply(*arguments))
 
 
@@ -98,8 +108,8 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
     spec = describe(options.network, options.layers, options.width)
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
-    network = models.build_to_train(spec, dtype=jnp.dtype(dtype), remat=remat)
-    step = parallel.make_train_step(network, None, optimizer, schedule, Objective())
+    network = select.for_training(spec, dtype=jnp.dtype(dtype), remat=remat)
+    step: Any = make_train_step(network, optimizer, schedule, Objective())
     state = parallel.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
     batch = parallel.shard(random_batch(batch_size, *options.size))
     if options.repeats:
@@ -114,7 +124,7 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
 
 
 def peak(dtype: str) -> float:
-    """Operations a second of products of large matrices on the first device."""
+    """Floating point operations per second in products of large matrices, first device."""
     size = MATRIX.get(jax.default_backend(), LARGE_MATRIX)
     matrix = jax.device_put(jnp.full((size, size), 1e-3, dtype))
     multiply = jax.jit(jnp.matmul)
@@ -130,10 +140,11 @@ def peak(dtype: str) -> float:
 def measure(
     options: argparse.Namespace, batch_size: int, dtype: str, remat: bool, peak_rate: float
 ) -> dict[str, Any]:
-    """One row of the table: compiles the program, and times it unless `options.repeats` is 0."""
+    """Compiles a program and, unless `options.repeats` is 0, times it. Returns a table row."""
     make = {"predict": predict_case, "train": train_case}[options.mode]
     case = make(options, batch_size, dtype, remat)
     memory = case.compiled.memory_analysis()
+    assert memory is not None
     row = {
         "mode": options.mode,
         "network": options.network,
@@ -148,7 +159,7 @@ def measure(
     if not options.repeats:
         return row
     latencies, seconds = timed(case.call, options.repeats)
-    # Rates of operations are those of one device.
+    # Per device.
     row |= {
         "p50_ms": 1e3 * statistics.median(latencies),
         "p99_ms": 1e3 * float(np.percentile(latencies, 99)),
@@ -160,7 +171,7 @@ def measure(
 
 
 def timed(call: Callable[[], Any], repeats: int) -> tuple[list[float], float]:
-    """Seconds of single calls, and of one among several in a row, after two that do not count."""
+    """Seconds of single calls, and seconds per call over several calls, after two warm-up calls."""
     for _ in range(2):
         jax.block_until_ready(call())
     latencies = []
@@ -169,7 +180,7 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[list[float], float]:
         jax.block_until_ready(call())
         latencies.append(time.perf_counter() - start)
     start = time.perf_counter()
-    # One result at a time is kept, as a loop over frames would.
+    # Only the latest result is kept, as in a loop over frames.
     for _ in range(repeats):
         result = call()
     jax.block_until_ready(result)

@@ -1,8 +1,8 @@
-"""One contender of `peers.py`: makes its call once for each line of its input.
+"""One contender of `peers.py`: makes one call for each line that it reads.
 
-Started by `peers.py` with a JSON object that describes the task. Every contender computes the depth
-`[B, H, W]` of the same images, coarse depths and variables, and saves the residual; in mode
-`train`, it makes one update of Adam on a mean squared error and saves the loss before it.
+Started by `peers.py` with a JSON object that describes the task. Each contender computes the depth
+`[B, H, W]` of the same images and coarse depths with the same variables, and saves the residual. In
+mode `train`, a call is one step of Adam on the mean squared error, and the first loss is saved.
 """
 
 import importlib.metadata
@@ -20,18 +20,19 @@ import numpy as np
 from fcfrnet_jax.networks.specs import CoarseToFineSpec
 
 Call = Callable[[], Any]
+Wait = Callable[[Any], Any]
 RATE = 1e-4
 
 
 class Task:
-    """What to compute, and on what."""
+    """What to compute, and the inputs."""
 
     def __init__(self, described: dict[str, Any]):
         self.name, self.dtype, self.mode = (described[key] for key in ("name", "dtype", "mode"))
         self.spec = CoarseToFineSpec(described["layers"], "rgbd", width=described["width"])
         random = np.random.default_rng(0)
         shape = (described["batch"], *described["size"])
-        # Smooth, as depth is: of noise, rounding would choose the fusion's branch.
+        # Smooth like real depth. With noise, rounding would decide which branch the fusion takes.
         v, u = np.mgrid[: shape[1], : shape[2]]
         depth = 30.0 + 20.0 * np.sin(v / 40.0) + 10.0 * np.cos(u / 60.0)
         self.depth = np.tile(depth.astype(np.float32), (shape[0], 1, 1))[..., None]
@@ -40,7 +41,7 @@ class Task:
         self.output = Path(described["output"])
 
     def variables(self) -> dict[str, Any]:
-        """Random ones, whose last layer makes a residual of some metres."""
+        """Random variables, with a last layer that returns a residual of some metres."""
         from fcfrnet_jax.networks.initialise import initial_variables
 
         variables = initial_variables(self.spec, 0, "resnet")
@@ -55,31 +56,31 @@ class Task:
         return fold(self.spec, self.variables())
 
 
-def with_jax(task: Task) -> tuple[Call, Call]:
+def with_jax(task: Task) -> tuple[Call, Wait]:
     import jax
     import jax.numpy as jnp
 
     from fcfrnet_jax import parallel
-    from fcfrnet_jax.networks import models
-    from fcfrnet_jax.networks.cpu.conv import compiler_options
-    from fcfrnet_jax.networks.fold import prepare
+    from fcfrnet_jax.networks import select
     from fcfrnet_jax.process import keep_freed_memory
+    from fcfrnet_jax.training.objective import Objective
     from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
-    from fcfrnet_jax.training.update import Objective, initial_state
+    from fcfrnet_jax.training.state import initial_state
+    from fcfrnet_jax.training.update import make_train_step
 
-    # As the commands do.
+    # Like the commands.
     keep_freed_memory()
     dtype = jnp.dtype(task.dtype)
     if task.mode == "predict":
-        network, folded = prepare(task.spec, task.variables(), dtype)
+        network, folded, options = select.for_prediction(task.spec, task.variables(), dtype)
         variables, image, depth = jax.device_put((folded, task.image, task.depth))
-        apply = jax.jit(network.apply, compiler_options=compiler_options(network.dtype))
+        apply = jax.jit(network.apply, compiler_options=options)
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
-    network = models.build_to_train(task.spec, dtype=dtype)
+    network = select.for_training(task.spec, dtype=dtype)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
-    step = parallel.make_train_step(network, None, optimizer, schedule, Objective())
+    step = make_train_step(network, optimizer, schedule, Objective())
     state = parallel.replicate(initial_state(task.variables(), optimizer))
     batch = {"image": task.image, "coarse_depth": task.depth, "ground_truth": task.truth}
     batch = parallel.shard(batch | {"sparse_depth": task.depth})
@@ -92,7 +93,7 @@ def with_jax(task: Task) -> tuple[Call, Call]:
     return update, jax.block_until_ready
 
 
-def with_torch(task: Task) -> tuple[Call, Call]:
+def with_torch(task: Task) -> tuple[Call, Wait]:
     import torch
 
     from benchmarks.torch_twin import Twin, load
@@ -170,7 +171,7 @@ def channels_first(task: Task) -> dict[str, np.ndarray]:
     return {k: np.ascontiguousarray(v.transpose(0, 3, 1, 2)) for k, v in arrays.items()}
 
 
-def with_onnxruntime(task: Task) -> tuple[Call, Call]:
+def with_onnxruntime(task: Task) -> tuple[Call, Wait]:
     import onnxruntime
 
     if task.dtype != "float32":
@@ -183,7 +184,7 @@ def with_onnxruntime(task: Task) -> tuple[Call, Call]:
     return lambda: session.run(None, inputs)[0], lambda result: result
 
 
-def with_openvino(task: Task) -> tuple[Call, Call]:
+def with_openvino(task: Task) -> tuple[Call, Wait]:
     import openvino
 
     precision = {"float32": "f32", "bfloat16": "bf16"}[task.dtype]
@@ -229,7 +230,7 @@ def main() -> None:
     first = wait(call())
     compiling = time.perf_counter() - start
     output = np.asarray(first.float().cpu() if hasattr(first, "cpu") else first, np.float32)
-    # What the network adds, beside which rounding is not hidden by the depth that goes in.
+    # Compare the residual only: errors would be small relative to the depth.
     base = task.depth.squeeze() if task.mode == "predict" else 0.0
     np.save(task.output, output.squeeze() - base)
     wait(call())

@@ -1,15 +1,16 @@
-"""Times FCFR-Net against what a user would pick instead, on one machine, in turns.
+"""Times FCFR-Net against implementations on other frameworks, on one machine.
 
     python benchmarks/peers.py --json peers.json
     python benchmarks/peers.py --mode train --size 128 256
     python benchmarks/peers.py --dtype bfloat16 --batch 1 8 --peers jax torch-compile
 
-Every contender runs in a process of its own, one after the other and round by round (A B C A B C),
-so that none competes with another's threads and all see the same weather. All have the same
-variables, and all outputs are compared with that of jax in float32 before anything is timed. All
-keep freed memory mapped, jax as its commands do and the peers by glibc's settings; torch by
-tcmalloc where `--tcmalloc /path/to/libtcmalloc.so` names it, which OpenVINO does not survive. Needs
-jax, flax, optax and torch; ONNX Runtime and OpenVINO take part where they are installed (`pip
+Each contender runs in a separate process. They take turns (A B C A B C), so that their threads do
+not compete and a varying load of the machine affects all of them. All use the same variables, and
+every output is compared with that of jax in float32 before anything is timed.
+
+All contenders keep freed memory mapped: jax as in its commands, the others by settings of glibc.
+With `--tcmalloc /path/to/libtcmalloc.so`, torch uses tcmalloc, with which OpenVINO crashes. Needs
+jax, flax, optax and torch. ONNX Runtime and OpenVINO are included where they are installed (`pip
 install -e '.[peers]'`).
 """
 
@@ -28,20 +29,20 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(ROOT))
 
 MODULE_OF = {"jax": "jax", "torch": "torch", "torch-compile": "torch"}
 MODULE_OF |= {"onnxruntime": "onnxruntime", "openvino": "openvino"}
-# Of the root mean square of the residual: rounding of some fifty layers, and what the fusion makes
-# of it where two energies are almost equal.
+# Relative to the root mean square of the residual. Rounding errors add up over some fifty layers,
+# and may change the choice of the fusion where two energies are almost equal.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
-# What `process.keep_freed_memory` does for jax.
+# Has the effect of `process.keep_freed_memory`.
 KEPT_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "9" * 18}
 
 
 class Contender:
-    """A process that makes one call for each line it is sent, and answers with its seconds."""
+    """A process that makes one call for each line that it receives and returns the seconds."""
 
     def __init__(self, name: str, dtype: str, batch: int, options: argparse.Namespace):
         self.name, self.dtype, self.batch = name, dtype, batch
@@ -69,7 +70,7 @@ class Contender:
             stdout=subprocess.PIPE,
             text=True,
         )
-        # Compiles, and warms up.
+        # The first call compiles.
         self.ready = self._answer()
 
     def call(self) -> float:
@@ -91,14 +92,14 @@ class Contender:
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            # Libraries print as well.
+            # Libraries print other lines.
             if line.startswith("answer "):
                 return json.loads(line.removeprefix("answer "))
         raise RuntimeError(f"{self.name} ended with status {self.process.wait()}")
 
 
 def compare(dtype: str, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row for each contender: its error against jax in float32, and its median seconds."""
+    """One row for each contender: its error relative to jax in float32, and its median seconds."""
     reference = Contender("jax", "float32", batch, options)
     wanted = reference.output()
     reference.close()

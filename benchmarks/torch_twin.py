@@ -1,7 +1,7 @@
-"""FCFR-Net in PyTorch, for comparison with the same variables; needs torch beside the package.
+"""FCFR-Net in PyTorch, for comparisons with the same variables. Needs torch.
 
-Modules are named as in `fcfrnet_jax.models`, so that variables are copied by walking both trees.
-Tensors are `[B, C, H, W]`: the image 0..255, depth in metres.
+Modules have the names of the layers in `fcfrnet_jax.networks`, so that variables can be copied by
+walking both trees. Tensors are `[B, C, H, W]`: images 0..255, depth in metres.
 """
 
 from typing import Any
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcfrnet_jax.networks.network import NORM_EPSILON, RESNETS
-from fcfrnet_jax.networks.specs import COARSE_TO_FINE, ModelSpec
+from fcfrnet_jax.networks.layers import NORM_EPSILON
+from fcfrnet_jax.networks.network import RESNETS
+from fcfrnet_jax.networks.specs import CoarseToFineSpec
 
 LEVELS = ("conv2", "conv3", "conv4", "conv5", "conv6")
 
@@ -22,7 +23,7 @@ def _norm(features: int) -> nn.Module:
 
 
 class ConvNormAct(nn.Module):
-    """A 3x3 convolution, or a transposed one that doubles the size; a bias without a norm."""
+    """3x3 convolution, or a transposed one that doubles the size. Without norm it has a bias."""
 
     def __init__(
         self, inputs: int, features: int, norm: bool, stride: int = 1, double: bool = False
@@ -61,14 +62,13 @@ class BasicBlock(nn.Module):
 class Twin(nn.Module):
     """FCFR-Net in the released wiring on ResNet-18 or 34.
 
-    With `norm=False` it is made for the variables of `fold.fold`: convolutions have biases,
-    branches exchange halves of their channels instead of shuffling them, and the decoder reads what
-    they were before.
+    With `norm=False`, it expects the variables of `fold.fold`: convolutions have biases, and
+    branches exchange halves of their channels instead of shuffling them.
     """
 
-    def __init__(self, spec: ModelSpec, norm: bool):
+    def __init__(self, spec: CoarseToFineSpec, norm: bool):
         super().__init__()
-        if spec.network != COARSE_TO_FINE or spec.variant != "released" or spec.layers == 50:
+        if spec.variant != "released" or spec.layers == 50:
             raise ValueError(f"there is no twin of {spec}")
         self.spec, self.interleave = spec, norm
         width = spec.width
@@ -86,7 +86,7 @@ class Twin(nn.Module):
                     inputs = features
                 self.add_module(name + suffix, level)
             self.add_module(f"conv6{suffix}", ConvNormAct(inputs, 8 * width, norm, stride=2))
-        # Each layer of the decoder reads what is below and two branches beside it.
+        # Each layer of the decoder reads the layer below it and both branches of its level.
         self.convt5 = ConvNormAct(8 * width, 4 * width, norm, double=True)
         self.convt4 = ConvNormAct((4 + 2 * 8) * width, 2 * width, norm, double=True)
         self.convt3 = ConvNormAct((2 + 2 * 4) * width, width, norm, double=True)
@@ -100,9 +100,8 @@ class Twin(nn.Module):
         skips = [torch.cat([a, b], 1)]
         for i, name in enumerate(LEVELS):
             a, b = getattr(self, name)(a), getattr(self, f"{name}_2")(b if i < 2 else a)
-            before = torch.cat([a, b], 1)
             a, b = self._exchange(a, b, last=name == LEVELS[-1])
-            skips.append(torch.cat([a, b], 1) if self.interleave else before)
+            skips.append(torch.cat([a, b], 1))
         stronger = self._energy(a) >= self._energy(b)
         x = self.convt5(2 * torch.where(stronger, a, b))
         for name, skip in zip(("convt4", "convt3", "convt2", "convt1"), skips[4:0:-1], strict=True):
@@ -127,7 +126,7 @@ class Twin(nn.Module):
 
 
 def load(twin: Twin, variables: dict[str, Any]) -> Twin:
-    """Copies variables of `models.build`, folded where the twin has no normalisation."""
+    """Copies variables of `models.build`, folded ones if the twin has no normalisation."""
     statistics = variables.get("batch_stats", {})
     with torch.no_grad():
         _copy(twin, variables["params"], statistics)

@@ -1,13 +1,13 @@
-"""Compiles FCFR-Net for TPUs without one, and tells what the compiler expects of it.
+"""Compiles FCFR-Net for TPUs on a machine without one, and prints the compiler's estimates.
 
     pip install 'jax[tpu]'
     python benchmarks/tpu_aot.py --chip v5e --batch 8
     python benchmarks/tpu_aot.py --chip v6e --mode train --batch 4
 
-Prints the memory that a chip needs, the cycles that the compiler estimates by kind of operation,
-and the share of the chip's peak in bfloat16 that they amount to. These are the compiler's
-estimates, not measurements. Only one process at a time can use libtpu; the published size takes
-minutes. Needs jax, libtpu, flax and optax.
+Prints the memory that a chip needs, the compiler's estimate of the cycles by kind of operation, and
+the corresponding share of the chip's peak in bfloat16. These are estimates, not measurements. Only
+one process at a time can use libtpu. Compiling for the published size takes minutes. Needs jax,
+libtpu, flax and optax.
 """
 
 import argparse
@@ -18,11 +18,14 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# How libtpu calls a host of four chips, which spares it the question what machine this is.
+if TYPE_CHECKING:
+    import jax
+
+# libtpu's names for hosts of four chips. Given a name, it does not query the machine.
 HOSTS = {"v5e": "v5litepod-4", "v6e": "v6e-4"}
-# Of the matrix units in bfloat16: 197 TFLOP/s at 1.5 GHz, 918 at 1.75.
+# Peak of the matrix units in bfloat16: 197 TFLOP/s at 1.5 GHz, 918 TFLOP/s at 1.75 GHz.
 OPERATIONS_A_CYCLE = {"v5e": 4 * 2 * 128**2, "v6e": 4 * 2 * 256**2}
 MEMORY_GIB = {"v5e": 16, "v6e": 32}
 GIB = 2**30
@@ -43,37 +46,43 @@ def parse() -> argparse.Namespace:
         "--packed",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="pairs of pixels at full resolution",
+        help="pack pairs of pixels at full resolution",
     )
     parser.add_argument(
         "--remat",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="in training, compute activations again in the backward pass",
+        help="in training, recompute activations in the backward pass",
     )
-    parser.add_argument("--longest", type=int, default=0, help="list so many of the longest")
+    parser.add_argument(
+        "--longest", type=int, default=0, help="list this many of the longest operations"
+    )
     parser.add_argument("--json", type=Path, help="file for the rows")
     return parser.parse_args()
 
 
-def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
-    """The program of one chip, which in training shares the update with the others."""
+def lowered(options: argparse.Namespace, batch: int, devices: Any) -> "jax.stages.Lowered":
+    """Lowers prediction on one chip, or a training step on all of them."""
     import jax
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
     from benchmarks.model import describe, random_batch
-    from fcfrnet_jax.networks import models
+    from fcfrnet_jax.networks import models, select
+    from fcfrnet_jax.networks.parts import Parts
+    from fcfrnet_jax.networks.tpu.parts import PackedParts
     from fcfrnet_jax.parallel import AXIS
+    from fcfrnet_jax.training.objective import Objective
     from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
-    from fcfrnet_jax.training.update import Objective, initial_state, make_update
+    from fcfrnet_jax.training.state import initial_state
+    from fcfrnet_jax.training.update import make_update
 
     spec = describe(options.network, options.layers, options.width)
     folded = options.mode == "predict"
-    packed = options.packed and models.can_pack(spec)
+    parts = PackedParts if options.packed and select.can_pack(spec) else Parts
     remat = not folded and options.remat
     network = models.build(
-        spec, dtype=jnp.dtype(options.dtype), folded=folded, packed=packed, remat=remat
+        spec, dtype=jnp.dtype(options.dtype), folded=folded, remat=remat, parts=parts
     )
     mesh = jax.sharding.Mesh(devices[:1] if folded else devices, AXIS)
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
@@ -86,23 +95,13 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
 
     frames = random_batch(batch * mesh.size, *options.size)
     depth = frames["coarse_depth" if options.network == "fine" else "sparse_depth"]
-    small = (jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 1)))
-    variables = jax.eval_shape(network.init, jax.random.key(0), *small)
+    variables = models.shapes_of(network)
     if folded:
         return jax.jit(network.apply).lower(*placed((variables, frames["image"], depth)))
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
     state = jax.eval_shape(lambda v: initial_state(v, optimizer), variables)
-    update = make_update(
-        network.clone(axis_name=AXIS),
-        None,
-        optimizer,
-        schedule,
-        Objective(),
-        axis_name=AXIS,
-        accumulate=1,
-        ema_decay=None,
-    )
+    update = make_update(network, optimizer, schedule, Objective())
     shared = jax.shard_map(
         lambda state, batch: update(state, {}, batch),
         mesh=mesh,
@@ -114,7 +113,7 @@ def lowered(options: argparse.Namespace, batch: int, devices: Any) -> Any:
 
 
 def kinds(text: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
-    """Estimated cycles by kind of operation, and of each operation, the longest first."""
+    """Estimated cycles by kind of operation and for each operation, the longest first."""
     cycles: dict[str, int] = collections.Counter()
     each = []
     for line in text.splitlines():
@@ -123,8 +122,8 @@ def kinds(text: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
             continue
         name = line.strip().removeprefix("ROOT ").split(" = ")[0].lstrip("%")
         count = int(found.group(1))
-        # An operation is named after what it does: convolution_add_fusion.3, copy.17. Fusions
-        # around a convolution may have any name, and are the only output fusions.
+        # Names tell the kind of operation: convolution_add_fusion.3, copy.17. Fusions that contain
+        # a convolution may have other names; they are the only output fusions.
         kind = next((k for k in ("convolution", "copy", "pad", "transpose") if k in name), "other")
         if "kind=kOutput" in line:
             kind = "convolution"
@@ -136,13 +135,17 @@ def kinds(text: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
 def measure(options: argparse.Namespace, batch: int, devices: Any) -> dict[str, Any]:
     import jax
 
-    # Only a program for a device that is there tells its operations; packed, zeros would count.
+    # Operations are known only for local devices. With packing, products with zeros would count.
     plain = argparse.Namespace(**vars(options) | {"packed": False, "remat": False})
-    operations = lowered(plain, batch, jax.devices()[:1]).cost_analysis()["flops"]
+    analysis = lowered(plain, batch, jax.devices()[:1]).cost_analysis()
     start = time.perf_counter()
     compiled = lowered(options, batch, devices).compile()
-    memory = compiled.memory_analysis()
-    cycles, each = kinds(compiled.as_text())
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert analysis is not None
+    assert memory is not None
+    assert text is not None
+    operations = analysis["flops"]
+    cycles, each = kinds(text)
     total = sum(cycles.values())
     for count, line in each[: options.longest]:
         print(f"{count:>12} {line}")
@@ -191,6 +194,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if not __package__:
-        # Run as a command, perhaps in a checkout that is not installed.
+        # Run as a command, possibly without installing the package.
         sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main()
