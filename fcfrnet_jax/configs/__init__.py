@@ -1,1 +1,1 @@
-"""The packaged configs: `fcfrnet --config=NAME` runs one; a config of yours may start from one."""
+"""The packaged configs. `fcfrnet --config=NAME` runs one; a user's config can start from one."""
