@@ -121,7 +121,7 @@ def recognise(arrays: Arrays) -> StageSpec:
         raise ValueError(f"conv1_img.0.weight: expected [N, 1 or 3, 3, 3], found {image.shape}")
     if fine and image is None:
         raise ValueError(
-            "conv1_img.0.weight is missing, which determines whether the image is colour or gray"
+            "conv1_img.0.weight is missing; it determines whether the image is colour or gray"
         )
     modality = "" if image is None else "g" if image.shape[1] == 1 else "rgb"
     modality += "d" if fine or "conv1_d.0.weight" in arrays else ""

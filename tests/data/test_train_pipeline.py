@@ -16,7 +16,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcfrnet_jax.data.frame import Frame, neighbours
+from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth, write_image
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.train_pipeline import crop_anywhere, make_train_dataset, shuffled
@@ -217,19 +217,6 @@ def test_what_no_frame_has_is_left_out(frames: list[Frame]) -> None:
 
 
 # Nearby frames.
-
-
-def test_neighbours(frames: list[Frame], plane: list[Frame]) -> None:
-    assert neighbours(plane, 2) == [[1, 2], [0, 2, 3], [0, 1, 3], [1, 2], []]
-    assert neighbours(frames[::3], 3) == [[1], [0, 2], [1]]
-    assert neighbours([dataclasses.replace(plane[0], image=None), plane[1]]) == [[1], []]
-    assert neighbours([dataclasses.replace(f, name="0000000001") for f in plane[:2]]) == [[], []]
-
-
-def test_neighbours_are_of_the_same_camera(tmp_path: Path) -> None:
-    for camera in ("image_02", "image_03"):
-        tree.write_drive(tmp_path, numbers=range(2), camera=camera)
-    assert neighbours(find_frames(tmp_path, "val")) == [[1], [0], [3], [2]]
 
 
 def test_near_frames_and_their_poses(plane: list[Frame]) -> None:
