@@ -152,30 +152,6 @@ def test_the_origin_of_the_weights(two_stage, capsys):
     assert f"Wrote metrics.json, predictions and panels to {workdir}" in printed
 
 
-@pytest.mark.parametrize(
-    ("provenance", "words"),
-    [
-        ({}, "of unknown origin"),
-        ({"source": "std.pdparams"}, "converted from std.pdparams"),
-        ({"trained_steps": 7}, "trained for 7 steps on sample scenes"),
-        (
-            {"trained_steps": 7, "settings": {"source": "files", "data_dir": "kitti"}},
-            "trained for 7 steps on kitti",
-        ),
-        (
-            {"trained_steps": 7, "settings": {"source": "synthetic", "data_dir": "kitti"}},
-            "trained for 7 steps on rendered streets only",
-        ),
-        (
-            {"coarse": {"source": "a"}, "fine": {"source": "b"}},
-            "coarse converted from a; fine converted from b",
-        ),
-    ],
-)
-def test_origin_of_the_weights_in_words(provenance, words):
-    assert tables.origin(provenance) == words
-
-
 def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_folder, tmp_path):
     """Three frames, of which batches of 8 and of 2 are not filled."""
     flags = {"data_dir": scenes, "checkpoint": models_folder / "both", "split": "val"}

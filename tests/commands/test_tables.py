@@ -1,0 +1,53 @@
+"""What commands print."""
+
+from pathlib import Path
+
+import pytest
+
+from fcfrnet_jax.commands import tables
+from fcfrnet_jax.evaluation.metrics import NAMES
+
+
+@pytest.mark.parametrize(
+    ("provenance", "words"),
+    [
+        ({}, "of unknown origin"),
+        ({"source": "std.pdparams"}, "converted from std.pdparams"),
+        ({"trained_steps": 7}, "trained for 7 steps on sample scenes"),
+        (
+            {"trained_steps": 7, "settings": {"source": "files", "data_dir": "kitti"}},
+            "trained for 7 steps on kitti",
+        ),
+        (
+            {"trained_steps": 7, "settings": {"source": "synthetic", "data_dir": "kitti"}},
+            "trained for 7 steps on rendered streets only",
+        ),
+        (
+            {"coarse": {"source": "a"}, "fine": {"source": "b"}},
+            "coarse converted from a; fine converted from b",
+        ),
+    ],
+)
+def test_origin_of_the_weights_in_words(provenance, words):
+    assert tables.origin(provenance) == words
+
+
+def test_the_table_of_an_evaluation(capsys):
+    result = {
+        "provenance": {},
+        "frames": 2,
+        "split": "val",
+        "data": "kitti",
+        "metrics": {
+            "fill": dict.fromkeys(NAMES, 1234.56),
+            "fine": dict.fromkeys(NAMES, 0.123456),
+        },
+        "skipped": [{"name": "a"}, {"name": "a"}, {"name": "b"}],
+    }
+    tables.print_metrics(result, Path("out"))
+    printed = capsys.readouterr().out
+    assert "Mean over the 2 frames of val, kitti:" in printed
+    (row,) = (line for line in printed.splitlines() if "RMSE (mm)" in line and "iRMSE" not in line)
+    assert "1234.6" in row
+    assert "0.1235" in row
+    assert "Left out 2 frames" in printed
