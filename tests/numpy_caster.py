@@ -1,4 +1,4 @@
-"""A ray caster in float64, by other formulas than the renderer's."""
+"""A second ray caster, in float64 and with other formulas than the renderer's."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from fcfrnet_jax.streets.scene.value_noise import FACTORS
 
 
 def in_solids(street, points, offset=True):
-    """Points `[3, R]` in all solids' frames, where those are unit cubes, balls and cylinders."""
+    """Transforms points `[3, R]` to frames in which the solids are unit cubes, balls, cylinders.
+
+    Returns arrays `[N, 3, R]`, one for each shape.
+    """
     shapes = []
     for solids in (street.boxes, street.ellipsoids, street.cylinders):
         centre, half, yaw = (np.asarray(a, np.float64) for a in solids[:3])
@@ -16,7 +19,7 @@ def in_solids(street, points, offset=True):
         lean = np.zeros((len(yaw), 2))
         if solids is street.boxes:
             lean[len(yaw) - len(street.lean) :] = street.lean
-        # Columns: what one step along each of the solid's own axes is in the world.
+        # The columns are the axes of the solid in the world.
         axes[:, :, 0] = np.stack([np.cos(yaw), lean[:, 0], -np.sin(yaw)], axis=1)
         axes[:, :, 1] = [0.0, 1.0, 0.0]
         axes[:, :, 2] = np.stack([np.sin(yaw), lean[:, 1], np.cos(yaw)], axis=1)
@@ -54,7 +57,7 @@ def hits_cylinder(o, d):
 
 @np.errstate(all="ignore")
 def all_hits(street, origins, directions):
-    """The distances `[N, R]` to all solids along rays `[3, R]`."""
+    """Returns the distances `[N, R]` to all solids along rays `[3, R]`."""
     origins, directions = np.asarray(origins, np.float64), np.asarray(directions, np.float64)
     origins = np.broadcast_to(origins, directions.shape)
     tests = zip(
@@ -63,7 +66,7 @@ def all_hits(street, origins, directions):
         in_solids(street, directions, offset=False),
         strict=True,
     )
-    # An origin inside a solid does not see it.
+    # Solids that contain the origin are ignored.
     boxes, balls, cylinders = (
         np.where(inside(k, o), np.inf, hit(o, d)) for k, (hit, o, d) in enumerate(tests)
     )
@@ -71,7 +74,7 @@ def all_hits(street, origins, directions):
 
 
 def through_leaves(street, origins, directions, entries):
-    """The distances `[N, R]` at which ellipsoids with gaps are hit, from where they are entered."""
+    """Returns the distances `[N, R]` to ellipsoids with gaps, given those to their outer shells."""
     o, d = (
         in_solids(street, points, offset)[1]
         for points, offset in ((origins, True), (directions, False))
@@ -89,7 +92,7 @@ def through_leaves(street, origins, directions, entries):
 
 
 def hashed(cells):
-    """A number in [0, 1) for each cell `[N, 3, R]`."""
+    """Returns a number in [0, 1) for each cell `[N, 3, R]`."""
     words = np.nan_to_num(cells).astype(np.int64).astype(np.uint32)
     words = words * np.array(FACTORS, np.uint32)[:, None]
     bits = words[:, 0] ^ words[:, 1] ^ words[:, 2]

@@ -6,7 +6,6 @@ at `corner`, (top, left), which may be a traced value.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,8 @@ import numpy as np
 
 from fcfrnet_jax.geometry import Size, crop_intrinsics
 
-Corner = tuple[Any, Any]
+# (top, left) of a window in pixels.
+Corner = tuple[int | jax.Array, int | jax.Array]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from fcfrnet_jax.streets.picture.looks import Look
 from fcfrnet_jax.streets.picture.surfaces import Surface
 from fcfrnet_jax.streets.scene.value_noise import hash_cell, joints, mark
 
+Pair = tuple[jax.Array, jax.Array]
+
 
 def building(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
     """A facade of plaster, brick or bands of glass, with windows, doors, shutters and a roof.
@@ -39,7 +41,7 @@ def building(s: Surface, look: Look) -> tuple[jax.Array, jax.Array]:
 
 
 def _openings(
-    s: Surface, offset: tuple, size: tuple, opening: tuple, eaves: tuple
+    s: Surface, offset: Pair, size: Pair, opening: tuple[jax.Array, ...], eaves: Pair
 ) -> tuple[jax.Array, jax.Array]:
     """Draws windows and doors; `offset` and half `size` are those of the nearest opening."""
     (x, y), (wide, tall), (chance, door, inside) = offset, size, opening

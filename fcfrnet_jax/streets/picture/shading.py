@@ -27,10 +27,13 @@ from fcfrnet_jax.streets.scene.solids import CAR, FOLIAGE, GROUND
 from fcfrnet_jax.streets.scene.street import Street
 from fcfrnet_jax.streets.scene.value_noise import value_noise
 from fcfrnet_jax.streets.strips import in_strips, settle
-from fcfrnet_jax.streets.vectors import turn_level
+from fcfrnet_jax.streets.vectors import Vector, turn_level
 
 # The number of rays that a CPU shades at once; the intermediate results then stay in its cache.
 STRIP = 4096
+
+Finish = tuple[jax.Array, jax.Array]  # albedo `[3, R]` and specular reflectance `[R]`
+Pattern = Callable[[Surface, Look], Finish | jax.Array]
 
 
 def shade(
@@ -102,11 +105,11 @@ def _colour(
     return grade(jnp.where(s.hit, lit, sky(s.up, clouds, look)) * light.lens, look)
 
 
-def _material(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Array]:
+def _material(s: Surface, look: Look, street: Street) -> Finish:
     """Returns the albedo `[3, R]` and the specular reflectance `[R]`."""
 
-    def finish(pattern: Callable) -> Callable:
-        def coloured() -> tuple[jax.Array, jax.Array]:
+    def finish(pattern: Pattern) -> Callable[[], Finish]:
+        def coloured() -> Finish:
             surface = pattern(s, look)
             albedo, gloss = surface if isinstance(surface, tuple) else (surface, 0.0)
             shape = s.facing.shape
@@ -116,14 +119,14 @@ def _material(s: Surface, look: Look, street: Street) -> tuple[jax.Array, jax.Ar
 
     # In the order of the materials' numbers.
     road = partial(ground, street=street)
-    patterns: list[Callable] = [road, pavement, building, car, cabin, wheel, truck]
+    patterns: list[Pattern] = [road, pavement, building, car, cabin, wheel, truck]
     patterns += [foliage, trunk, metal, sign, person, wall, plain]
     branches = [finish(pattern) for pattern in patterns]
 
-    def add(finished: tuple, kind: jax.Array) -> tuple[tuple, None]:
+    def add(finished: Finish, kind: jax.Array) -> tuple[Finish, None]:
         here = s.material == kind
 
-        def paint() -> tuple[jax.Array, jax.Array]:
+        def paint() -> Finish:
             albedo, gloss = jax.lax.switch(kind, branches)
             return jnp.where(here, albedo, finished[0]), jnp.where(here, gloss, finished[1])
 
@@ -142,7 +145,9 @@ def _anywhere(mask: jax.Array) -> jax.Array:
 
 
 @_anywhere.def_vmap
-def _anywhere_in_batch(axis_size: int, in_batched: list, mask: jax.Array) -> tuple[jax.Array, bool]:
+def _anywhere_in_batch(
+    axis_size: int, in_batched: list[bool], mask: jax.Array
+) -> tuple[jax.Array, bool]:
     return _anywhere(mask), False
 
 
@@ -186,15 +191,15 @@ def _light(look: Look, sun: jax.Array, s: Surface, sunlit: jax.Array, mirror: ja
     bulge = 0.35 * jnp.clip(s.local[1] / s.half[1], -1.0, 1.0) * (s.material == CAR)
     nx, ny, nz = _unit(s.normal[0], s.normal[1] + bulge + 0.06 * s.raw[1], s.normal[2])
     twice = 2.0 * sum(v * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
-    reflected = tuple(v - twice * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
-    aligned = _cosine(s, reflected, sun)
+    rx, ry, rz = (v - twice * n for v, n in zip(s.view, (nx, ny, nz), strict=True))
+    aligned = _cosine(s, (rx, ry, rz), sun)
     return _Light(
         direct=jnp.maximum(cosine, 0.0) * sunlit,
         opening=opening,
         bounce=0.05 * (1.0 + s.normal[1]),
         # Water on the road reflects at grazing angles only.
         mirror=jnp.where(s.material == GROUND, mirror * (fresnel(s.facing) + 0.05), mirror),
-        mirrored_up=-reflected[1],
+        mirrored_up=-ry,
         glint=12.0 * jnp.clip(60.0 * (aligned - 1.0) + 1.0, 0.0, 1.0) ** 4 * sunlit,
         clear=jnp.exp(-s.reach / look.haze),
         # Vignetting, weaker than the natural cos^4.
@@ -207,7 +212,7 @@ def _unit(x: jax.Array, y: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Arra
     return scale * x, scale * y, scale * z
 
 
-def _cosine(s: Surface, vector: tuple, sun: jax.Array) -> jax.Array:
+def _cosine(s: Surface, vector: Vector, sun: jax.Array) -> jax.Array:
     """Returns the cosine between the sun and a unit vector in the solid's rotated frame."""
     x, y, z = vector
     x, z = turn_level(x, z, s.cos, s.sin)

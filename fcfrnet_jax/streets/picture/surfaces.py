@@ -75,7 +75,7 @@ def find_surfaces(
     numbers = [hash_cell(index, jnp.full_like(index, k), jnp.zeros_like(index)) for k in range(3)]
 
     def complete(
-        directions: jax.Array, distance: jax.Array, columns: jax.Array, numbers: list
+        directions: jax.Array, distance: jax.Array, columns: jax.Array, numbers: list[jax.Array]
     ) -> Surface:
         return _surface(street.camera, focal, directions, distance, columns, numbers)
 
@@ -94,7 +94,7 @@ def _surface(
     directions: jax.Array,
     distance: jax.Array,
     columns: jax.Array,
-    numbers: list,
+    numbers: list[jax.Array],
 ) -> Surface:
     """Computes everything except the noise."""
     centre, half, colour = tuple(columns[:3]), tuple(columns[3:6]), columns[6:9]

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from fcfrnet_jax.streets.scene.value_noise import hash_cell
 from fcfrnet_jax.streets.vectors import Vector, turn_level
 
+# The parameters of one solid.
+Row = tuple[jax.Array, ...]
+
 # The crown of a tree has two shells of leaves; the radius of the inner one as a share of the outer.
 INNER_SHELL = 0.7
 # Space is divided into cells that hold either leaves or a gap. These rows are the cells' axes,
@@ -21,13 +24,13 @@ INNER_SHELL = 0.7
 CELL_AXES = ((1.0, 0.37, 0.21), (-0.41, 1.0, 0.29), (-0.27, -0.33, 1.0))
 
 
-def hit_upright_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+def hit_upright_box(row: Row, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
     """An axis-aligned box, given by its lowest and its highest coordinates."""
     axes = zip(row[:3], row[3:6], origin, inverse, strict=True)
     return _entry(((low - o) * i, (high - o) * i) for low, high, o, i in axes)
 
 
-def hit_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+def hit_box(row: Row, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
     """A box rotated about the vertical axis and sheared along it.
 
     The parameters are the centre, the half extents, the cosine and sine of the yaw, and the slopes.
@@ -45,7 +48,7 @@ def hit_box(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> j
     return _entry(spans)
 
 
-def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+def hit_ellipsoid(row: Row, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
     """An ellipsoid rotated about the vertical axis, which may have gaps.
 
     Through the gaps of its near side a ray may hit an inner shell or the far side. The parameters
@@ -76,7 +79,7 @@ def hit_ellipsoid(row: tuple, origin: Vector, direction: Vector, inverse: Vector
     return jnp.where((outer > 0) & (nearest > outer_root), distance, jnp.inf)
 
 
-def hit_cylinder(row: tuple, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
+def hit_cylinder(row: Row, origin: Vector, direction: Vector, inverse: Vector) -> jax.Array:
     """An upright circular cylinder with caps, given by centre, radius and half height."""
     (ox, oy, oz), (dx, _, dz) = origin, direction
     cx, cy, cz, radius, half = row[:5]

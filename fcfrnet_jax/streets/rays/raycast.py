@@ -1,6 +1,6 @@
 """Casting rays into a street: camera rays, and the first solid that each ray hits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.streets.rays.intersect import (
+    Row,
     hit_box,
     hit_cylinder,
     hit_ellipsoid,
@@ -77,7 +78,7 @@ def trace(
 class _Group(NamedTuple):
     """N solids of one shape: the intersection test, bounds `[N, 3]`, and parameters `[N, K]`."""
 
-    hit: Callable
+    hit: Callable[[Row, Vector, Vector, Vector], jax.Array]
     low: jax.Array
     high: jax.Array
     numbers: jax.Array
@@ -100,7 +101,11 @@ def _groups(street: Street) -> list[_Group]:
 
 
 def _group(
-    hit: Callable, solids: Primitives, size: jax.Array, lean: jax.Array, *more: jax.Array
+    hit: Callable[[Row, Vector, Vector, Vector], jax.Array],
+    solids: Primitives,
+    size: jax.Array,
+    lean: jax.Array,
+    *more: jax.Array,
 ) -> _Group:
     cos, sin = jnp.cos(solids.yaw), jnp.sin(solids.yaw)
     x, y, z = solids.half.T
@@ -179,7 +184,7 @@ def _cast(
     origins: jax.Array,
     directions: jax.Array,
     orders: list[jax.Array],
-    counts: list,
+    counts: Sequence[int | jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     """Casts `size` rays against the first `counts[i]` solids of group i, taken in `orders[i]`."""
     directions = jnp.where(jnp.abs(directions) < 1e-9, 1e-9, directions)

@@ -1,6 +1,7 @@
 """The shots of a spinning laser scanner into the field of view of a camera."""
 
 import math
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -36,18 +37,17 @@ def _field(
     turn = lidar.rotation().T
     azimuths, elevations = [], []
     # The extremes are on the outline of the window, either at the nearest distance or at infinity.
-    for right in (-0.5, 0.5 * width - 0.5, width - 0.5):
-        for down in (-0.5, height - 0.5):
-            for depth in (NEAREST, 1e4):
-                for up in (min(lidar.heights), max(lidar.heights)):
-                    point = (
-                        depth * (left + right - camera.cx) / camera.fx - lidar.position[0],
-                        depth * (top + down - camera.cy) / camera.fy - lidar.position[1],
-                        depth - lidar.position[2],
-                    )
-                    x, y, z = (sum(r * p for r, p in zip(row, point, strict=True)) for row in turn)
-                    azimuths.append(xp.arctan2(x, z))
-                    elevations.append(xp.arctan2(-y - up, xp.hypot(x, z)))
+    columns, rows = (-0.5, 0.5 * width - 0.5, width - 0.5), (-0.5, height - 0.5)
+    heights = (min(lidar.heights), max(lidar.heights))
+    for right, down, depth, up in product(columns, rows, (NEAREST, 1e4), heights):
+        point = (
+            depth * (left + right - camera.cx) / camera.fx - lidar.position[0],
+            depth * (top + down - camera.cy) / camera.fy - lidar.position[1],
+            depth - lidar.position[2],
+        )
+        x, y, z = (sum(r * p for r, p in zip(row, point, strict=True)) for row in turn)
+        azimuths.append(xp.arctan2(x, z))
+        elevations.append(xp.arctan2(-y - up, xp.hypot(x, z)))
     return (
         *(pick(xp.stack(azimuths), axis=0) for pick in (xp.min, xp.max)),
         *(pick(xp.stack(elevations), axis=0) for pick in (xp.min, xp.max)),

@@ -11,6 +11,7 @@ from fcfrnet_jax.streets.scene.solids import (
     Draw,
     Ground,
     Parts,
+    Primitives,
     choose,
     leaning,
     sides,
@@ -25,6 +26,9 @@ PLASTERS = (
 )
 TILES = ((0.35, 0.11, 0.06), (0.22, 0.09, 0.06), (0.1, 0.1, 0.11), (0.28, 0.18, 0.12))
 STONES = ((0.4, 0.38, 0.34), (0.55, 0.53, 0.5), (0.3, 0.2, 0.14), (0.65, 0.62, 0.55))
+
+# The x coordinate of the facades, and the half depths, tops, z coordinates and half lengths.
+Walls = tuple[jax.Array, ...]
 
 HOUSES, DETAILED, BACK, HEDGES = 14, 8, 6, 8
 
@@ -61,7 +65,9 @@ def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
     return Parts(upright=(house, *annexes, *_background(draw, style, ground)), turned=roofs)
 
 
-def _annexes(draw: Draw, style: Style, ground: Ground, walls: tuple, look: tuple) -> tuple:
+def _annexes(
+    draw: Draw, style: Style, ground: Ground, walls: Walls, look: tuple[jax.Array, jax.Array]
+) -> tuple[Primitives, Primitives]:
     """Builds a bay or balcony on each facade, and a porch, steps or garage in front of it."""
     (x, _, top, z, half_length), (plaster, present) = walls, look
     count = x.shape[0]
@@ -91,7 +97,9 @@ def _annexes(draw: Draw, style: Style, ground: Ground, walls: tuple, look: tuple
     return bay, garage
 
 
-def _roofs(draw: Draw, style: Style, walls: tuple, present: jax.Array) -> tuple:
+def _roofs(
+    draw: Draw, style: Style, walls: Walls, present: jax.Array
+) -> tuple[tuple[Primitives, jax.Array], ...]:
     """Builds gable roofs along the street: two sloping boxes, partly inside the building."""
     x, depth, top, z, half_length = walls
     count = x.shape[0]
@@ -115,7 +123,7 @@ def _roofs(draw: Draw, style: Style, walls: tuple, present: jax.Array) -> tuple:
     return tuple(parts)
 
 
-def _background(draw: Draw, style: Style, ground: Ground) -> tuple:
+def _background(draw: Draw, style: Style, ground: Ground) -> tuple[Primitives, ...]:
     """Builds houses behind the rows, one at the end of the street, and a bridge across it."""
     z = draw(BACK, 10.0, 110.0)
     near = style.half_width + style.walk + style.front + 22.0

@@ -66,7 +66,7 @@ def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
     return Parts(ellipsoids=leaves, cylinders=(trunks,))
 
 
-def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple:
+def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple[Primitives, Primitives]:
     z, size = draw(BUSHES, 4.0, 60.0), draw(BUSHES, 0.3, 1.6)
     x = sides(BUSHES) * (style.half_width + style.walk + size + draw(BUSHES, 0.0, 5.0))
     bushes = solids(
@@ -203,9 +203,10 @@ def people(draw: Draw, style: Style, ground: Ground) -> Parts:
     trousers = choose(CLOTHES, draw(PEOPLE, 0.0, 1.0))
     level = ground.level(z)
 
-    def ball(height: float, half: tuple, colour: jax.Array) -> Primitives:
+    def ball(height: float, half: tuple[float, float, float], colour: jax.Array) -> Primitives:
         centre = (x, level - height * scale, z)
-        sizes = tuple(scale * extent for extent in half)
+        x_half, y_half, z_half = half
+        sizes = (scale * x_half, scale * y_half, scale * z_half)
         return solids(centre, sizes, colour, PERSON, yaw=yaw, present=some)
 
     stride = draw(PEOPLE, 0.05, 0.3)

@@ -23,6 +23,8 @@ CLUMP = (0.12, 0.45)
 SUNK = 500.0
 
 Number = jax.Array | float
+Point = tuple[Number, Number, Number]
+Colour = tuple[float, float, float]  # linear RGB
 # Draws `count` uniform random numbers between two limits.
 Draw = Callable[[int, float, float], jax.Array]
 
@@ -75,8 +77,8 @@ def join(*parts: Primitives) -> Primitives:
 
 
 def solids(
-    centre: tuple[Number, Number, Number],
-    half: tuple[Number, Number, Number],
+    centre: Point,
+    half: Point,
     colour: Number,
     material: Number,
     yaw: Number = 0.0,
@@ -88,7 +90,7 @@ def solids(
     shapes = [jnp.shape(number) for number in (x, y, z, *half, yaw, material)]
     (count,) = jnp.broadcast_shapes(*shapes, (1,))
 
-    def spread(numbers: tuple) -> jax.Array:
+    def spread(numbers: tuple[Number, ...]) -> jax.Array:
         return jnp.stack([jnp.broadcast_to(jnp.float32(n), (count,)) for n in numbers], axis=-1)
 
     return Primitives(
@@ -157,7 +159,7 @@ def along(
     return Parts(turned=(leaning(level, slope_x, 0.0), sloping))
 
 
-def choose(colours: tuple, number: jax.Array) -> jax.Array:
+def choose(colours: tuple[Colour, ...], number: jax.Array) -> jax.Array:
     """Selects a colour for each number in [0, 1]; returns `[N, 3]`."""
     last = len(colours) - 1
     return jnp.array(colours)[jnp.minimum(len(colours) * number, last).astype(jnp.int32)]

@@ -15,6 +15,7 @@ from fcfrnet_jax.streets.scene.solids import (
     Ground,
     Number,
     Parts,
+    Point,
     Primitives,
     choose,
     leaning,
@@ -34,6 +35,9 @@ CLOTHES = (
     *((0.2, 0.2, 0.2), (0.12, 0.2, 0.08), (0.55, 0.4, 0.1)),
 )
 SKIN = (0.5, 0.32, 0.24)
+
+# The x and z coordinates and the yaw of vehicles.
+Place = tuple[jax.Array, jax.Array, jax.Array]
 
 PARKED, DRIVING, CYCLISTS = 8, 5, 2
 COUNT = PARKED + DRIVING
@@ -83,7 +87,8 @@ def vehicles(draw: Draw, style: Style, ground: Ground) -> Parts:
     return _bodies(draw, ground, (x, z, yaw), jnp.minimum(kind.astype(jnp.int32), 4), present)
 
 
-def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: jax.Array) -> Parts:
+def _bodies(draw: Draw, ground: Ground, place: Place, kind: jax.Array, present: jax.Array) -> Parts:
+    """Builds body, upper part, front and rear window, and wheels of vehicles."""
     size = {}
     for name, ranges in KINDS.items():
         low, high = jnp.array(ranges)[kind].T
@@ -97,7 +102,11 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
     ahead_x, ahead_z = jnp.sin(yaw), jnp.cos(yaw)
 
     def box(
-        span: tuple, heights: tuple, half_x: jax.Array, look: tuple[Number, Number], drop: Number
+        span: tuple[Number, Number],
+        heights: tuple[Number, Number],
+        half_x: jax.Array,
+        look: tuple[Number, Number],
+        drop: Number,
     ) -> tuple[Primitives, jax.Array]:
         """Builds boxes between two distances from the middle and two heights.
 
@@ -137,7 +146,9 @@ def _bodies(draw: Draw, ground: Ground, place: tuple, kind: jax.Array, present: 
     )
 
 
-def _wheels(ground: Ground, place: tuple, size: dict, present: jax.Array) -> tuple:
+def _wheels(
+    ground: Ground, place: Place, size: dict[str, jax.Array], present: jax.Array
+) -> tuple[Primitives, ...]:
     """Builds four flattened ellipsoids, visible below the body and slightly beyond its sides."""
     x, z, yaw = place
     radius = size["wheel"]
@@ -166,11 +177,11 @@ def cyclists(draw: Draw, style: Style, ground: Ground) -> Parts:
     clothes = choose(CLOTHES, draw(CYCLISTS, 0.0, 1.0))
     level, slope = ground.level(z), ground.slope_at(z)
 
-    def place(ahead: float, height: float) -> tuple:
+    def place(ahead: float, height: float) -> Point:
         offset = ahead * jnp.cos(yaw)
         return x + ahead * jnp.sin(yaw), level + slope * offset - height, z + offset
 
-    def part(ahead: float, height: float, half: tuple, colour: Number, material: int) -> Primitives:
+    def part(ahead: float, height: float, half: Point, colour: Number, material: int) -> Primitives:
         return solids(place(ahead, height), half, colour, material, yaw=yaw, present=present)
 
     frame = part(0.0, 0.6, (0.025, 0.2, 0.5), 0.1, METAL)
