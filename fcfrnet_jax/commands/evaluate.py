@@ -26,9 +26,9 @@ from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
 from fcfrnet_jax.prediction.predictor import DTYPES
 from fcfrnet_jax.weights import checkpoint
+from fcfrnet_jax.weights.checkpoint import Model
 
 COARSE_SOURCES = ("auto", "network", "files", "fill")
-Model = tuple[Spec, dict[str, Any]]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:

@@ -13,19 +13,22 @@ from fcfrnet_jax.networks.models import (
     Network,
     SparseToCoarse,
     TwoStage,
+    Variables,
     clip_depth,
 )
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec
 from fcfrnet_jax.parallel import Batch
 
 DepthMaps = dict[str, jax.Array]
+Metrics = dict[str, dict[str, jax.Array]]
+EvalStep = Callable[[Variables, Batch], tuple[DepthMaps, Metrics]]
 # The names of the depth maps, in the order of the stages.
 MAPS = ("fill", "coarse", "fine")
 # The arrays of a batch that the step reads.
 INPUTS = ("image", "sparse_depth", "coarse_depth", "ground_truth")
 
 
-def depth_maps(network: Network | None, variables: Any, batch: Batch) -> DepthMaps:
+def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> DepthMaps:
     """Computes every available depth map of a batch, clipped for evaluation.
 
     Args:
@@ -59,7 +62,7 @@ def depth_maps(network: Network | None, variables: Any, batch: Batch) -> DepthMa
 
 def make_eval_step(
     network: Network | None, compiler_options: Mapping[str, Any] | None = None
-) -> Callable[[Any, Batch], tuple[DepthMaps, dict[str, Any]]]:
+) -> EvalStep:
     """Makes the evaluation step over the local devices.
 
     Args:
@@ -72,7 +75,7 @@ def make_eval_step(
       leading axis of devices that `parallel.unshard` joins.
     """
 
-    def step(variables: Any, batch: Batch) -> tuple[DepthMaps, dict[str, Any]]:
+    def step(variables: Variables, batch: Batch) -> tuple[DepthMaps, Metrics]:
         maps = depth_maps(network, variables, batch)
         ground_truth = batch["ground_truth"]
         return maps, {name: depth_metrics(depth, ground_truth) for name, depth in maps.items()}

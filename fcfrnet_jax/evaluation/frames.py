@@ -2,25 +2,26 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import make_eval_dataset
-from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS
+from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS, DepthMaps, EvalStep, Metrics
 from fcfrnet_jax.evaluation.metrics import MIN_TRUTH, NAMES
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.networks.models import Variables
 
 Arrays = dict[str, np.ndarray]
 FrameMetrics = dict[str, dict[str, float]]
+Result = tuple[Arrays, DepthMaps, Metrics]
 Visit = Callable[[Frame, Arrays, Arrays, FrameMetrics], None]
 
 
 def measure_frames(
-    step: Callable[[Any, Any], Any],
-    variables: Any,
+    step: EvalStep,
+    variables: Variables,
     frames: Sequence[Frame],
     *,
     batch_size: int,
@@ -59,7 +60,9 @@ def measure_frames(
                 found = _frame_metrics(frame, metrics, i) if frame.ground_truth else {}
                 measured.append(found)
                 example = {name: leaf[i] for name, leaf in batch.items()}
-                its_maps = {name: maps[name][i, ..., 0] for name in MAPS if name in maps}
+                its_maps = {
+                    name: np.asarray(maps[name])[i, ..., 0] for name in MAPS if name in maps
+                }
                 visits.append(pool.submit(visit, frame, example, its_maps, found))
             for done in visits:
                 done.result()
@@ -67,13 +70,13 @@ def measure_frames(
     return measured
 
 
-def _results(step: Callable, variables: Any, batches: Iterable[Arrays]) -> Iterator[tuple]:
+def _results(step: EvalStep, variables: Variables, batches: Iterable[Arrays]) -> Iterator[Result]:
     for batch in batches:
         inputs = {name: batch[name] for name in INPUTS if name in batch}
         yield batch, *step(variables, parallel.shard(inputs))
 
 
-def _one_ahead(results: Iterable[Any]) -> Iterator[Any]:
+def _one_ahead(results: Iterable[Result]) -> Iterator[Result]:
     """Delays the results by one, so that the devices compute while the host handles a batch."""
     waiting = None
     for result in results:
@@ -84,7 +87,7 @@ def _one_ahead(results: Iterable[Any]) -> Iterator[Any]:
         yield waiting
 
 
-def _frame_metrics(frame: Frame, metrics: dict[str, Any], i: int) -> FrameMetrics:
+def _frame_metrics(frame: Frame, metrics: Metrics, i: int) -> FrameMetrics:
     found = {
         name: {measure: float(metrics[name][measure][i]) for measure in NAMES}
         for name in MAPS

@@ -1,6 +1,6 @@
 """The metrics of the KITTI depth benchmark, per frame, computed as masked sums."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def _sum(values: jax.Array) -> jax.Array:
     return jnp.sum(rows, axis=1)
 
 
-def average(frames: list[dict[str, Any]]) -> dict[str, float]:
+def average(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Averages every metric over frames, in float64.
 
     Raises:

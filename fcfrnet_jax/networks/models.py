@@ -22,6 +22,8 @@ from fcfrnet_jax.networks.network import Backbone
 from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 
+# The variables of a network, `params` and `batch_stats`: nested dicts of arrays.
+Variables = dict[str, Any]
 # Metres, the smallest depth that the reference returns.
 MIN_PREDICTION = 0.9
 # The encoder halves its input four times.

@@ -25,7 +25,7 @@ class Predictor:
       ValueError: an unknown dtype.
     """
 
-    def __init__(self, spec: Spec, variables: dict[str, Any], dtype: str = "float32"):
+    def __init__(self, spec: Spec, variables: models.Variables, dtype: str = "float32"):
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.spec = spec
@@ -89,7 +89,12 @@ def load(
     return Predictor(spec, variables, dtype)
 
 
-def _predict(network: models.Network, variables: Any, image: Any, depth: Any) -> jax.Array:
+def _predict(
+    network: models.Network,
+    variables: models.Variables,
+    image: jax.Array | None,
+    depth: jax.Array | None,
+) -> jax.Array:
     prediction: Any = network.apply(variables, image, depth)
     if isinstance(network, models.TwoStage):
         _, prediction = prediction

@@ -10,22 +10,23 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from fcfrnet_jax.files import atomic_path, write_json
-from fcfrnet_jax.networks.models import variable_shapes
+from fcfrnet_jax.networks.models import Variables, variable_shapes
 from fcfrnet_jax.networks.specs import (
     Spec,
-    StageSpec,
     TwoStageSpec,
     spec_from_json,
     spec_to_json,
 )
 
+# A model: its spec and its variables.
+Model = tuple[Spec, Variables]
 FORMAT = 1
 
 
 def save_model(
     directory: str | Path,
     spec: Spec,
-    variables: dict[str, Any],
+    variables: Variables,
     *,
     provenance: dict[str, Any],
     overwrite: bool = False,
@@ -105,7 +106,7 @@ def _description(directory: Path) -> tuple[Spec, dict[str, Any]]:
         raise ValueError(f"{path}: not a readable model description ({error})") from error
 
 
-def load_model(directory: str | Path) -> tuple[Spec, dict[str, Any]]:
+def load_model(directory: str | Path) -> Model:
     """Reads a model checkpoint: its spec and its variables as float32 NumPy arrays.
 
     Raises:
@@ -134,9 +135,7 @@ def _checkpointer() -> ocp.StandardCheckpointer:
     return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
-def combine(
-    coarse: tuple[Spec, dict[str, Any]], fine: tuple[Spec, dict[str, Any]]
-) -> tuple[TwoStageSpec, dict[str, Any]]:
+def combine(coarse: Model, fine: Model) -> tuple[TwoStageSpec, Variables]:
     """Joins two models, each (spec, variables), into one two-stage model.
 
     Raises:
@@ -145,15 +144,6 @@ def combine(
     spec = TwoStageSpec(coarse[0], fine[0])  # type: ignore[arg-type]  # checked by the class
     kinds = {**coarse[1], **fine[1]}
     return spec, {kind: {"coarse": coarse[1][kind], "fine": fine[1][kind]} for kind in kinds}
-
-
-def stages(model: tuple[Spec, dict[str, Any]]) -> list[tuple[StageSpec, dict[str, Any]]]:
-    """Splits a model into its networks: one, or the coarse and the fine one, in this order."""
-    spec, variables = model
-    if not isinstance(spec, TwoStageSpec):
-        return [(spec, variables)]
-    parts = (("coarse", spec.coarse), ("fine", spec.fine))
-    return [(part, {kind: tree[name] for kind, tree in variables.items()}) for name, part in parts]
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.networks.layers import HEAD
-from fcfrnet_jax.networks.models import variable_shapes
+from fcfrnet_jax.networks.models import Variables, variable_shapes
 from fcfrnet_jax.networks.network import RESNETS
 from fcfrnet_jax.networks.specs import (
     CoarseToFineSpec,
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
     rotated: bool
 
 
-def entries(shapes: dict[str, Any]) -> dict[str, Entry]:
+def entries(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, Entry]:
     """The entries, by their Paddle name, for variables of these names and shapes."""
     return {
         _source_name(target): _entry(target, len(leaf.shape)) for target, leaf in shapes.items()
@@ -99,7 +99,7 @@ class Conversion(NamedTuple):
     """
 
     spec: Spec
-    variables: dict[str, Any]
+    variables: Variables
     skipped: list[str]
     provenance: dict[str, Any]
 
@@ -150,7 +150,7 @@ def _resnet_layers(arrays: Arrays) -> int:
 
 def to_variables(
     arrays: Arrays, spec: StageSpec, strict: bool = False
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Variables, list[str]]:
     """Maps the entries of a state dict to the variables of the network `spec`.
 
     Returns:

@@ -50,10 +50,9 @@ def weights(spec):
 def models_folder(tmp_path_factory, short_resnets):
     """Random narrow models: `coarse`, `fine` and `both`."""
     folder = tmp_path_factory.mktemp("models")
-    both = checkpoint.combine((COARSE, weights(COARSE)), (FINE, weights(FINE)))
-    for name, model in zip(
-        ("coarse", "fine", "both"), (*checkpoint.stages(both), both), strict=True
-    ):
+    coarse, fine = (COARSE, weights(COARSE)), (FINE, weights(FINE))
+    both = checkpoint.combine(coarse, fine)
+    for name, model in {"coarse": coarse, "fine": fine, "both": both}.items():
         checkpoint.save_model(folder / name, *model, provenance={"source": f"{name}.pdparams"})
     return folder
 
