@@ -110,7 +110,7 @@ def render_pair(
     window: Size | None = None,
     corner: Corner = (0, 0),
 ) -> RenderedPair:
-    """Renders a frame, and the image of the same car 0.3 to 1.5 m behind or ahead.
+    """Renders a frame, and the image from a position 0.3 to 1.5 m ahead or behind.
 
     The arguments, the errors and the frame are those of `render_scene`.
     """

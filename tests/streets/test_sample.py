@@ -58,7 +58,7 @@ def test_a_different_sample_is_refused(tmp_path):
         write_sample(tmp_path, frames=3)
 
 
-def test_no_frames_are_refused(tmp_path):
+def test_zero_frames_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1 frame, got 0"):
         write_sample(tmp_path / "set", frames=0)
 
