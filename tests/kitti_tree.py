@@ -1,11 +1,13 @@
 """Writes tiny trees in the layouts of the KITTI depth-completion benchmark."""
 
+import shutil
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth, write_image
 
 DRIVE = "2011_09_26_drive_0009_sync"
@@ -13,6 +15,9 @@ SELECTION = "depth_selection/val_selection_cropped"
 TEST = "depth_selection/test_depth_completion_anonymous"
 SIZE = (9, 15)
 INTRINSICS = (7.5, 7.0, 6.25, 3.5)
+# The frames that `write_drive` and `write_val_selection` write by default.
+DRIVE_NAMES = [f"{DRIVE}/image_02/{i:010d}" for i in (5, 6, 7)]
+SELECTION_NAMES = [f"{DRIVE}_image_{i:010d}_image_02" for i in (5, 8, 13)]
 
 Size = tuple[int, int]
 
@@ -93,3 +98,19 @@ def _write_intrinsics(path: Path) -> None:
     fx, fy, cx, cy = INTRINSICS
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{fx:f} 0.0 {cx:f} 0.0 {fy:f} {cy:f} 0.0 0.0 1.0\n")
+
+
+def names(frames: list[Frame]) -> list[str]:
+    return [frame.name for frame in frames]
+
+
+def move(data_dir: Path, source: str, target: str) -> None:
+    (data_dir / target).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(data_dir / source, data_dir / target)
+
+
+def flat_coarse_maps(folder: Path, stems: Iterable[str]) -> Path:
+    """Writes dense maps into one folder."""
+    for stem in stems:
+        random_depth(folder / f"{stem}.png", density=1.0)
+    return folder

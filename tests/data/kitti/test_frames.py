@@ -1,4 +1,4 @@
-"""Finding and pairing the files of the KITTI benchmark."""
+"""Pairing the files of the KITTI benchmark, calibration, and errors."""
 
 import shutil
 import subprocess
@@ -9,132 +9,9 @@ import numpy as np
 import pytest
 from absl import logging
 
-from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames, read_calibration, read_intrinsics
 from tests import kitti_tree as tree
-
-DRIVE_NAMES = [f"{tree.DRIVE}/image_02/{i:010d}" for i in (5, 6, 7)]
-SELECTION_NAMES = [f"{tree.DRIVE}_image_{i:010d}_image_02" for i in (5, 8, 13)]
-
-
-def names(frames: list[Frame]) -> list[str]:
-    return [frame.name for frame in frames]
-
-
-def move(data_dir: Path, source: str, target: str) -> None:
-    (data_dir / target).parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(data_dir / source, data_dir / target)
-
-
-@pytest.fixture
-def drive_dir(tmp_path: Path) -> Path:
-    tree.write_drive(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def selection(tmp_path: Path) -> Path:
-    tree.write_val_selection(tmp_path / tree.SELECTION)
-    return tmp_path / tree.SELECTION
-
-
-def flat_coarse_maps(folder: Path, stems: list[str]) -> Path:
-    for stem in stems:
-        tree.random_depth(folder / f"{stem}.png", density=1.0)
-    return folder
-
-
-# Layouts.
-
-
-def test_the_archives_of_the_benchmark(drive_dir: Path) -> None:
-    frames = find_frames(drive_dir, "val")
-    assert names(frames) == DRIVE_NAMES
-    file = "image_02/0000000006.png"
-    depth = f"val/{tree.DRIVE}/proj_depth"
-    raw = drive_dir / "raw/2011_09_26" / tree.DRIVE
-    assert frames[1] == Frame(
-        name=DRIVE_NAMES[1],
-        image=raw / "image_02/data/0000000006.png",
-        sparse=drive_dir / "data_depth_velodyne" / depth / "velodyne_raw" / file,
-        coarse=None,
-        ground_truth=drive_dir / "data_depth_annotated" / depth / "groundtruth" / file,
-        intrinsics=tree.INTRINSICS,
-    )
-
-
-@pytest.mark.parametrize(
-    "image_dir",
-    ["2011_09_26", "data_rgb/val", "data_depth_annotated/val", "data_depth_velodyne/val", "val"],
-)
-def test_every_place_for_images(drive_dir: Path, image_dir: str) -> None:
-    target = f"{image_dir}/{tree.DRIVE}/image_02"
-    move(drive_dir, f"raw/2011_09_26/{tree.DRIVE}/image_02", target)
-    expected = [drive_dir / target / "data" / f"{i:010d}.png" for i in (5, 6, 7)]
-    assert [frame.image for frame in find_frames(drive_dir, "val")] == expected
-
-
-def test_both_depths_in_one_tree(drive_dir: Path) -> None:
-    for archive, kind in (("velodyne", "velodyne_raw"), ("annotated", "groundtruth")):
-        proj_depth = f"val/{tree.DRIVE}/proj_depth"
-        move(drive_dir, f"data_depth_{archive}/{proj_depth}/{kind}", f"{proj_depth}/{kind}")
-    frames = find_frames(drive_dir, "val")
-    assert names(frames) == DRIVE_NAMES
-    assert frames[0].ground_truth.parts[-3] == "groundtruth"
-
-
-def test_the_archives_come_before_a_second_copy(drive_dir: Path) -> None:
-    expected = find_frames(drive_dir, "val")
-    shutil.copytree(drive_dir / "data_depth_velodyne/val", drive_dir / "val")
-    shutil.copytree(drive_dir / "raw/2011_09_26", drive_dir / "2011_09_26")
-    assert find_frames(drive_dir, "val") == expected
-
-
-def test_splits_and_cameras_are_kept_apart(drive_dir: Path) -> None:
-    tree.write_drive(drive_dir, "train", [1], drive="2011_09_28_drive_0001_sync")
-    tree.write_drive(drive_dir, "val", [2], camera="image_03")
-    assert names(find_frames(drive_dir, "train")) == [
-        "2011_09_28_drive_0001_sync/image_02/0000000001"
-    ]
-    frames = find_frames(drive_dir, "val")
-    assert names(frames) == [*DRIVE_NAMES, f"{tree.DRIVE}/image_03/0000000002"]
-    assert [frame.intrinsics[0] for frame in frames] == [7.5, 7.5, 7.5, 8.5]
-
-
-@pytest.mark.parametrize(
-    "data_dir", [".", "depth_selection", tree.SELECTION, "data_depth_selection"], ids=str
-)
-def test_val_selection_layouts(selection: Path, tmp_path: Path, data_dir: str) -> None:
-    if data_dir == "data_depth_selection":
-        move(tmp_path, "depth_selection", "data_depth_selection/depth_selection")
-        data_dir = "."
-    frames = find_frames(tmp_path / data_dir, "val_selection")
-    assert names(frames) == SELECTION_NAMES
-    assert [frame.image.stem for frame in frames] == SELECTION_NAMES
-    assert frames[0].sparse.stem == f"{tree.DRIVE}_velodyne_raw_0000000005_image_02"
-    assert frames[0].ground_truth.stem == f"{tree.DRIVE}_groundtruth_depth_0000000005_image_02"
-    assert frames[0].intrinsics == tree.INTRINSICS
-
-
-def test_test_completion(tmp_path: Path) -> None:
-    tree.write_test_selection(tmp_path / tree.TEST)
-    frames = find_frames(tmp_path, "test_completion", require=("image",))
-    assert names(frames) == ["0000000000", "0000000001", "0000000002"]
-    assert all(frame.ground_truth is None for frame in frames)
-    with pytest.raises(ValueError, match="no public ground truth"):
-        find_frames(tmp_path, "test_completion")
-
-
-def test_jpeg_images(drive_dir: Path) -> None:
-    for path in (drive_dir / "raw").rglob("*.png"):
-        path.rename(path.with_suffix(".jpg"))
-    assert {frame.image.suffix for frame in find_frames(drive_dir, "val")} == {".jpg"}
-
-
-def test_hidden_files_are_no_frames(drive_dir: Path) -> None:
-    sparse = find_frames(drive_dir, "val")[0].sparse
-    (sparse.parent / "._0000000005.png").write_bytes(b"finder")
-    assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
+from tests.kitti_tree import DRIVE_NAMES, SELECTION_NAMES, flat_coarse_maps, move, names
 
 
 def test_what_is_not_required_is_not_looked_for(drive_dir: Path) -> None:
@@ -212,44 +89,6 @@ def test_a_broken_calibration_is_an_error(tmp_path: Path) -> None:
 # Coarse maps.
 
 
-@pytest.mark.parametrize("kind", ["image", "velodyne_raw", "groundtruth_depth"])
-def test_coarse_maps_beside_the_sparse_depth(selection: Path, kind: str) -> None:
-    stems = [name.replace("_image_0", f"_{kind}_0", 1) for name in reversed(SELECTION_NAMES)]
-    folder = flat_coarse_maps(selection / "data_depth_dense_new", stems)
-    frames = find_frames(selection, "val_selection", require=("coarse",))
-    assert [frame.coarse for frame in frames] == [folder / f"{s}.png" for s in reversed(stems)]
-
-
-def test_a_coarse_tree_in_the_selection_layout(selection: Path, tmp_path: Path) -> None:
-    shutil.copytree(tmp_path / "depth_selection", tmp_path / "dense/depth_selection")
-    frames = find_frames(tmp_path, "val_selection", coarse_dir=tmp_path / "dense")
-    folder = tmp_path / "dense" / tree.SELECTION / "velodyne_raw"
-    assert [f.coarse for f in frames] == [folder / f.sparse.name for f in frames]
-
-
-@pytest.mark.parametrize(
-    "layout",
-    [
-        "data_depth_velodyne/val/{}/proj_depth/velodyne_raw/image_02",
-        "val/{}/proj_depth/velodyne_raw/image_02",
-        "val/{}/proj_depth/data_depth_dense_new/image_02",
-        "{}/image_02",
-    ],
-)
-def test_a_coarse_tree_of_drives(drive_dir: Path, layout: str) -> None:
-    folder = drive_dir / "dense" / layout.format(tree.DRIVE)
-    flat_coarse_maps(folder, ["0000000006", "0000000005", "0000000007", "0000000008"])
-    frames = find_frames(drive_dir, "val", coarse_dir=drive_dir / "dense")
-    assert [frame.coarse for frame in frames] == [folder / f.sparse.name for f in frames]
-
-
-def test_flat_coarse_maps_of_drives_by_name(drive_dir: Path) -> None:
-    stems = [f"{tree.DRIVE}_velodyne_raw_{i:010d}_image_02" for i in (7, 6, 5)]
-    folder = flat_coarse_maps(drive_dir / "dense", stems)
-    frames = find_frames(drive_dir, "val", coarse_dir=folder)
-    assert [frame.coarse.stem for frame in frames] == stems[::-1]
-
-
 @pytest.mark.parametrize("split", ["val", "val_selection"])
 def test_numbered_coarse_maps_go_in_order(
     drive_dir: Path, selection: Path, caplog: pytest.LogCaptureFixture, split: str
@@ -312,11 +151,6 @@ def test_unknown_requests(drive_dir: Path) -> None:
         find_frames(drive_dir, "test")
     with pytest.raises(ValueError, match="unknown depth: a frame can require image"):
         find_frames(drive_dir, "val", require=("depth",))
-
-
-def test_a_selection_is_not_taken_for_the_other(selection: Path) -> None:
-    with pytest.raises(ValueError, match="no test_completion frames"):
-        find_frames(selection, "test_completion", require=("image",))
 
 
 def test_every_message_is_one_short_line(drive_dir: Path) -> None:
