@@ -125,7 +125,7 @@ REFUSED_NAMES = """
     builtins:getattr commands:getoutput copyreg:__newobj__ copyreg:_reconstructor.__globals__
     collections:OrderedDict.fromkeys collections.abc:Mapping numpy:f2py.compile
     numpy.f2py:compile numpy.testing._private.utils:runstring pickle:loads
-    importlib:import_module imp:load_source module:name
+    importlib:import_module imp:load_source
 """
 
 
