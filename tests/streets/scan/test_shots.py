@@ -1,7 +1,7 @@
 """The shots of a scanner, whose echoes on a plane are known in closed form."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,20 +25,21 @@ def shots_of(lidar, window=SIZE, corner=(0, 0)):
     return window_rays(jax.random.key(1), lidar, CAMERA, window, corner)
 
 
+@partial(jax.jit, static_argnames=("lidar", "window"))
 def points_on_a_wall(lidar, depth, window=SIZE, corner=(0, 0)):
     """The points `[3, N]` at which the shots hit the plane at a depth, in the camera's frame."""
-    height, direction = map(np.asarray, shots_of(lidar, window, corner))
-    turn = lidar.rotation()
-    up = np.broadcast_to(height, direction.shape[1:]).ravel()
-    origin = np.array(lidar.position)[:, None] - turn[:, 1:2] * up
-    ahead = turn @ direction.reshape(3, -1)
-    return jnp.asarray(origin + (depth - origin[2]) / ahead[2] * ahead, jnp.float32)
+    height, direction = shots_of(lidar, window, corner)
+    turn = jnp.asarray(lidar.rotation())
+    up = jnp.broadcast_to(height, direction.shape[1:]).ravel()
+    origin = jnp.array(lidar.position)[:, None] - turn[:, 1:2] * up
+    ahead = jnp.matmul(turn, direction.reshape(3, -1), precision="highest")
+    return origin + (depth - origin[2]) / ahead[2] * ahead
 
 
-@cache
+@partial(jax.jit, static_argnames=("lidar", "window"))
 def wall_map(lidar, depth, window=SIZE, corner=(0, 0)):
     points = points_on_a_wall(lidar, depth, window, corner)
-    return np.asarray(sparse_map(points, CAMERA, window, corner))
+    return sparse_map(points, CAMERA, window, corner)
 
 
 def angles_of(direction):
@@ -75,7 +76,7 @@ def test_elevations_have_the_error_asked_for():
 @given(top=st.integers(0, SIZE[0] - 24), left=st.integers(0, SIZE[1] - 80))
 def test_the_shots_of_a_window_are_those_of_the_whole_image(top, left):
     part = wall_map(HDL64, 25.0, (24, 80), (top, left))
-    whole = wall_map(HDL64, 25.0)[top : top + 24, left : left + 80]
+    whole = np.asarray(wall_map(HDL64, 25.0))[top : top + 24, left : left + 80]
     # Rounding may move a point across the border of a pixel.
     assert np.isclose(part, whole, rtol=1e-4).mean() > 0.99
 
@@ -83,8 +84,8 @@ def test_the_shots_of_a_window_are_those_of_the_whole_image(top, left):
 def test_scanners_with_fewer_beams_give_fewer_rows():
     rows = []
     for lidar in (EXACT, replace(spinning(16), elevation_error=0.0)):
-        points = points_on_a_wall(lidar, 20.0)
-        pixel_rows = np.asarray(CAMERA.fy * points[1] / points[2] + CAMERA.cy)
+        points = np.asarray(points_on_a_wall(lidar, 20.0))
+        pixel_rows = CAMERA.fy * points[1] / points[2] + CAMERA.cy
         visible = (pixel_rows > 0) & (pixel_rows < SIZE[0])
         beams = shots_of(lidar).direction.shape[1]
         rows.append(visible.reshape(beams, -1).any(axis=1).sum())
@@ -94,7 +95,7 @@ def test_scanners_with_fewer_beams_give_fewer_rows():
 
 
 def test_a_thinned_scanner_covers_small_images_as_densely():
-    found = (wall_map(thinned(HDL64, 0.25), 12.0) > 0)[42:64].mean()
+    found = float((wall_map(thinned(HDL64, 0.25), 12.0) > 0)[42:64].mean())
     # The area in pixels of KITTI's image per point, on a wall hit by the upper 32 beams.
     along = np.arctan((np.arange(1242) - KITTI.cx) / KITTI.fx)
     rows = np.radians(10.66 / 31) * KITTI.fy / np.cos(along)
