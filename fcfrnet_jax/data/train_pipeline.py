@@ -231,7 +231,7 @@ def find_pose() -> Op:
     """
     import tensorflow as tf
 
-    def alone() -> Any:
+    def no_pose() -> Any:
         return tf.eye(3), tf.zeros(3), tf.constant(False)
 
     def found(example: Example) -> Any:
@@ -245,7 +245,7 @@ def find_pose() -> Op:
         if "near" not in example:
             return example
         rotation, translation, ok = tf.cond(
-            example["near"] == example["index"], alone, lambda: found(example)
+            example["near"] == example["index"], no_pose, lambda: found(example)
         )
         image = tf.cond(ok, lambda: example["near_image"], lambda: example["image"])
         return example | {"near_image": image, "rotation": rotation, "translation": translation}

@@ -196,7 +196,7 @@ def _train_outputs(
     refines = isinstance(network, CoarseToFine)
     if refines and "coarse_depth" not in batch:
         raise ValueError(
-            "a CoarseToFine alone trains on coarse_depth, which is missing from the batch; "
+            "a CoarseToFine trains on coarse_depth, which is missing from the batch; "
             "train a TwoStage to compute it"
         )
     depth, changed = network.apply(

@@ -37,7 +37,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
     """Four frames of a textured plane 10 m ahead, each 0.3 m to the right of the one before.
 
-    A fifth frame of another drive is alone.
+    A fifth frame belongs to another drive and has no neighbour.
     """
     folder = tmp_path_factory.mktemp("plane")
     noise = cv2.GaussianBlur(np.random.default_rng(0).random((160, 260, 3)), (0, 0), 2.0)
@@ -240,9 +240,9 @@ def test_near_frames_resume_and_are_cropped_alike(plane: list[Frame]) -> None:
     expected = take(2, plane, **settings)[1]
     (found,) = take(1, plane, first_step=1, threads=1, **settings)
     assert_equal(found, expected)
-    alone = expected["index"] == 4
-    assert alone.any()
-    np.testing.assert_array_equal(expected["near_image"][alone], expected["image"][alone])
+    lonely = expected["index"] == 4
+    assert lonely.any()
+    np.testing.assert_array_equal(expected["near_image"][lonely], expected["image"][lonely])
 
 
 @pytest.mark.slow

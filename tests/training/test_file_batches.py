@@ -92,7 +92,7 @@ def test_two_processes_share_a_batch(
     assert_equal(joined, whole[0][1])
 
 
-def test_frames_with_sparse_depth_alone(frames: list[Frame]) -> None:
+def test_frames_with_only_sparse_depth(frames: list[Frame]) -> None:
     bare = [dataclasses.replace(frame, image=None, ground_truth=None) for frame in frames]
     _, batch = next(augmented_batches(crops(bare, near_reach=0), EVERYTHING, SEED))
     assert batch.keys() == {"sparse_depth", "intrinsics"}

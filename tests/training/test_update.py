@@ -90,7 +90,7 @@ def masked_mean(penalty, truth):
     return jnp.sum(jnp.where(truth > 0, penalty, 0)) / jnp.sum(truth > 0)
 
 
-def alone(network, batch, dtype=np.float32):
+def on_one_device(network, batch, dtype=np.float32):
     """Loss, statistics and gradients of the whole batch on one device, as a jitted function."""
 
     def loss_of(params, batch_stats):
@@ -148,7 +148,7 @@ def eight_devices(network, variables, batch):
 
 
 def one_device(network, variables, batch):
-    whole = alone(network, batch, np.float64)
+    whole = on_one_device(network, batch, np.float64)
     losses, gradients, states = [], [], [variables]
     velocity = jax.tree.map(np.zeros_like, variables["params"])
     for _ in range(5):
@@ -250,7 +250,7 @@ def test_accumulation_is_the_whole_batch():
     network = COARSE.clone(folded=True)
     variables, batch = variables_of(network), batch_of(64, shape=(16, 16))
     state, metrics = train(network, variables, batch, accumulate=4)
-    (loss, _), gradients = alone(network, batch)(variables["params"], {})
+    (loss, _), gradients = on_one_device(network, batch)(variables["params"], {})
     assert_same(gradients_of(state, variables), gradients, 2e-5)
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
 
@@ -310,7 +310,7 @@ def test_fine_training(stored):
         assert np.abs(coarse - unclipped).max() > 1
     network = FINE if stored else frozen_behind(COARSE)
     state, metrics = train(network, variables, batch, frozen=None if stored else frozen)
-    (loss, stats), gradients = alone(FINE, batch | {"sparse_depth": coarse})(
+    (loss, stats), gradients = on_one_device(FINE, batch | {"sparse_depth": coarse})(
         variables["params"], variables["batch_stats"]
     )
     assert set(metrics) == {"loss", "fine/depth", "gradient_norm", "learning_rate"}
@@ -338,7 +338,7 @@ def test_fine_training_behind_a_network_that_keeps_measured_depths():
     keeping = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
     coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), 100.0)
     state, metrics = train(frozen_behind(keeping), variables, batch, frozen=frozen)
-    (loss, _), gradients = alone(KeepingMeasured(coarse), batch)(
+    (loss, _), gradients = on_one_device(KeepingMeasured(coarse), batch)(
         variables["params"], variables["batch_stats"]
     )
     np.testing.assert_allclose(metrics["fine/depth"], loss, rtol=1e-5)
@@ -420,7 +420,9 @@ def test_one_adam_step_matches_the_reference():
 def test_rematerialisation_has_the_same_gradients():
     variables, batch = random_variables(SPEC), batch_of(2)
     plain, again = (
-        alone(models.build(SPEC, remat=on), batch)(variables["params"], variables["batch_stats"])
+        on_one_device(models.build(SPEC, remat=on), batch)(
+            variables["params"], variables["batch_stats"]
+        )
         for on in (False, True)
     )
     assert_same(again, plain, 1e-5)
@@ -490,7 +492,7 @@ def test_invalid_objectives_are_refused(settings, message):
 def test_the_fine_network_needs_a_coarse_depth():
     batch = batch_of(8)
     del batch["coarse_depth"]
-    message = "a CoarseToFine alone trains on coarse_depth, which is missing from the batch"
+    message = "a CoarseToFine trains on coarse_depth, which is missing from the batch"
     with pytest.raises(ValueError, match=message):
         train(FINE, variables_of(FINE), batch)
 
