@@ -1,4 +1,4 @@
-"""Settings of the whole process, each in a process of its own."""
+"""Settings of the whole process, tested in new processes where they cannot be undone."""
 
 import gc
 import os

@@ -24,7 +24,7 @@ from fcfrnet_jax.evaluation.metrics import average
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
-from fcfrnet_jax.prediction.predictor import DTYPES
+from fcfrnet_jax.prediction import DTYPES
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 

@@ -4,7 +4,7 @@ import jax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.settings import check_choices
-from fcfrnet_jax.prediction.predictor import DTYPES
+from fcfrnet_jax.prediction import DTYPES
 
 STAGES = ("coarse", "fine", "joint")
 SOURCES = ("files", "synthetic")
