@@ -1,7 +1,7 @@
-"""How the two branches of the coarse-to-fine network are mixed and fused.
+"""Channel shuffle and energy fusion of the two branches of the coarse-to-fine network.
 
-Each operation on features is also a module without parameters, so that `capture_intermediates`
-returns its output. Branches are `[B, H, W, C]`.
+Modules without parameters wrap the operations, so that `capture_intermediates` returns their
+outputs. Branches are `[B, H, W, C]`.
 """
 
 import jax
@@ -31,7 +31,7 @@ def channel_shuffle(x: jax.Array) -> jax.Array:
 
 
 class ChannelShuffle(nn.Module):
-    """Mixes two branches `[B, H, W, C]`: each gets half of the shuffled channels of both."""
+    """Shuffles the channels of two branches `[B, H, W, C]` and returns the halves as branches."""
 
     @nn.compact
     def __call__(self, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -41,7 +41,7 @@ class ChannelShuffle(nn.Module):
 
 
 class EnergyFusion(nn.Module):
-    """`energy_fusion` of two branches, as a module so that its output can be captured."""
+    """`energy_fusion` of two branches `[B, H, W, C]`."""
 
     window: int = 5
 
@@ -51,23 +51,26 @@ class EnergyFusion(nn.Module):
 
 
 def energy_fusion(first: jax.Array, second: jax.Array, window: int = 5) -> jax.Array:
-    """Keeps, at every pixel and channel, the branch with the larger local energy, times two.
+    """Selects, for each pixel and channel, the branch with the larger local energy, times two.
 
-    The energy is the sum of squares over a `window` x `window` box with zeros beyond the border, in
-    float32 at least; `first` wins a tie (FCFR-Net, section "energy-based fusion").
+    The energy is the sum of squares over a `window` x `window` box, zero-padded, in at least
+    float32. `first` is selected in case of a tie (FCFR-Net, section "energy-based fusion").
 
     Args:
-      first, second: `[B, H, W, C]` of one shape.
-      window: odd side of the box, in pixels.
+      first, second: `[B, H, W, C]`, of the same shape.
+      window: side of the box in pixels, odd.
+
+    Returns:
+      `[B, H, W, C]`.
 
     Raises:
-      ValueError: an even window, or shapes that differ.
+      ValueError: `window` is not odd and positive, or the shapes differ.
     """
     if window % 2 == 0 or window < 1:
-        raise ValueError(f"the fusion window must be odd and positive, got {window}")
+        raise ValueError(f"the window of energy_fusion must be odd and positive, got {window}")
     if first.shape != second.shape:
-        raise ValueError(f"energy_fusion needs one shape, got {first.shape} and {second.shape}")
-    # The comparison has no gradient; saying so spares the backward pass the box sums.
+        raise ValueError(f"energy_fusion needs equal shapes, got {first.shape} and {second.shape}")
+    # The comparison has no gradient. Without this, the backward pass would still compute box sums.
     stronger = _energy(lax.stop_gradient(first), window) >= _energy(
         lax.stop_gradient(second), window
     )
@@ -82,10 +85,10 @@ def _energy(x: jax.Array, window: int) -> jax.Array:
 
 
 class ExchangeHalves(nn.Module):
-    """`ChannelShuffle` for kernels that `fold.py` has reordered: swaps the last halves.
+    """`ChannelShuffle` for kernels that `fold.py` has reordered: exchanges the last halves.
 
-    Each branch gets the channels that it gets from the shuffle, in another order. No channel moves
-    to another position, which saves accelerators a copy of both branches.
+    Each branch gets the same channels as from the shuffle, in another order. No channel changes its
+    position, which saves a copy of both branches on accelerators.
     """
 
     @nn.compact
@@ -96,10 +99,10 @@ class ExchangeHalves(nn.Module):
 
 
 class GatherHalves(nn.Module):
-    """`ChannelShuffle` for reordered kernels where the energies of the branches are compared.
+    """`ChannelShuffle` for reordered kernels, where `EnergyFusion` reads the branches.
 
-    As after the shuffle, channel k of one branch is compared with channel k of the other one: the
-    first branch gets the first halves of both, the second branch the last halves.
+    The fusion compares equal channels of both branches, so both must have the same order: the first
+    branch gets the first halves of both, the second branch the last halves.
     """
 
     @nn.compact

@@ -1,9 +1,9 @@
-"""Classical fill of sparse LiDAR depth: image morphology alone, no image and no weights.
+"""Classical fill of sparse LiDAR depth by morphology, without an image and without weights.
 
 The algorithm is that of Ku, Harakeh and Waslander, "In Defense of Classical Image Processing: Fast
 Depth Completion on the CPU" (CRV 2018, arXiv 1802.00036), with the settings of the paper: custom
-kernel, extension to the top of the frame, Gaussian blur. Everything works on the *inverted* depth
-`max_depth - depth`, 0 = empty, so that a maximum over a window lets the nearer surface win.
+kernel, extension to the top of the frame, Gaussian blur. All steps operate on the *inverted* depth
+`max_depth - depth`, 0 = empty, so that the maximum over a window selects the nearest surface.
 """
 
 import functools
@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-# The paper's threshold, metres: a depth not above it is none. Inverted depths are kept from it up.
+# The paper's threshold in metres: smaller depths count as missing, and it is the smallest inverted
+# depth.
 _THRESHOLD = 0.1
 
-# The last dilation, 31 pixels wide, is the one that is repeated until a frame is dense.
+# Width in pixels of the last dilation, which is repeated until a frame is dense.
 _LARGE = 31
 
-# By what share of the fill a measurement may lie behind it and yet be of the same surface.
+# A measurement belongs to the surface of the dense depth if it is at most this share behind it.
 _SEEN_THROUGH = 0.1
 
 # Nine compare-exchanges sort five values (Knuth, TAOCP volume 3, section 5.3.4).
@@ -30,27 +31,27 @@ _SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1
 def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.0) -> jax.Array:
     """Fills sparse depth by dilation, closing, extension to the top and blur.
 
-    A frame with at least one measurement comes out dense, every value between its smallest and its
-    largest measurement. Where the paper's last dilation leaves pixels empty (more than 15 pixels
-    beside or below everything filled so far), that dilation is repeated until none is left, before
-    the blurs: the nearest filled pixels decide, the smallest depth among them. A frame without
-    any measurement stays 0. Frames of a batch do not influence each other.
+    For a frame with at least one measurement, the result is dense, and all values are between the
+    smallest and the largest measurement. Where the paper's last dilation leaves pixels empty (more
+    than 15 pixels beside or below all filled pixels), the dilation is repeated until none is left,
+    before the blurs. These pixels take the smallest depth among the nearest filled pixels. A frame
+    without measurements stays 0. Frames of a batch are independent.
 
-    The function is pure and may be called within `jit`, `vmap` and `pmap`; it is not differentiable
-    in reverse mode. Its values are selected, added and scaled by powers of two only.
+    The function is pure and may be called within `jit`, `vmap` and `pmap`. It is not differentiable
+    in reverse mode.
 
     Args:
-      sparse_depth: float32 `[B, H, W, 1]` metres. 0 = missing, and so is everything else that is
-        not finite or not above 0.1 m.
-      max_depth: metres, a Python number; sets the origin of the inverted depth. Measurements
-        beyond `max_depth - 0.1` count as that depth.
+      sparse_depth: float32 `[B, H, W, 1]` metres. Missing: 0, and all values that are not finite or
+        not above 0.1 m.
+      max_depth: origin of the inverted depth in metres, a Python number. Larger measurements than
+        `max_depth - 0.1` count as that depth.
 
     Returns:
       Depth, float32 `[B, H, W, 1]` metres.
 
     Raises:
-      ValueError: another rank, channel count or dtype, an empty image, or a `max_depth` that
-        leaves no depth between the two limits.
+      ValueError: another rank, number of channels or dtype, an empty image, or a `max_depth` that
+        is not finite or not above 0.2 m.
     """
     shape = sparse_depth.shape
     if len(shape) != 4 or shape[-1] != 1 or 0 in shape[1:]:
@@ -65,11 +66,10 @@ def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.
 
 
 def keep_measured(sparse_depth: jax.Array, dense_depth: jax.Array) -> jax.Array:
-    """Puts the measured depths back into a dense depth map, but for points seen through what is in
-    front.
+    """Puts measured depths back into a dense depth map, except points seen through the foreground.
 
-    The LiDAR stands above the camera and measures surfaces that the camera does not see. They lie
-    behind what is measured around them, of which the fill takes the nearest.
+    The LiDAR is mounted above the camera and measures surfaces that the camera does not see. Such
+    points lie behind the surfaces around them, and the fill takes the nearest of these.
 
     Args:
       sparse_depth: float32 `[B, H, W, 1]` metres, 0 = missing.
@@ -112,7 +112,7 @@ def _window_max(x: jax.Array, size: int, axis: int) -> jax.Array:
 
 
 def _margins(x: jax.Array, margin: int, axis: int) -> list[tuple[int, int]]:
-    """What `jnp.pad` takes to add `margin` entries at both ends of one axis."""
+    """Widths for `jnp.pad` that add `margin` entries at both ends of one axis."""
     widths = [(0, 0)] * x.ndim
     widths[axis] = (margin, margin)
     return widths
@@ -153,7 +153,7 @@ def _extend_to_top(x: jax.Array) -> jax.Array:
 def _fill_until_dense(x: jax.Array) -> jax.Array:
     def is_incomplete(x: jax.Array) -> jax.Array:
         filled = x > 0
-        # A frame without any measurement can never be completed and must not keep the loop alive.
+        # A frame without measurements never becomes dense and must not prolong the loop.
         return (filled.any(axis=(-2, -1)) & ~filled.all(axis=(-2, -1))).any()
 
     return lax.while_loop(is_incomplete, lambda x: _fill_empty(x, _LARGE), x)
@@ -172,12 +172,13 @@ def _compare_exchange(values: list[jax.Array], low: int, high: int) -> None:
 
 
 def _median(x: jax.Array) -> jax.Array:
-    """Median over 5x5 pixels, the border replicated, through compare-exchanges of whole images.
+    """Median over 5x5 pixels with a replicated border, by compare-exchanges of whole images.
 
-    Sorting the columns of each window (once for all windows that share a column), then the rows,
-    leaves both sorted. The entry of ranks i and j, from 0, then has at least (i + 1)(j + 1) - 1
-    others that are not greater and (5 - i)(5 - j) - 1 that are not smaller; with 13 of either it is
-    not needed. As many fall away below as above, so the median of the remaining 13 is that of all.
+    First the columns of each window are sorted (once for all windows that share a column), then the
+    rows; afterwards both are sorted. The entry at ranks i and j, counted from 0, is then at least
+    as large as (i + 1)(j + 1) - 1 others, and at most as large as (5 - i)(5 - j) - 1 others. If
+    either number is 13 or more, the entry is not needed to find the median. Equally many entries
+    are removed at both ends, so the median of the remaining 13 is that of all 25.
     """
     height, width = x.shape[-2:]
     for axis in (-2, -1):
@@ -197,7 +198,10 @@ def _median(x: jax.Array) -> jax.Array:
 
 
 def _median_by_forgetting(values: list[jax.Array]) -> jax.Array:
-    """Median of an odd number of values: the extremes of just over half of them can be dropped."""
+    """Median of an odd number of values.
+
+    The smallest and the largest of just over half of the values cannot be the median.
+    """
     kept = len(values) // 2 + 2
     active, waiting = values[:kept], values[kept:]
     while len(active) > 1:
@@ -211,11 +215,11 @@ def _median_by_forgetting(values: list[jax.Array]) -> jax.Array:
 
 
 def _gaussian(x: jax.Array) -> jax.Array:
-    """Blur with the outer product of (1, 4, 6, 4, 1) / 16, the border reflected without its edge.
+    """Blurs with the outer product of (1, 4, 6, 4, 1) / 16; the border is reflected, edge excluded.
 
-    OpenCV takes these binomial weights for a 5x5 kernel whose sigma is left to it. They amount to
-    (1, 2, 1) / 4 applied twice, which in turn adds neighbours twice: no product is rounded, so the
-    result depends neither on the batch size nor on fused multiply-adds.
+    OpenCV uses these binomial weights for a 5x5 kernel without a given sigma. They are equivalent
+    to (1, 2, 1) / 4 applied twice, and that to adding neighbours twice. No product is rounded, so
+    the result depends neither on the batch size nor on fused multiply-adds.
     """
 
     def blur(_: int, x: jax.Array) -> jax.Array:
@@ -225,6 +229,6 @@ def _gaussian(x: jax.Array) -> jax.Array:
                 x = jnp.add(*_shifted(x, 1, axis))
         return x / 16
 
-    # A loop, because XLA for CPU would fuse two plain calls with the median and compute the median
-    # anew for every neighbour: ten times the time of the whole fill.
+    # Without the loop, XLA's CPU backend fuses the blur with the median and recomputes the median
+    # for every neighbour, which takes ten times as long as the whole fill.
     return lax.fori_loop(0, 2, blur, x)

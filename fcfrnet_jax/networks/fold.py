@@ -1,7 +1,7 @@
-"""Variables for inference: BatchNorm and the channel shuffles folded into the convolutions.
+"""Folds BatchNorm and the channel shuffles into the convolutions, for inference.
 
-With them, the network of `models.build(spec, folded=True)` computes what the plain network computes
-in eval mode, up to rounding.
+With the folded variables, `models.build(spec, folded=True)` computes the same depth as the plain
+network in eval mode, up to rounding.
 """
 
 from typing import Any
@@ -66,19 +66,20 @@ def _normalised(kernel: Any, norm: Tree, statistics: Tree) -> Tree:
 
 
 def _unshuffle(params: Tree, spec: CoarseToFineSpec) -> None:
-    """Reorders the inputs of all that reads shuffled branches.
+    """Reorders the input channels of all convolutions that read shuffled branches.
 
-    The readers of a level are the first convolutions of both branches' next level, which are two in
-    a ResNet layer, and one layer of the decoder. The decoder's layer reads the channels from below
-    first, then the skip: both branches, or their fusion.
+    These are the first convolutions of the next level in both encoders (two in a ResNet layer), and
+    one layer of the decoder. The inputs of the latter are the output of the decoder layer before
+    it, then the skip: both branches, or their fusion.
 
-    Instead of the shuffled channels [a1 b1 a2 b2 ..], a branch holds [a1 a2 .. b1 b2 ..]; in the
-    released wiring, the second branch holds these halves swapped (see `ExchangeHalves`).
+    The shuffled channels of a branch are [a1 b1 a2 b2 ..]. In the folded network they are
+    [a1 a2 .. b1 b2 ..], and [b1 b2 .. a1 a2 ..] in the second branch of the released wiring (see
+    `ExchangeHalves`).
     """
     released = spec.variant != "paper"
     for level in ("conv3", "conv4", "conv5", "conv6"):
         for branch in (level, f"{level}_2"):
-            # In the released wiring, this alone reads the second branch.
+            # In the released wiring, no other level reads the second branch.
             second = released and branch == "conv3_2"
             for conv in _first_convs(params[branch]):
                 order = _evens_first(conv["kernel"].shape[2])
@@ -103,7 +104,7 @@ def _unshuffle(params: Tree, spec: CoarseToFineSpec) -> None:
 def _swap_second_branch(params: Tree) -> None:
     """Swaps the halves of the second branch's channels from `conv2_2` to `conv5_2`.
 
-    Then `ExchangeHalves` moves no channel to another position.
+    `ExchangeHalves` expects them in this order.
     """
     for level in ("conv2_2", "conv3_2", "conv4_2", "conv5_2"):
         blocks = params[level]
@@ -115,7 +116,8 @@ def _swap_second_branch(params: Tree) -> None:
             if name != "block0" or "proj_conv" not in block:
                 _swap_last_inputs(block["conv1"], block["conv1"]["kernel"].shape[2])
         if "proj_conv" not in blocks["block0"]:
-            # The first block adds to the stem, which the last layer reads last.
+            # The first block adds its input, the stem, which the last layer also reads, as its last
+            # input.
             stem, head = params["conv1_d_2"]["conv"], params[HEAD]
             _swap_outputs(stem)
             _swap_last_inputs(head, stem["kernel"].shape[-1])
@@ -137,13 +139,13 @@ def _swapped(order: np.ndarray) -> np.ndarray:
 
 
 def _reorder_inputs(conv: Tree, order: np.ndarray, start: int = 0) -> None:
-    """Reorders a kernel's inputs from `start` on."""
+    """Reorders the input channels of a kernel from `start` on."""
     kernel = conv["kernel"]
     conv["kernel"] = kernel[:, :, np.concatenate([np.arange(start), start + order])]
 
 
 def _swap_last_inputs(conv: Tree, count: int) -> None:
-    """Swaps the halves of the last `count` inputs of a kernel."""
+    """Swaps the halves of the last `count` input channels of a kernel."""
     _reorder_inputs(conv, _swapped(np.arange(count)), conv["kernel"].shape[2] - count)
 
 

@@ -1,4 +1,4 @@
-"""The variables a training starts from."""
+"""Initial variables for training."""
 
 import hashlib
 from typing import Any
@@ -18,21 +18,20 @@ REFERENCE_STD = 1e-3
 def initial_variables(spec: Spec, seed: int, scheme: str = "resnet") -> dict[str, Any]:
     """Draws `params` and `batch_stats` on the host.
 
-    Every array depends on the seed and on its own name and shape alone, not on the platform, the
-    number of devices or what else the model has.
+    Each array depends only on the seed, its name and its shape, not on the platform, the number of
+    devices or the rest of the model.
 
     Args:
       spec: the model.
       seed: 0 or more.
-      scheme: how the convolutions are drawn, about 0. `resnet`: standard deviation sqrt(2 / (k^2
-        C)) for C output channels and a k x k kernel (He et al. 2015, fan-out, as torchvision's
-        ResNet), except for the last layer, which is not a ResNet's: a weak one as in `reference`,
-        so that training starts from a depth, or a residual, of about 0. `reference`: 1e-3
-        everywhere. In both, biases and running means are 0, BatchNorm's scales and running
-        variances 1.
+      scheme: the standard deviation of the convolution kernels, which are normal with mean 0.
+        `resnet`: sqrt(2 / (k^2 C)) for a k x k kernel with C output channels (He et al. 2015,
+        fan-out, like the ResNets of torchvision), and 1e-3 in the last layer, so that training
+        starts from a depth, or a residual, of about 0. `reference`: 1e-3 in all layers. In both
+        schemes, biases and running means are 0, BatchNorm scales and running variances are 1.
 
     Returns:
-      Float32 NumPy arrays in the tree of the network's `init`.
+      Float32 NumPy arrays in a tree like that of the network's `init`.
 
     Raises:
       ValueError: an unknown scheme or a negative seed.
@@ -57,12 +56,12 @@ def initial_variables(spec: Spec, seed: int, scheme: str = "resnet") -> dict[str
 
 
 def _fan_out(shape: tuple[int, ...]) -> int:
-    """Of a kernel `[height, width, in, out]`."""
+    """Fan-out of a kernel `[height, width, in, out]`."""
     return shape[0] * shape[1] * shape[3]
 
 
 def _generator(seed: int, path: tuple) -> np.random.Generator:
     name = jax.tree_util.keystr(path, simple=True, separator="/")
-    # Python's own hash of a string differs from run to run.
+    # Python's hash of a string differs between processes.
     words = np.frombuffer(hashlib.sha256(name.encode()).digest(), "<u4")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words.tolist()])))

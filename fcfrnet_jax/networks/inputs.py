@@ -1,21 +1,22 @@
-"""What the networks are given, checked and brought into the form that they read."""
+"""Checks and converts the inputs of the networks."""
 
 import jax
 import jax.numpy as jnp
 
 
 def luma(image: jax.Array) -> jax.Array:
-    """Gray `[B, H, W, 1]` of a colour image 0..255: ITU-R BT.601, in integers as Pillow does."""
+    """Converts a colour image 0..255 to gray `[B, H, W, 1]`: ITU-R BT.601, rounded as in Pillow."""
     weights = jnp.array([19595, 38470, 7471], jnp.int32)
     weighted = jnp.sum(image.astype(jnp.int32) * weights, axis=-1, keepdims=True)
     return ((weighted + 0x8000) >> 16).astype(jnp.float32)
 
 
 def select_channels(image: jax.Array | None, modality: str) -> jax.Array:
-    """The image as `modality` wants it, float32 0..255: colour as it is, or gray.
+    """Returns the image in the form that `modality` requires, colour or gray, float32 0..255.
 
     Raises:
-      ValueError: no image, a shape other than `[B, H, W, 3 or 1]`, or gray where colour is needed.
+      ValueError: no image, a shape other than `[B, H, W, 3]` or `[B, H, W, 1]`, or a gray image
+        where a colour image is required.
     """
     if image is None:
         raise ValueError(f"a network of modality {modality!r} needs an image, got None")
@@ -29,7 +30,7 @@ def select_channels(image: jax.Array | None, modality: str) -> jax.Array:
 
 
 def checked_depth(depth: jax.Array | None) -> jax.Array:
-    """`depth` as float32.
+    """Returns `depth` as float32.
 
     Raises:
       ValueError: no depth map, or a shape other than `[B, H, W, 1]`.

@@ -1,4 +1,4 @@
-"""What a model is: the settings that its weights depend on, without the network itself."""
+"""Specs: the settings of a model that its weights depend on."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ BASES = ("none", "fill")
 
 @dataclasses.dataclass(frozen=True)
 class _Backbone:
-    """The settings that both networks have; see the classes below."""
+    """The settings that both networks have in common; see the classes below."""
 
     network: ClassVar[str]
     max_depth: ClassVar[float]
@@ -44,21 +44,23 @@ class SparseToCoarseSpec(_Backbone):
 
     Attributes:
       layers: depth of the ResNet encoder: 18, 34 or 50.
-      modality: the inputs: `rgb` (colour) or `g` (gray) for the image, `d` for depth, or both.
-      width: channels at full resolution, which scale all others; the published width is 64.
-      base: `none`, as published; or `fill`: the network also reads the classical fill of the
-        sparse depth, with the measured depths put back, and predicts the difference from it. A
-        narrow network gets further this way with little training.
-      keep_measured: whether measured depths replace predicted ones, here and in a network that
-        refines the coarse depth, except at points seen through the foreground; the replacement
-        step of CSPN (arXiv 1808.00150). Off, as published.
+      modality: the inputs: `rgb` (colour) or `g` (gray) for the image, `d` for sparse depth, or an
+        image and depth: `rgbd`, `gd`.
+      width: number of channels at full resolution, which scales all others; a positive multiple
+        of 4. The published width is 64.
+      base: `none`, as published, or `fill`: the network also reads the classical fill of the
+        sparse depth, with the measured depths put back, and predicts the difference from it. This
+        makes narrow networks more accurate after short training.
+      keep_measured: replace predicted by measured depths, here and in a network that refines the
+        coarse depth, except at points seen through the foreground. This is the replacement step of
+        CSPN (arXiv 1808.00150). The published network does not do it.
 
     Raises:
       ValueError: a value outside its range.
     """
 
     network = SPARSE_TO_COARSE
-    max_depth = 100.0  # metres, the largest depth that the network is meant to return
+    max_depth = 100.0  # metres, the largest depth of the output after clipping
     modalities = ("rgbd", "gd", "d", "rgb", "g")
 
     base: str = "none"
@@ -82,8 +84,8 @@ class CoarseToFineSpec(_Backbone):
     Attributes:
       layers, width: as for `SparseToCoarseSpec`.
       modality: `rgbd`, or `gd` for a gray image.
-      variant: the wiring: `released`, which the published weights need, or `paper`.
-      window: side in pixels of the box over which energies are summed, odd.
+      variant: the wiring: `released`, which the published weights require, or `paper`.
+      window: side of the box over which energies are summed, in pixels, odd.
 
     Raises:
       ValueError: a value outside its range.
@@ -108,7 +110,7 @@ class TwoStageSpec:
     """A sparse-to-coarse network and the coarse-to-fine network that refines its depth.
 
     Raises:
-      ValueError: the networks are not one of each kind in this order.
+      ValueError: the networks are of another kind.
     """
 
     coarse: SparseToCoarseSpec
@@ -142,7 +144,7 @@ Spec = SparseToCoarseSpec | CoarseToFineSpec | TwoStageSpec
 
 
 def spec_to_json(spec: Spec) -> dict[str, Any]:
-    """Describes a spec in JSON's types; `spec_from_json` is the inverse."""
+    """Converts a spec to JSON types; `spec_from_json` is the inverse."""
     if isinstance(spec, TwoStageSpec):
         stages = {"coarse": spec_to_json(spec.coarse), "fine": spec_to_json(spec.fine)}
         return {"network": TWO_STAGE, **stages}
@@ -150,11 +152,12 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
 
 
 def spec_from_json(record: dict[str, Any]) -> Spec:
-    """Reads what `spec_to_json` wrote.
+    """Reads a record of `spec_to_json`, or of the first version of this package.
 
     Raises:
       ValueError: an unknown network, or a value outside its range.
-      KeyError, TypeError: a record without a network, or with settings it does not have.
+      KeyError: a record without `network`, or a two-stage model without one of its stages.
+      TypeError: a setting that the network does not have.
     """
     settings = dict(record)
     network = settings.pop("network")
@@ -165,7 +168,7 @@ def spec_from_json(record: dict[str, Any]) -> Spec:
     kinds: tuple[type[StageSpec], ...] = (SparseToCoarseSpec, CoarseToFineSpec)
     kind, other = kinds if network == SPARSE_TO_COARSE else kinds[::-1]
     own = {field.name for field in dataclasses.fields(kind)}
-    # The first checkpoints described every network by the settings of both.
+    # The first version wrote the settings of both networks for each of them.
     for field in dataclasses.fields(other):
         if field.name not in own and settings.get(field.name) == field.default:
             del settings[field.name]

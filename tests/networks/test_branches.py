@@ -75,5 +75,5 @@ def test_energy_fusion_refuses_a_window_without_a_centre(window):
 
 
 def test_energy_fusion_refuses_different_shapes():
-    with pytest.raises(ValueError, match=r"got \(1, 4, 4, 1\) and \(1, 4, 4, 2\)"):
+    with pytest.raises(ValueError, match=r"equal shapes, got \(1, 4, 4, 1\) and \(1, 4, 4, 2\)"):
         energy_fusion(jnp.zeros((1, 4, 4, 1)), jnp.zeros((1, 4, 4, 2)))

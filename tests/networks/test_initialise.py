@@ -1,4 +1,4 @@
-"""The variables a training starts from."""
+"""Initial variables for training."""
 
 import jax
 import numpy as np
@@ -18,14 +18,14 @@ def leaves_of(tree, kind):
 
 
 @pytest.mark.parametrize("spec", [COARSE, FINE, TwoStageSpec(COARSE, FINE)])
-def test_the_tree_is_the_network_s(spec):
+def test_the_tree_is_that_of_the_network(spec):
     drawn = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initial_variables(spec, 0))
     wanted = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), models.variable_shapes(spec))
     assert drawn == wanted
 
 
 @pytest.mark.parametrize("scheme", ["resnet", "reference"])
-def test_batchnorm_passes_on_what_it_gets(scheme):
+def test_batchnorm_starts_as_the_identity(scheme):
     variables = initial_variables(FINE, 0, scheme)
     for kind, value in (("scale", 1), ("bias", 0), ("mean", 0), ("var", 1)):
         leaves = leaves_of(variables, kind)
@@ -33,7 +33,7 @@ def test_batchnorm_passes_on_what_it_gets(scheme):
         assert all((leaf == value).all() for leaf in leaves.values())
 
 
-def test_he_s_initialisation():
+def test_the_scheme_of_he():
     kernels = leaves_of(initial_variables(COARSE, 0)["params"], "kernel")
     last = kernels.pop("['convtf']['kernel']")
     assert last.std() == pytest.approx(1e-3, rel=0.5)
@@ -45,7 +45,7 @@ def test_he_s_initialisation():
         assert abs(scaled.mean()) < 5 / np.sqrt(kernel.size)
 
 
-def test_the_reference_s_initialisation():
+def test_the_scheme_of_the_reference():
     kernels = leaves_of(initial_variables(COARSE, 0, "reference")["params"], "kernel")
     values = np.concatenate([kernel.ravel() for kernel in kernels.values()])
     assert values.std() == pytest.approx(1e-3, rel=0.01)
@@ -75,7 +75,7 @@ def test_no_two_arrays_are_alike():
 
 
 def test_the_draw_stays_the_same():
-    """A training that is repeated years later must start from the same weights."""
+    """A training that is repeated with a later version must start from the same weights."""
     kernel = initial_variables(COARSE, 7)["params"]["conv2"]["block0"]["conv1"]["kernel"]
     first = [-0.00187056, -0.1366369, -0.01150294]
     np.testing.assert_allclose(kernel[0, 0, 0, :3], first, rtol=1e-5)
