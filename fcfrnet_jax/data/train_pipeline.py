@@ -7,7 +7,7 @@ therefore resume after any step, and the pipeline has no state to save.
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from fcfrnet_jax.data.poses import relative_pose
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 # The seeds of NumPy's generators are (seed, one of these, epoch or position).
 _EPOCH, _EXAMPLE = range(2)
 
@@ -36,7 +39,7 @@ class TrainBatches(BatchStream):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: "tf.data.Dataset",
         first_step: int,
         crop: Size,
         frames_of_step: Callable[[int], list[Frame]],
@@ -125,7 +128,7 @@ def make_train_dataset(
 
     # Tracing without AutoGraph, as in `make_eval_dataset`.
     @tf.autograph.experimental.do_not_convert
-    def chain() -> Any:
+    def chain() -> "tf.data.Dataset":
         return (
             tf.data.Dataset.range(first_step, sys.maxsize)
             .map(pick_frames(len(frames), batch_size, share, seed, near))
@@ -168,7 +171,7 @@ def pick_frames(
     share: tuple[int, int],
     seed: int,
     near: Sequence[Sequence[int]] | None,
-) -> Callable[[Any], Example]:
+) -> Callable[["tf.Tensor"], Example]:
     """Maps a step to the `index`, `position`, crop `place` and, with `near`, the nearby frames."""
     import tensorflow as tf
 
@@ -183,7 +186,7 @@ def pick_frames(
         place = draws[:, 1:].astype(np.float32)
         return index.astype(np.int32), positions, place, nearby.astype(np.int32)
 
-    def tensors(step: Any) -> Example:
+    def tensors(step: "tf.Tensor") -> Example:
         types = (tf.int32, tf.int64, tf.float32, tf.int32)
         columns = tf.numpy_function(pick, [step], types, stateful=False)
         picked = dict(zip(("index", "position", "place", "near"), columns, strict=True))
@@ -231,10 +234,10 @@ def find_pose() -> Op:
     """
     import tensorflow as tf
 
-    def no_pose() -> Any:
+    def no_pose() -> tuple["tf.Tensor", ...]:
         return tf.eye(3), tf.zeros(3), tf.constant(False)
 
-    def found(example: Example) -> Any:
+    def found(example: Example) -> tuple["tf.Tensor", ...]:
         keys = "image", "near_image", "sparse_depth", "intrinsics"
         types = tf.float32, tf.float32, tf.bool
         inputs = [example[key] for key in keys]

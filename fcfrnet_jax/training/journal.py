@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class Journal:
         self._board.close()
 
 
-def read_journal(workdir: str | Path) -> list[dict[str, Any]]:
+def read_journal(workdir: str | Path) -> list[dict[str, float]]:
     """Reads the lines of `metrics.jsonl`; an unfinished last line is ignored."""
     return [json.loads(line) for line in _whole_lines(Path(workdir) / "metrics.jsonl")]
 

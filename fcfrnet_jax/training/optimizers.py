@@ -1,7 +1,5 @@
 """Optimizers and learning rate schedules. Steps are counted from 0."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -106,7 +104,7 @@ def make_optimizer(
     return optax.chain(*chain, optax.scale_by_learning_rate(schedule))
 
 
-def decay_mask(params: Any) -> Any:
+def decay_mask(params: optax.Params) -> optax.Params:
     """Returns a tree that is True for the parameters that decay: the convolution kernels."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 

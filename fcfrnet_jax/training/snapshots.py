@@ -3,7 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -11,6 +11,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from fcfrnet_jax.files import list_some
+
+T = TypeVar("T")
 
 
 class Snapshots:
@@ -63,7 +65,7 @@ class Snapshots:
         except Exception as error:  # as above
             raise self._failure("cannot finish the last save", error) from error
 
-    def restore(self, like: Any) -> Any | None:
+    def restore(self, like: T) -> T | None:
         """Reads the newest intact snapshot. Damaged ones are renamed and a warning is logged.
 
         Args:
