@@ -30,7 +30,7 @@ from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.streets.sample import sample_dir
 from fcfrnet_jax.training.file_batches import augmented_batches
 
-# tf.data prefetches this many batches at most, in what was measured.
+# Batches before the clock starts.
 WARM_UP = 5
 
 
