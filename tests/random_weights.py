@@ -1,4 +1,4 @@
-"""Random variables for a model, without the minutes that compiling an initialiser takes."""
+"""Random variables for a model, drawn without compiling an initialiser."""
 
 import jax
 import numpy as np

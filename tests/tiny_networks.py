@@ -1,6 +1,6 @@
-"""Networks that compile in little time.
+"""Networks that compile quickly.
 
-Those of two layers have all that a training step deals with.
+The networks of two layers have everything that a training step handles.
 """
 
 import jax
