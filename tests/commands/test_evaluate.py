@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -11,16 +10,15 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import convert, evaluate, tables
+from fcfrnet_jax.commands import evaluate, tables
 from fcfrnet_jax.configs import eval as eval_config
-from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.evaluation import metrics
-from fcfrnet_jax.networks import fill, models
+from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
-from tests import golden_data, numbered_scenes
+from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
 from tests.random_weights import random_variables
 
@@ -171,40 +169,6 @@ def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_f
     eight, _ = two_stage
     for name, means in eight["metrics"].items():
         assert one["metrics"][name] == pytest.approx(means, rel=1e-6)
-
-
-@pytest.mark.slow
-def test_converted_paddle_weights_on_real_frames(kitti_real, tmp_path):
-    """From a .pdparams file to metrics, with coarse maps that the fill wrote."""
-    state = golden_data.state_dict("fcfrnet18_rgbd", 7)
-    (tmp_path / "fine.pdparams").write_bytes(pickle.dumps(state, protocol=2))
-    convert.main([str(tmp_path / "fine.pdparams"), str(tmp_path / "model")])
-    frames = kitti.find_frames(kitti_real, "val_selection")
-    for frame in frames:
-        sparse = read_depth(frame.sparse)[None, ..., None]
-        filled = np.asarray(fill.classical_fill(sparse))[0, ..., 0]
-        write_depth(tmp_path / "velodyne_raw" / frame.sparse.name, filled)
-    result = evaluated(
-        tmp_path / "out",
-        data_dir=str(kitti_real),
-        split="val_selection",
-        crop=(64, 256),
-        checkpoint=str(tmp_path / "model"),
-        coarse_source="files",
-        coarse_dir=str(tmp_path / "velodyne_raw"),
-    )
-    spec, variables = golden_data.model("fcfrnet18_rgbd", 7)
-    apply = jax.jit(models.build(spec).apply)
-    for frame, found in zip(frames, result["per_frame"], strict=True):
-        stored = read_depth(tmp_path / "velodyne_raw" / frame.sparse.name)
-        arrays = read_image(frame.image), stored, read_depth(frame.ground_truth)
-        image, coarse, truth = (crop_of(array, (64, 256))[None] for array in arrays)
-        output = apply(variables, image, coarse[..., None])
-        expected = metrics.depth_metrics(np.clip(output, 0.9, 85), truth[..., None])
-        for measure in ("rmse_mm", "mae_mm", "irmse_1_per_km"):
-            assert found["metrics"]["fine"][measure] == pytest.approx(
-                float(expected[measure][0]), rel=1e-5
-            )
 
 
 def test_fill_as_the_coarse_source(scenes, models_folder, tmp_path):
