@@ -1,15 +1,18 @@
-"""Parses the command line. It imports no jax, so that a wrong flag is reported at once."""
+"""Parses the command line with absl and ml_collections.
 
-import ast
+It imports no jax, so that a wrong flag is reported at once.
+"""
+
+import argparse
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from absl import logging
-from ml_collections import ConfigDict
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
 
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.cli.config_files import ConfigFile
@@ -17,10 +20,7 @@ from fcfrnet_jax.commands.cli.tasks import TASKS
 
 # The settings that hold paths, in which `~` is the home folder.
 PATHS = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir")
-# Flags with and without a value, beside `--config.NAME`.
-VALUED = ("config", "workdir", "verbosity")
-SWITCHES = ("help", "h", "version")
-BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+FLAGS = ("config", "workdir", "verbosity", "help", "version")
 
 
 @dataclass
@@ -34,126 +34,63 @@ class CommandLine:
       help, version: whether to print these and end.
     """
 
-    file: ConfigFile | None = None
-    config: ConfigDict | None = None
-    workdir: str = "output"
-    help: bool = False
-    version: bool = False
+    file: ConfigFile | None
+    config: ConfigDict | None
+    workdir: str
+    help: bool
+    version: bool
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Parses a command line: `--flag=value` or `--flag value`, in any order.
-
-    Booleans also have the forms `--config.NAME` and `--noconfig.NAME`. If a flag is repeated, the
-    last one counts. `--verbosity` takes effect immediately.
+    """Parses a command line; flags may be in any order, and `--verbosity` takes effect immediately.
 
     Raises:
       ValueError: an unknown flag or setting, or a wrong value.
     """
-    result = CommandLine()
-    overrides: dict[str, str | None] = {}
-    config_file = None
-    for name, value in _pairs(arguments):
-        match name, value:
-            case (("help" | "h"), None):
-                result.help = True
-            case "version", None:
-                result.version = True
-            case "config", str():
-                config_file = value
-            case "workdir", str():
-                result.workdir = os.path.expanduser(value)
-            case "verbosity", str():
-                logging.set_verbosity(convert("--verbosity", value, logging.WARNING))
-            case _ if re.match(r"(no)?config\.", name):
-                overrides[name] = value
-            case _:
-                raise ValueError(_unknown_flag(name, value))
-    if config_file is not None:
-        result.file = config_files.load(config_file)
-        check_complete(result.file)
-        result.config = result.file.config.copy_and_resolve_references()
-        override(result.config, result.file.name, overrides)
-        expand_paths(result.config)
-        result.config.lock()
-    return result
+    path, verbosity, rest = _first_flags(arguments)
+    logging.set_verbosity(verbosity)
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    flags.DEFINE_string("workdir", "output", "", flag_values=values)
+    flags.DEFINE_boolean("help", False, "", short_name="h", flag_values=values)
+    flags.DEFINE_boolean("version", False, "", flag_values=values)
+    file = config = None
+    if path is not None:
+        file = config_files.load(path)
+        config = complete(file)
+        _check_names(rest, file.name, list(config_files.settings(config)))
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=["fcfrnet", *rest]
+        )
+    defaults = config_files.settings(config) if config else {}
+    defaults |= {"help": False, "version": False}
+    _apply(values, rest, defaults)
+    if config is not None:
+        _check_tuples(config, defaults)
+        expand_paths(config)
+    workdir = os.path.expanduser(values.workdir)
+    return CommandLine(file, config, workdir, values.help, values.version)
 
 
-def check_complete(file: ConfigFile) -> None:
-    """Checks that a config has the settings of its task and no others.
+def complete(file: ConfigFile) -> ConfigDict:
+    """The config of a file; settings that it does not mention have the defaults of its task.
 
     Raises:
-      ValueError: an unknown task, or settings that are unknown or missing.
+      ValueError: an unknown task, or settings that the task does not have.
     """
     task = file.config.task if "task" in file.config else None
     if task not in TASKS:
         raise ValueError(
             f"{file.name}: config.task must be one of {', '.join(TASKS)}, got {task!r}"
         )
-    base = config_files.load(TASKS[task].config)
-    known, found = config_files.settings(base.config), config_files.settings(file.config)
-    for name in found:
+    config = config_files.load(TASKS[task].config).config.copy_and_resolve_references()
+    known = list(config_files.settings(config))
+    given = config_files.settings(file.config)
+    for name in given:
         if name not in known:
-            raise ValueError(
-                f"config.{name}: {_unknown_setting(name, f'the task {task}', list(known))}"
-            )
-    missing = [name for name in base.config if name not in file.config]
-    if missing:
-        raise ValueError(
-            f"{file.name} lacks config.{', config.'.join(missing)}; start from the packaged "
-            f"config: from fcfrnet_jax.configs import {base.name}"
-        )
-
-
-def override(config: ConfigDict, title: str, overrides: dict[str, str | None]) -> None:
-    """Sets settings of a config from the command line.
-
-    Args:
-      config: changed in place.
-      title: what messages call it.
-      overrides: value by flag, `config.NAME` or, for a boolean, `noconfig.NAME` without a value.
-
-    Raises:
-      ValueError: an unknown setting, or a value of another type than the setting's default.
-    """
-    known = config_files.settings(config)
-    for flag, value in overrides.items():
-        prefix, _, name = flag.partition(".")
-        if name not in known:
-            raise ValueError(f"--{flag}: {_unknown_setting(name, title, list(known))}")
-        if isinstance(known[name], bool) and value is None:
-            value = str(prefix == "config").lower()
-        elif value is None or prefix == "noconfig":
-            raise ValueError(f"--{flag}: give a value, as in --config.{name}={known[name]}")
-        converted = convert(f"--config.{name}", value, known[name])
-        config.update_from_flattened_dict({name: converted})
-
-
-def convert(flag: str, text: str, default: Any) -> Any:
-    """Converts the text of a flag to the type of its default.
-
-    The types of settings are bool, int, float, str and tuples of integers.
-
-    Raises:
-      ValueError: another type.
-    """
-    try:
-        if isinstance(default, bool):
-            return BOOLEANS[text.lower()]
-        if isinstance(default, str):
-            return text
-        if isinstance(default, int | float):
-            return type(default)(text)
-        # `96,320` and a single `32` are tuples as well.
-        values = ast.literal_eval(text)
-        values = values if isinstance(values, tuple) else (values,)
-        if isinstance(default, tuple) and all(isinstance(value, int) for value in values):
-            return values
-    except (ValueError, KeyError, SyntaxError):
-        pass
-    names = {bool: "true or false", int: "an integer", float: "a number", tuple: "integers"}
-    wanted = names.get(type(default), f"a {type(default).__name__}")
-    raise ValueError(f"{flag}={text}: expected {wanted}, such as the default {default}")
+            raise ValueError(f"config.{name}: {_unknown_setting(name, f'the task {task}', known)}")
+    config.update_from_flattened_dict(given)
+    return config
 
 
 def expand_paths(config: ConfigDict) -> None:
@@ -175,26 +112,65 @@ def name_flags(message: str, names: Iterable[str]) -> str:
     return re.sub(rf"(?<![\w./-])(?=(?:{'|'.join(names)})=)", "--config.", message)
 
 
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        flag = re.fullmatch(r"--?([A-Za-z][^=]*)(?:=(.*))?", argument, re.DOTALL)
-        if not flag:
-            raise ValueError(f"unexpected argument {argument!r}; flags look like --config=FILE")
-        name, value = flag.groups()
-        follows = rest and not re.match(r"--?[A-Za-z]", rest[0])
-        if value is None and follows and name not in SWITCHES and not name.startswith("no"):
-            value = rest.pop(0)
-        yield name, value
+def _first_flags(arguments: Sequence[str]) -> tuple[str | None, int, list[str]]:
+    """The flags that are needed before the others can be parsed, and the others.
+
+    Which settings there are depends on `--config`, and how its errors are shown on `--verbosity`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-config", "--config")
+    parser.add_argument("-verbosity", "--verbosity", type=int, default=logging.WARNING)
+    try:
+        found, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        flag = str(error.argument_name).rpartition("/")[2]
+        raise ValueError(f"{flag}: {error.message}") from None
+    return found.config, found.verbosity, rest
 
 
-def _unknown_flag(name: str, value: str | None) -> str:
-    if name in VALUED:
-        return f"--{name} needs a value, as in --{name}=VALUE"
-    if name in SWITCHES:
-        return f"--{name} takes no value, got {value!r}"
-    close = difflib.get_close_matches(name, [*VALUED, *SWITCHES], n=1)
+def _apply(values: flags.FlagValues, arguments: Sequence[str], defaults: dict[str, Any]) -> None:
+    try:
+        rest = values(["fcfrnet", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise ValueError(_unknown_flag(error.flagname)) from error
+    except flags.IllegalFlagValueError as error:
+        # absl's message has the flag, its value and an error of Python's.
+        flag, value = re.findall(r"flag --([\w.]+)=(.*?): ", str(error), re.DOTALL)[0]
+        expected = _expected(defaults.get(flag.removeprefix("config.")))
+        raise ValueError(f"--{flag}={value}: {expected}") from error
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    if rest:
+        raise ValueError(f"unexpected argument {rest[0]!r}; flags look like --config=FILE")
+
+
+def _check_names(arguments: Sequence[str], title: str, known: list[str]) -> None:
+    """Checks the names of settings before ml_collections does, whose error has no hint."""
+    for argument in arguments:
+        flag = re.match(r"--?((?:no)?config)\.([^=]+)", argument)
+        if flag and flag[2] not in known:
+            raise ValueError(f"--{flag[1]}.{flag[2]}: {_unknown_setting(flag[2], title, known)}")
+
+
+def _check_tuples(config: ConfigDict, defaults: dict[str, Any]) -> None:
+    """Checks the elements of tuples, which ml_collections does not."""
+    for name, value in config_files.settings(config).items():
+        if isinstance(value, tuple) and not all(type(element) is int for element in value):
+            raise ValueError(f"--config.{name}={value}: {_expected(defaults[name])}")
+
+
+def _expected(default: Any) -> str:
+    names = {bool: "true or false", int: "an integer", float: "a number", tuple: "integers"}
+    wanted = names.get(type(default))
+    return f"expected {wanted}, such as the default {default}" if wanted else "wrong type"
+
+
+def _unknown_flag(name: str) -> str:
+    if name.startswith("noconfig."):
+        return f"--{name}: only settings that are true or false have this form"
+    if name.startswith("config."):
+        return f"--{name} needs a config; add --config=eval or another one"
+    close = difflib.get_close_matches(name, FLAGS, n=1)
     hint = f"did you mean --{close[0]}?" if close else "--help lists all flags"
     return f"--{name}: there is no such flag; {hint}"
 
