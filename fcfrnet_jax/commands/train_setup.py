@@ -18,7 +18,7 @@ from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
-from fcfrnet_jax.networks.models import Network, TwoStage
+from fcfrnet_jax.networks.models import Network, TwoStage, Variables
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
@@ -26,7 +26,6 @@ from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Schedule, Source
 from fcfrnet_jax.training.objective import Objective
-from fcfrnet_jax.training.state import Variables
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 from fcfrnet_jax.training.update import with_frozen
 from fcfrnet_jax.weights import checkpoint

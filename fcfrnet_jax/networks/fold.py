@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from fcfrnet_jax.networks.layers import HEAD, NORM_EPSILON
+from fcfrnet_jax.networks.models import Variables
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
 
-Tree = dict[str, Any]
 
-
-def fold(spec: Spec, variables: Tree) -> Tree:
+def fold(spec: Spec, variables: Variables) -> Variables:
     """Folds the variables of a model, computing in float64.
 
     Args:
@@ -38,9 +37,9 @@ def fold(spec: Spec, variables: Tree) -> Tree:
     return {"params": folded}
 
 
-def _without_norms(params: Tree, statistics: Tree) -> Tree:
+def _without_norms(params: Variables, statistics: Variables) -> Variables:
     """Multiplies the scale of every BatchNorm into the convolution before it."""
-    folded: Tree = {}
+    folded: Variables = {}
     for name, leaf in params.items():
         norm = name.replace("conv", "norm")
         if not isinstance(leaf, dict):
@@ -52,7 +51,7 @@ def _without_norms(params: Tree, statistics: Tree) -> Tree:
     return folded
 
 
-def _normalised(kernel: Any, norm: Tree, statistics: Tree) -> Tree:
+def _normalised(kernel: Any, norm: Variables, statistics: Variables) -> Variables:
     scale, shift, mean, variance = (
         np.asarray(leaf, np.float64)
         for leaf in (norm["scale"], norm["bias"], statistics["mean"], statistics["var"])
@@ -65,7 +64,7 @@ def _normalised(kernel: Any, norm: Tree, statistics: Tree) -> Tree:
     }
 
 
-def _unshuffle(params: Tree, spec: CoarseToFineSpec) -> None:
+def _unshuffle(params: Variables, spec: CoarseToFineSpec) -> None:
     """Reorders the input channels of all convolutions that read shuffled branches.
 
     These are the first convolutions of the next level in both encoders (two in a ResNet layer), and
@@ -101,7 +100,7 @@ def _unshuffle(params: Tree, spec: CoarseToFineSpec) -> None:
         _swap_second_branch(params)
 
 
-def _swap_second_branch(params: Tree) -> None:
+def _swap_second_branch(params: Variables) -> None:
     """Swaps the halves of the second branch's channels from `conv2_2` to `conv5_2`.
 
     `ExchangeHalves` expects them in this order.
@@ -123,7 +122,7 @@ def _swap_second_branch(params: Tree) -> None:
             _swap_last_inputs(head, stem["kernel"].shape[-1])
 
 
-def _first_convs(level: Tree) -> list[Tree]:
+def _first_convs(level: Variables) -> list[Variables]:
     if "conv" in level:
         return [level["conv"]]
     return [level["block0"]["conv1"], level["block0"]["proj_conv"]]
@@ -138,17 +137,17 @@ def _swapped(order: np.ndarray) -> np.ndarray:
     return np.roll(order, order.size // 2)
 
 
-def _reorder_inputs(conv: Tree, order: np.ndarray, start: int = 0) -> None:
+def _reorder_inputs(conv: Variables, order: np.ndarray, start: int = 0) -> None:
     """Reorders the input channels of a kernel from `start` on."""
     kernel = conv["kernel"]
     conv["kernel"] = kernel[:, :, np.concatenate([np.arange(start), start + order])]
 
 
-def _swap_last_inputs(conv: Tree, count: int) -> None:
+def _swap_last_inputs(conv: Variables, count: int) -> None:
     """Swaps the halves of the last `count` input channels of a kernel."""
     _reorder_inputs(conv, _swapped(np.arange(count)), conv["kernel"].shape[2] - count)
 
 
-def _swap_outputs(conv: Tree) -> None:
+def _swap_outputs(conv: Variables) -> None:
     for name, leaf in conv.items():
         conv[name] = leaf[..., _swapped(np.arange(leaf.shape[-1]))]

@@ -11,9 +11,9 @@ from jax.typing import DTypeLike
 
 from fcfrnet_jax.networks.cpu.conv import CompilerOptions, CpuConv, compiler_options
 from fcfrnet_jax.networks.cpu.winograd import transform_kernel
-from fcfrnet_jax.networks.fold import Tree, fold
+from fcfrnet_jax.networks.fold import fold
 from fcfrnet_jax.networks.layers import HEAD
-from fcfrnet_jax.networks.models import Network, build, shapes_of
+from fcfrnet_jax.networks.models import Network, Variables, build, shapes_of
 from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
 from fcfrnet_jax.networks.tpu.parts import PackedParts
@@ -29,11 +29,11 @@ class Prediction(NamedTuple):
     """
 
     network: Network
-    variables: Tree
+    variables: Variables
     compiler_options: CompilerOptions
 
 
-def for_prediction(spec: Spec, variables: Tree, dtype: DTypeLike = jnp.float32) -> Prediction:
+def for_prediction(spec: Spec, variables: Variables, dtype: DTypeLike = jnp.float32) -> Prediction:
     """Returns the fastest form of a network in eval mode.
 
     Args:
@@ -77,7 +77,7 @@ def _parts(spec: Spec) -> type[Parts]:
     return PackedParts if jax.default_backend() == "tpu" and can_pack(spec) else Parts
 
 
-def _transformed(folded: Tree, shapes: Tree) -> Tree:
+def _transformed(folded: Variables, shapes: Variables) -> Variables:
     """Transforms the kernels of the convolutions that use Winograd F(4x4, 3x3)."""
     return jax.tree.map(
         lambda leaf, wanted: leaf if leaf.ndim == wanted.ndim else transform_kernel(leaf),
@@ -86,7 +86,7 @@ def _transformed(folded: Tree, shapes: Tree) -> Tree:
     )
 
 
-def _rounded(folded: Tree, dtype: DTypeLike) -> Tree:
+def _rounded(folded: Variables, dtype: DTypeLike) -> Variables:
     """Casts all variables except those of the last layer, which computes in float32.
 
     The network would otherwise cast them in every call.

@@ -12,10 +12,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from fcfrnet_jax import parallel
+from fcfrnet_jax.networks.models import Variables
 from fcfrnet_jax.progress import Progress
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.snapshots import Snapshots
-from fcfrnet_jax.training.state import TrainState, Variables
+from fcfrnet_jax.training.state import TrainState
 from fcfrnet_jax.training.update import Metrics, Update
 
 T = TypeVar("T")

@@ -1,14 +1,13 @@
 """The state that a training step updates."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-# A nested dict of arrays, as Flax uses for parameters and running statistics.
-Variables = dict[str, Any]
+from fcfrnet_jax.networks.models import Variables
 
 
 class TrainState(NamedTuple):

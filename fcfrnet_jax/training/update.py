@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.networks.models import CoarseToFine, Network, SparseToCoarse, TwoStage
+from fcfrnet_jax.networks.models import CoarseToFine, Network, SparseToCoarse, TwoStage, Variables
 from fcfrnet_jax.parallel import AXIS, Batch
 from fcfrnet_jax.training.losses import masked_sums
 from fcfrnet_jax.training.objective import Objective
-from fcfrnet_jax.training.state import TrainState, Variables, moving_average
+from fcfrnet_jax.training.state import TrainState, moving_average
 
 Metrics = dict[str, jax.Array]
 Carry = TypeVar("Carry")
