@@ -38,7 +38,7 @@ from fcfrnet_jax.process import keep_freed_memory
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
 from fcfrnet_jax.training.state import initial_state
-from fcfrnet_jax.training.update import make_train_step
+from fcfrnet_jax.training.update import make_update
 
 GIB = 2**30
 # Rows and columns of the matrices whose products are timed to find the peak.
@@ -109,7 +109,8 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
     network = select.for_training(spec, dtype=jnp.dtype(dtype), remat=remat)
-    step: Any = make_train_step(network, optimizer, schedule, Objective())
+    update = make_update(network, optimizer, schedule, Objective())
+    step: Any = parallel.map_global(update, donate=True)
     state = parallel.replicate(initial_state(initial_variables(spec, 0, "resnet"), optimizer))
     batch = parallel.shard(random_batch(batch_size, *options.size))
     if options.repeats:

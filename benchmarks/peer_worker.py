@@ -66,7 +66,7 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     from fcfrnet_jax.training.objective import Objective
     from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
     from fcfrnet_jax.training.state import initial_state
-    from fcfrnet_jax.training.update import make_train_step
+    from fcfrnet_jax.training.update import make_update
 
     # Like the commands.
     keep_freed_memory()
@@ -80,7 +80,8 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     network = select.for_training(task.spec, dtype=dtype)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
-    step = make_train_step(network, optimizer, schedule, Objective())
+    one_device = make_update(network, optimizer, schedule, Objective())
+    step = parallel.map_global(one_device, donate=True)
     state = parallel.replicate(initial_state(task.variables(), optimizer))
     batch = {"image": task.image, "coarse_depth": task.depth, "ground_truth": task.truth}
     batch = parallel.shard(batch | {"sparse_depth": task.depth})

@@ -84,7 +84,7 @@ def test_help_lists_every_setting_with_its_default_and_comment(name, capsys):
     comments = config_files.comments(file.module)
     settings = printed(capsys, f"--config={name}", "--help").split(f"Settings of {name}")[1]
     words = " ".join(settings.split())
-    for setting, value in config_files.settings(file.config).items():
+    for setting, value in config_files.flat(file.config).items():
         assert f" --config.{setting}={value} {comments[setting]}" in words
 
 

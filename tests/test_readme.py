@@ -101,14 +101,14 @@ def test_benchmarks_have_the_flags_that_commands_use(words):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_settings_exist(document):
     files = (config_files.load(name) for name in config_files.packaged())
-    known = {name for file in files for name in config_files.settings(file.config)}
+    known = {name for file in files for name in config_files.flat(file.config)}
     groups = {name.partition(".")[0] for name in known if "." in name}
     named = re.findall(r"--config\.(\w+(?:\.\w+)*)", DOCUMENTS[document])
     assert set(named) - known - groups - {"NAME"} == set()
 
 
 def test_every_setting_of_the_evaluation_is_explained():
-    settings = config_files.settings(config_files.load("eval").config).keys()
+    settings = config_files.flat(config_files.load("eval").config).keys()
     rows = re.findall(r"^\| `--config\.(\w+)` \|", DOCUMENTS["README.md"], re.M)
     assert {*rows, "task", "data_dir"} == settings
 

@@ -26,7 +26,7 @@ from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import TrainState, initial_state
-from fcfrnet_jax.training.update import make_train_step
+from fcfrnet_jax.training.update import make_update
 from fcfrnet_jax.weights import checkpoint
 
 
@@ -62,16 +62,17 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     state, best = loop.restore(snapshots, state)
     first = jax.process_index() == 0
     journal = Journal(workdir, int(state.step)) if first else None
+    update = make_update(
+        model.network,
+        optimizer,
+        learning_rate,
+        objective,
+        accumulate=config.accumulate,
+        ema_decay=ema_decay,
+        sync_batchnorm=config.sync_batchnorm,
+    )
     running = loop.Run(
-        train_step=make_train_step(
-            model.network,
-            optimizer,
-            learning_rate,
-            objective,
-            accumulate=config.accumulate,
-            ema_decay=ema_decay,
-            sync_batchnorm=config.sync_batchnorm,
-        ),
+        train_step=parallel.map_global(update, donate=True),
         frozen=parallel.replicate(model.frozen),
         source=source,
         validate=make_validation(config, model, val_frames, journal),

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
 from fcfrnet_jax.files import write_json
 
@@ -47,24 +48,13 @@ def claim(workdir: Path, config: ConfigDict) -> None:
       ValueError: the workdir belongs to another config, or to one that used a setting that no
         longer exists.
     """
-    settings = flat(json.loads(json.dumps(config.to_dict())))
+    record = json.loads(json.dumps(config.to_dict()))
     path = workdir / "config.json"
     if path.exists():
         before = upgraded(flat(json.loads(path.read_text(encoding="utf-8"))), path)
-        _check_same(before, settings, workdir, cosine=config.schedule == "cosine")
+        _check_same(before, flat(record), workdir, cosine=config.schedule == "cosine")
     elif jax.process_index() == 0:
-        write_json(path, json.loads(json.dumps(config.to_dict())))
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens nested settings to dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+        write_json(path, record)
 
 
 def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED) -> dict[str, Any]:

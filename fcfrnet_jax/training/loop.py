@@ -62,7 +62,7 @@ class Run:
     """The parts of a training run that the loop calls.
 
     Attributes:
-      train_step: the step of `update.make_train_step`.
+      train_step: `update.make_update`, mapped over all devices.
       frozen: the replicated frozen variables of the step.
       source: the source of the batches.
       validate: evaluates a state, given on the host; returns the metrics to record and the one that

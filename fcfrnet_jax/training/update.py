@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fcfrnet_jax import parallel
 from fcfrnet_jax.networks.models import CoarseToFine, Network, SparseToCoarse, TwoStage, Variables
 from fcfrnet_jax.parallel import AXIS, Batch
 from fcfrnet_jax.training.losses import masked_sums
@@ -20,34 +19,6 @@ Inputs = TypeVar("Inputs")
 Update = Callable[[TrainState, Variables, Batch], tuple[TrainState, Metrics]]
 
 
-def make_train_step(
-    network: Network,
-    optimizer: optax.GradientTransformation,
-    schedule: optax.Schedule,
-    objective: Objective,
-    *,
-    accumulate: int = 1,
-    ema_decay: float | None = None,
-    sync_batchnorm: bool = True,
-) -> Update:
-    """Makes the training step on the devices of all processes.
-
-    Arguments and errors are those of `make_update`. The step is a function of the replicated
-    `TrainState`, whose buffers are donated, the replicated variables of the frozen network, or
-    `{}`, and a sharded batch. The metrics are equal on all devices.
-    """
-    update = make_update(
-        network,
-        optimizer,
-        schedule,
-        objective,
-        accumulate=accumulate,
-        ema_decay=ema_decay,
-        sync_batchnorm=sync_batchnorm,
-    )
-    return parallel.map_global(update, donate=True)
-
-
 def make_update(
     network: Network,
     optimizer: optax.GradientTransformation,
@@ -58,7 +29,10 @@ def make_update(
     ema_decay: float | None = None,
     sync_batchnorm: bool = True,
 ) -> Update:
-    """Makes the update that each device computes, to be mapped over the axis `parallel.AXIS`.
+    """Makes the training step: what each device computes, mapped over the axis `parallel.AXIS`.
+
+    `parallel.map_global(make_update(...), donate=True)` runs it on the devices of all processes,
+    with a replicated state and a sharded batch.
 
     The gradient is that of the loss of the whole batch, where every loss is a mean over the valid
     pixels of all frames on all devices.

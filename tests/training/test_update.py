@@ -19,7 +19,7 @@ from fcfrnet_jax.training import losses
 from fcfrnet_jax.training.objective import NEAR_INPUTS, Objective
 from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
 from fcfrnet_jax.training.state import TrainState, initial_state
-from fcfrnet_jax.training.update import make_train_step
+from fcfrnet_jax.training.update import make_update
 from fcfrnet_jax.weights import convert
 from tests import golden_data
 from tests.random_weights import random_variables
@@ -65,7 +65,8 @@ def with_near_view(batch):
 @functools.cache
 def step_of(network, optimizer=SGD, objective=Objective(), **settings):  # noqa: B008
     """Training steps are shared, so that each is compiled once."""
-    return make_train_step(network, optimizer, SCHEDULE, objective, **settings)
+    update = make_update(network, optimizer, SCHEDULE, objective, **settings)
+    return parallel.map_global(update, donate=True)
 
 
 def train(network, variables, batch, *, optimizer=SGD, frozen=None, **settings):

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -75,12 +76,12 @@ def packaged() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.py") if path.stem != "__init__")
 
 
-def settings(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """The settings of a config by their dotted names, such as `coarse.width`."""
+def flat(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings of a config, or of one read from JSON, by dotted names: `coarse.width`."""
     found: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            found |= settings(value, f"{prefix}{name}.")
+        if isinstance(value, ConfigDict | Mapping):
+            found |= flat(value, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = value
     return found

@@ -58,11 +58,11 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     if path is not None:
         file = config_files.load(path)
         config = complete(file)
-        _check_names(rest, file.name, list(config_files.settings(config)))
+        _check_names(rest, file.name, list(config_files.flat(config)))
         config_flags.DEFINE_config_dict(
             "config", config, flag_values=values, sys_argv=["fcfrnet", *rest]
         )
-    defaults = config_files.settings(config) if config else {}
+    defaults = config_files.flat(config) if config else {}
     defaults |= {"help": False, "version": False}
     _apply(values, rest, defaults)
     if config is not None:
@@ -84,8 +84,8 @@ def complete(file: ConfigFile) -> ConfigDict:
             f"{file.name}: config.task must be one of {', '.join(TASKS)}, got {task!r}"
         )
     config = config_files.load(TASKS[task].config).config.copy_and_resolve_references()
-    known = list(config_files.settings(config))
-    given = config_files.settings(file.config)
+    known = list(config_files.flat(config))
+    given = config_files.flat(file.config)
     for name in given:
         if name not in known:
             raise ValueError(f"config.{name}: {_unknown_setting(name, f'the task {task}', known)}")
@@ -154,7 +154,7 @@ def _check_names(arguments: Sequence[str], title: str, known: list[str]) -> None
 
 def _check_tuples(config: ConfigDict, defaults: dict[str, Any]) -> None:
     """Checks the elements of tuples, which ml_collections does not."""
-    for name, value in config_files.settings(config).items():
+    for name, value in config_files.flat(config).items():
         if isinstance(value, tuple) and not all(type(element) is int for element in value):
             raise ValueError(f"--config.{name}={value}: {_expected(defaults[name])}")
 

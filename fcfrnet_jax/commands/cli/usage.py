@@ -41,7 +41,7 @@ def _settings(file: ConfigFile) -> str:
     indent = " " * 6
     lines = [f"Settings of {file.name}, with their defaults:\n"]
     comments = config_files.comments(file.module)
-    values = config_files.settings(file.config)
+    values = config_files.flat(file.config)
     # In the order of the config, which ConfigDict does not keep.
     names = [name for name in comments if name in values]
     for name in dict.fromkeys([*names, *values]):

@@ -55,13 +55,13 @@ def pairs_of_runs(x: jax.Array) -> jax.Array:
 
 
 def pairs_of_double_rows(x: jax.Array) -> jax.Array:
-    """Reshapes the output of `PackedDoublingConv` to pairs."""
+    """Reshapes the output of `ArrangedDoublingConv` to pairs."""
     batch, height, _, width, channels = x.shape
     return x.reshape(batch, 2 * height, width, channels)
 
 
 def pixels_of_double_rows(x: jax.Array) -> jax.Array:
-    """Reshapes the output of `UnpackedDoublingConv` to pixels."""
+    """Reshapes the output of `ArrangedDoublingConv` to pixels."""
     batch, height, _, width, channels = x.shape
     return x.reshape(batch, 2 * height, 2 * width, channels // 2)
 
@@ -130,38 +130,26 @@ class PackedConv(nn.Module):
         return x if bias is None else x + jnp.repeat(bias, outputs)
 
 
-class PackedDoublingConv(nn.Module):
-    """`layers.DoublingConv`, with the same variables, from pixels to pairs.
+class ArrangedDoublingConv(nn.Module):
+    """`layers.DoublingConv`, with the same variables, whose output still has to be reshaped.
 
-    `pairs_of_double_rows` reshapes the output to pairs.
+    With `packed`, `pairs_of_double_rows` reshapes it to pairs, otherwise `pixels_of_double_rows` to
+    pixels.
     """
 
     features: int
+    packed: bool
     use_bias: bool = True
     dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x, kernel, bias = _variables(self, [x], 3, x.shape[-1])
-        x = _double(x, _einsum("dpu,eqv,uvio->dpeioq", *_DOUBLING, kernel))
-        return x if bias is None else x + jnp.repeat(bias, 2)
-
-
-class UnpackedDoublingConv(nn.Module):
-    """`layers.DoublingConv`, with the same variables, from pixels to pixels.
-
-    `pixels_of_double_rows` reshapes the output to pixels.
-    """
-
-    features: int
-    use_bias: bool = True
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x, kernel, bias = _variables(self, [x], 3, x.shape[-1])
-        x = _double(x, _einsum("dpu,eqv,uvio->dpeiqo", *_DOUBLING, kernel))
-        return x if bias is None else x + jnp.tile(bias, 2)
+        order = "oq" if self.packed else "qo"
+        x = _double(x, _einsum(f"dpu,eqv,uvio->dpei{order}", *_DOUBLING, kernel))
+        if bias is None:
+            return x
+        return x + (jnp.repeat(bias, 2) if self.packed else jnp.tile(bias, 2))
 
 
 class PackedHead(nn.Module):
@@ -191,7 +179,7 @@ class PackedHead(nn.Module):
 
 
 def _variables(
-    module: PackingConv | PackedConv | PackedDoublingConv | UnpackedDoublingConv | PackedHead,
+    module: PackingConv | PackedConv | ArrangedDoublingConv | PackedHead,
     arrays: Sequence[jax.Array],
     size: int,
     inputs: int,

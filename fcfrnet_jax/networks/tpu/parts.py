@@ -61,10 +61,11 @@ class PackedParts(Parts):
 
     def double(self, features: int, level: int, name: str) -> nn.Module:
         block = self.checkpointed(ArrangedConvNormAct)
+        conv = self._bound(packing.ArrangedDoublingConv)
         if level == 0:
-            conv, norm = self._bound(packing.PackedDoublingConv), self.packed_norm(1, 2)
+            conv, norm = partial(conv, packed=True), self.packed_norm(1, 2)
             return block(features, conv, norm, packing.pairs_of_double_rows, name=name)
-        conv, norm = self._bound(packing.UnpackedDoublingConv), self.packed_norm(2, 1)
+        conv, norm = partial(conv, packed=False), self.packed_norm(2, 1)
         return block(features, conv, norm, packing.pixels_of_double_rows, name=name)
 
     def smooth(self, features: int, name: str) -> nn.Module:

@@ -82,7 +82,7 @@ def test_comments(tmp_path):
 def test_every_packaged_setting_has_a_comment(name):
     file = config_files.load(name)
     described = config_files.comments(file.module)
-    assert config_files.settings(file.config).keys() == described.keys()
+    assert config_files.flat(file.config).keys() == described.keys()
 
 
 @pytest.mark.parametrize("name", config_files.packaged())

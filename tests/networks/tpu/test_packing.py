@@ -19,11 +19,10 @@ from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Two
 from fcfrnet_jax.networks.tpu.norm import PackedNorm
 from fcfrnet_jax.networks.tpu.operations import shuffle_branches
 from fcfrnet_jax.networks.tpu.packing import (
+    ArrangedDoublingConv,
     PackedConv,
-    PackedDoublingConv,
     PackedHead,
     PackingConv,
-    UnpackedDoublingConv,
     is_shifted,
     pairs_of_double_rows,
     pairs_of_runs,
@@ -146,10 +145,8 @@ def test_convolutions_that_halve_the_size(size):
 def test_convolutions_that_double_the_size(packed):
     x = array(0, 2, 4, 6, 3)
     variables = variables_of(DoublingConv(5), x)
-    if packed:
-        found = unpack(pairs_of_double_rows(PackedDoublingConv(5).apply(variables, x)))
-    else:
-        found = pixels_of_double_rows(UnpackedDoublingConv(5).apply(variables, x))
+    found = ArrangedDoublingConv(5, packed).apply(variables, x)
+    found = unpack(pairs_of_double_rows(found)) if packed else pixels_of_double_rows(found)
     expected = DoublingConv(5).apply(variables, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
