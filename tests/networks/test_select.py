@@ -49,10 +49,10 @@ def test_golden_depth(name, monkeypatch):
 
 @pytest.mark.slow
 def test_a_real_frame_of_full_size(kitti_real):
-    """Against the plain network.
+    """Against the plain network, compiled as users compile it.
 
-    Rounding may change the choice of the fusion where two energies are almost equal. It then
-    changes the depth around that pixel, but not in 99 of 100 pixels.
+    At the optimisation level of the tests (see conftest.py), rounding changes one choice of the
+    fusion on some processors, and with it the depth of 0.25% of the pixels by up to 46 mm.
     """
     folder = kitti_real / "depth_selection" / "val_selection_cropped"
     frame = "2011_09_30_drive_0016_sync_{}_0000000030_image_02.png"
@@ -60,12 +60,15 @@ def test_a_real_frame_of_full_size(kitti_real):
     sparse = Image.open(folder / "velodyne_raw" / frame.format("velodyne_raw"))
     coarse = classical_fill(np.asarray(sparse, np.float32)[None, ..., None] / 256)
     spec, variables = golden_data.model("fcfrnet18_rgbd", 7)
-    expected = jax.jit(models.build(spec).apply)(variables, image, coarse)
+    as_users = {"xla_backend_optimization_level": 3}
+    plain = jax.jit(models.build(spec).apply, compiler_options=as_users)
     network, folded, options = select.for_prediction(spec, variables)
-    apply = jax.jit(network.apply, compiler_options=options)
+    fast = jax.jit(network.apply, compiler_options=options | as_users)
+    expected = np.float64(plain(variables, image, coarse))
     assert expected.shape == (1, 352, 1216, 1)
-    difference = 1e3 * np.abs(np.float64(apply(folded, image, coarse)) - expected)
-    assert np.quantile(difference, 0.99) < 0.05
+    difference = 1e3 * np.abs(fast(folded, image, coarse) - expected)
+    assert np.sqrt(np.mean(np.square(difference))) < 0.05
+    assert difference.max() < 0.5
 
 
 @pytest.mark.usefixtures("short_resnet")
