@@ -55,7 +55,7 @@ def test_eight_devices_equal_one(numbered):
         np.testing.assert_allclose(batch[name], leaf, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_eight_devices_equal_one_in_rendered_streets():
     positions, batch = unsharded(scene_batches(VARIED, batch_size=16, first_step=3))
     alone = on_one_device(positions)
