@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Makes the package importable when run as a command in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax.data.augment import Augmentation

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Makes the package importable when run as a command in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax.geometry import Size, crop_box

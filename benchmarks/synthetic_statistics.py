@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 if not __package__:
-    # Run as a command, perhaps in a checkout that is not installed.
+    # Makes the package importable when run as a command in a checkout that is not installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcfrnet_jax.data.images import read_depth

@@ -35,7 +35,7 @@ TASKS = {
         "render",
     ),
 }
-# A program of its own, without a config.
+# A separate program, which takes no config.
 CONVERT = (
     "Convert a released checkpoint of PaddlePaddle or PyTorch.",
     "fcfrnet-convert fcfrnet.pdparams models/fine",
