@@ -7,16 +7,16 @@ matplotlib.
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+if not __package__:
+    # The command works in a checkout that is not installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def read_rows(workdir: Path) -> list[dict[str, float]]:
-    """Reads the lines of a run's `metrics.jsonl`."""
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+from fcfrnet_jax.training.journal import read_journal
 
 
 def column(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
@@ -30,7 +30,7 @@ def draw(workdirs: list[Path], image: Path) -> None:
     figure = Figure(figsize=(10, 2.8 * len(workdirs)), layout="constrained")
     axes = figure.subplots(len(workdirs), 2, squeeze=False)
     for workdir, (loss, rmse) in zip(workdirs, axes, strict=True):
-        rows = read_rows(workdir)
+        rows = read_journal(workdir)
         loss.semilogy(*column(rows, "loss"), linewidth=0.8)
         loss.set(title=f"{workdir.name}: training loss", xlabel="step")
         for name in ("fill", "coarse", "fine"):

@@ -14,8 +14,6 @@ def describe(error: Exception) -> str:
     """One line for the user: what went wrong, and with which file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, KeyError):
-        return f"there is no {error.args[0]}"
     return str(error) or type(error).__name__
 
 

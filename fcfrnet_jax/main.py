@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         runner(line.config.task)(line.config, line.workdir)
     except ValueError as error:
-        raise ValueError(flags.name_flags(str(error), line.config)) from error
+        raise ValueError(flags.name_flags(str(error))) from error
 
 
 def set_up_process(config: ConfigDict) -> None:

@@ -88,6 +88,15 @@ def test_help_lists_every_setting_with_its_default_and_comment(name, capsys):
         assert f" --config.{setting}={value} {comments[setting]}" in words
 
 
+def test_help_lists_the_settings_that_a_config_file_leaves_out(capsys, tmp_path):
+    lines = ["from ml_collections import ConfigDict", "def get_config():"]
+    lines.append("    return ConfigDict({'task': 'evaluate', 'panels': 3})")
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    words = " ".join(printed(capsys, f"--config={tmp_path}/mine.py", "--help").split())
+    assert " --config.panels=3 How many frames get a panel" in words
+    assert " --config.split=val_selection The split to evaluate" in words
+
+
 def test_the_examples_of_the_help_parse():
     for task in TASKS.values():
         program, *arguments = task.example.split()

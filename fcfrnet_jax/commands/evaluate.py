@@ -43,8 +43,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
       OSError: the workdir cannot be written.
     """
     check_config(config)
-    hide_accelerators()
     model = load_model(config)
+    check_coarse_source(config, model[0] if model else None)
     frames, bad = find_frames(config, model)
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -108,21 +108,17 @@ def _load(config: ConfigDict, setting: str) -> Model:
         return checkpoint.load_model(config[setting])
 
 
-def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
-    """Decides where the coarse depth comes from.
+def check_coarse_source(config: ConfigDict, spec: Spec | None) -> None:
+    """Checks where the coarse depth is to come from, against the model and the other settings.
 
     Args:
-      config: `coarse_source=auto` means the first of the sources below that is available.
+      config: its `coarse_source` is `network`, `files`, `fill` or `auto`.
       spec: of the model, or None for the fill alone.
-      data_dir: the data set, which may contain stored coarse maps.
-
-    Returns:
-      `network`, `files` or `fill`.
 
     Raises:
       ValueError: the source is not available or leaves another setting unused.
     """
-    has_network = spec is not None and not isinstance(spec, CoarseToFineSpec)
+    has_network = runs_coarse_network(spec)
     source = config.coarse_source
     if source == "network" and not has_network:
         raise ValueError(
@@ -141,12 +137,23 @@ def coarse_source(config: ConfigDict, spec: Spec | None, data_dir: Path) -> str:
             f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused; give "
             "either the stored maps or a model with a coarse network"
         )
-    if source != "auto":
-        return source
-    if has_network:
-        return "network"
-    stored = config.coarse_dir or layout.depth_files(data_dir, config.split, "coarse")
-    return "files" if stored else "fill"
+
+
+def runs_coarse_network(spec: Spec | None) -> bool:
+    return spec is not None and not isinstance(spec, CoarseToFineSpec)
+
+
+def reads_coarse_maps(config: ConfigDict, spec: Spec | None, data_dir: Path) -> bool:
+    """Whether the coarse depth comes from stored maps, for settings that have been checked.
+
+    With `coarse_source=auto` it comes from the first available source: the network, stored maps,
+    the fill.
+    """
+    if config.coarse_source != "auto":
+        return config.coarse_source == "files"
+    if runs_coarse_network(spec):
+        return False
+    return bool(config.coarse_dir or layout.depth_files(data_dir, config.split, "coarse"))
 
 
 def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], list[check.BadFile]]:
@@ -163,7 +170,7 @@ def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], l
     require = {"image"} if spec is None or spec.uses_image else set()
     if config.split != "test_completion":
         require.add("ground_truth")
-    if coarse_source(config, spec, data_dir) == "files":
+    if reads_coarse_maps(config, spec, data_dir):
         require.add("coarse")
     frames = kitti.find_frames(
         data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
@@ -194,6 +201,7 @@ def evaluate_frames(
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
     )
+    hide_accelerators()
     with progress.frames_progress(len(frames)) as advance:
         measured = measure_frames(
             make_eval_step(network, options),

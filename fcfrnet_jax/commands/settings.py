@@ -15,6 +15,15 @@ def named(setting: str) -> Iterator[None]:
         raise ValueError(f"--config.{setting}: {error}") from error
 
 
+@contextmanager
+def flagged() -> Iterator[None]:
+    """Turns the argument with which the message of a ValueError begins into its flag."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"--config.{error}") from error
+
+
 def check_choices(config: ConfigDict, choices: Mapping[str, Sequence[str]]) -> None:
     """Raises ValueError for a setting that is none of its choices."""
     for name, allowed in choices.items():

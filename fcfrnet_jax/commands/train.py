@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -13,6 +14,7 @@ import fcfrnet_jax
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import frames as frames_of
 from fcfrnet_jax.commands import train_setup
+from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
 from fcfrnet_jax.commands.train_setup import Model
 from fcfrnet_jax.commands.workdir import claim
@@ -21,6 +23,7 @@ from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.evaluation.depth_maps import MAPS, make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import NAMES, average
+from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
@@ -41,11 +44,11 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         config, or a loss is not finite.
       OSError: the workdir cannot be written.
     """
-    parallel.join_job(config.coordinator, config.processes, config.process)
+    with flagged():
+        parallel.join_job(config.coordinator, config.processes, config.process)
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     check_config(config)
-    hide_accelerators()
     objective = train_setup.make_objective(config)
     model = train_setup.make_model(config)
     source = train_setup.make_source(config, model, objective)
@@ -53,24 +56,26 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     schedule = train_setup.make_schedule(config, source.epoch)
     learning_rate = train_setup.make_learning_rate(config, source.epoch, schedule.total)
     optimizer = train_setup.make_optimizer(config, learning_rate)
-    workdir = Path(workdir)
-    claim(workdir, config)
     ema_decay = config.ema_decay or None
     variables = train_setup.starting_variables(config, model)
     state = initial_state(variables, optimizer, ema=ema_decay is not None)
+    with flagged():
+        update = make_update(
+            model.network,
+            optimizer,
+            learning_rate,
+            objective,
+            accumulate=config.accumulate,
+            ema_decay=ema_decay,
+            sync_batchnorm=config.sync_batchnorm,
+        )
+    # What follows writes to the workdir, so everything that can be refused has been.
+    workdir = Path(workdir)
+    claim(workdir, config)
     snapshots = Snapshots(workdir / "snapshots", config.keep)
     state, best = loop.restore(snapshots, state)
     first = jax.process_index() == 0
     journal = Journal(workdir, int(state.step)) if first else None
-    update = make_update(
-        model.network,
-        optimizer,
-        learning_rate,
-        objective,
-        accumulate=config.accumulate,
-        ema_decay=ema_decay,
-        sync_batchnorm=config.sync_batchnorm,
-    )
     running = loop.Run(
         train_step=parallel.map_global(update, donate=True),
         frozen=parallel.replicate(model.frozen),
@@ -83,6 +88,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     )
     if int(state.step) and first:
         _say(f"Resuming {workdir} after step {int(state.step)}")
+    hide_accelerators()
     state, finished = loop.train(running, state, best)
     snapshots.close()
     if finished:
@@ -111,7 +117,8 @@ def make_validation(
             f"--config.val_split={config.val_split} has {len(frames)} frames, too few for "
             f"{jax.process_count()} processes; each needs one"
         )
-    eval_step = make_eval_step(model.network)
+    options = select.compiler_options(jnp.dtype(config.dtype))
+    eval_step = make_eval_step(model.network, options)
     share = frames[jax.process_index() :: jax.process_count()]
     decisive = "coarse" if config.stage == "coarse" else "fine"
 

@@ -11,7 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import frames as frames_of
-from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
@@ -19,7 +19,13 @@ from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.models import Network, TwoStage, Variables
-from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
+from fcfrnet_jax.networks.specs import (
+    CoarseToFineSpec,
+    SparseToCoarseSpec,
+    Spec,
+    TwoStageSpec,
+    spec_to_json,
+)
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
@@ -57,14 +63,20 @@ class Model:
 
 
 def make_objective(config: ConfigDict) -> Objective:
-    return Objective(
-        mode=config.mode,
-        depth_loss=config.depth_loss,
-        photometric_weight=config.photometric_weight,
-        smoothness_weight=config.smoothness_weight,
-        coarse_weight=config.coarse_weight,
-        fine_weight=config.fine_weight,
-    )
+    """The losses and their weights.
+
+    Raises:
+      ValueError: an unknown mode or loss, or a negative weight.
+    """
+    with flagged():
+        return Objective(
+            mode=config.mode,
+            depth_loss=config.depth_loss,
+            photometric_weight=config.photometric_weight,
+            smoothness_weight=config.smoothness_weight,
+            coarse_weight=config.coarse_weight,
+            fine_weight=config.fine_weight,
+        )
 
 
 def make_model(config: ConfigDict) -> Model:
@@ -116,7 +128,10 @@ def _load(config: ConfigDict, setting: str, wanted: Spec) -> Variables:
     with named(setting):
         spec, variables = checkpoint.load_model(config[setting])
         if spec != wanted:
-            raise ValueError(f"{config[setting]} holds {spec}, but the config describes {wanted}")
+            found, expected = spec_to_json(spec), spec_to_json(wanted)
+            raise ValueError(
+                f"{config[setting]} holds {found}, but the config describes {expected}"
+            )
     return variables
 
 

@@ -66,6 +66,9 @@ def make_eval_dataset(
 ) -> Batches:
     """Opens `frames` for evaluation: in order, each once, with a padded last batch.
 
+    TensorFlow reserves the memory of accelerators that it sees; where jax uses one, call
+    `hide_accelerators` first.
+
     Args:
       frames: frames that have passed `check.check_frames` with the same crop.
       batch_size: frames per batch, B.

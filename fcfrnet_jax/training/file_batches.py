@@ -20,7 +20,8 @@ def augmented_batches(
     The augmentation of an example depends only on the seed and its position in the stream.
 
     Args:
-      batches: batches of `data.train_pipeline.make_train_dataset`.
+      batches: batches of `data.train_pipeline.make_train_dataset`; leaving out beams needs
+        calibrated frames, see `data.frame.check_calibrated`.
       settings: the augmentation.
       seed: not negative.
 

@@ -37,7 +37,8 @@ class Streets:
       lidar: the scanner.
 
     Raises:
-      ValueError: the crop is larger than the image, or a number is outside its range.
+      ValueError: the crop is larger than the image, a number is outside its range, or the
+        augmentation keeps more beams than the scanner has.
     """
 
     seed: int
@@ -57,6 +58,12 @@ class Streets:
             raise ValueError(
                 f"misalignment must be at least 0 and less than the {min(self.crop)} pixels of the "
                 f"crop, got {self.misalignment}"
+            )
+        beams = len(self.lidar.elevations)
+        if max(self.augmentation.beams, default=0) > beams:
+            raise ValueError(
+                f"the scanner has {beams} beams, so augmentation.beams must be at most {beams}, "
+                f"got {self.augmentation.beams}"
             )
 
 

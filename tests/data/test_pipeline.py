@@ -9,7 +9,7 @@ import pytest
 
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.pipeline import frame_columns, make_eval_dataset
+from fcfrnet_jax.data.pipeline import frame_columns, hide_accelerators, make_eval_dataset
 from tests import kitti_tree as tree
 
 MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
@@ -150,3 +150,12 @@ def test_real_intrinsics_of_crops_equal_the_selections(kitti_real: Path) -> None
     assert whole.keys() == cropped.keys() == {"2011_09_26", "2011_09_30"}
     for date, intrinsics in whole.items():
         np.testing.assert_allclose(intrinsics, cropped[date], atol=1e-3)
+
+
+def test_accelerators_are_hidden_from_tensorflow(monkeypatch):
+    import tensorflow as tf
+
+    hidden = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *call: hidden.append(call))
+    hide_accelerators()
+    assert hidden == [([], "GPU"), ([], "TPU")]

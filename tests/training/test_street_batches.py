@@ -181,3 +181,9 @@ def test_batches_have_the_sharding_of_the_training_step(numbered):
     leaves = jax.tree.leaves((batch, after))
     assert {leaf.sharding for leaf in leaves} == {leaves[0].sharding}
     assert np.isfinite(metrics["loss"]).all()
+
+
+def test_no_more_beams_are_kept_than_the_scanner_has():
+    augmentation = Augmentation(beam_probability=0.5, beams=(4, 32))
+    with pytest.raises(ValueError, match=r"has 7 beams, so augmentation\.beams must be at most 7"):
+        replace(STREETS, augmentation=augmentation)

@@ -7,7 +7,7 @@ import argparse
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from fcfrnet_jax.commands.cli.tasks import TASKS
 
 # The settings that hold paths, in which `~` is the home folder.
 PATHS = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir")
+# The arguments that messages below the commands name, each as `NAME=VALUE`.
+ARGUMENTS = ("accumulate", "coarse_dir", "data_dir", "skip_bad_frames", "weight_decay")
 FLAGS = ("config", "workdir", "verbosity", "help", "version")
 
 
@@ -100,16 +102,12 @@ def expand_paths(config: ConfigDict) -> None:
             config[name] = os.path.expanduser(config[name])
 
 
-def name_flags(message: str, names: Iterable[str]) -> str:
+def name_flags(message: str) -> str:
     """Writes the arguments that an error names as flags: `crop=None` becomes `--config.crop=None`.
 
     Only the commands know the command line, so the functions below them name their arguments.
-
-    Args:
-      message: the message of an error.
-      names: the settings of the config; the arguments have the same names.
     """
-    return re.sub(rf"(?<![\w./-])(?=(?:{'|'.join(names)})=)", "--config.", message)
+    return re.sub(rf"(?<![\w./-])(?=(?:{'|'.join(ARGUMENTS)})=)", "--config.", message)
 
 
 def _first_flags(arguments: Sequence[str]) -> tuple[str | None, int, list[str]]:

@@ -4,6 +4,7 @@ import textwrap
 
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.cli.config_files import ConfigFile
+from fcfrnet_jax.commands.cli.flags import complete
 from fcfrnet_jax.commands.cli.tasks import CONVERT, TASKS
 
 USAGE = """\
@@ -40,8 +41,10 @@ def text(file: ConfigFile | None) -> str:
 def _settings(file: ConfigFile) -> str:
     indent = " " * 6
     lines = [f"Settings of {file.name}, with their defaults:\n"]
-    comments = config_files.comments(file.module)
-    values = config_files.flat(file.config)
+    config = complete(file)
+    base = config_files.load(TASKS[config.task].config)
+    comments = config_files.comments(file.module) | config_files.comments(base.module)
+    values = config_files.flat(config)
     # In the order of the config, which ConfigDict does not keep.
     names = [name for name in comments if name in values]
     for name in dict.fromkeys([*names, *values]):

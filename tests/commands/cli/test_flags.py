@@ -150,8 +150,8 @@ def test_a_config_file_has_a_task_and_its_settings(change, message, tmp_path):
 
 
 def test_arguments_that_an_error_names_become_flags():
-    message = "/x/crop=1: data_dir=3 has no crop; coarse_dir=x, width=4 or --config.crop=None"
-    assert flags.name_flags(message, ["crop", "data_dir", "coarse_dir"]) == (
-        "/x/crop=1: --config.data_dir=3 has no crop; --config.coarse_dir=x, width=4 or "
-        "--config.crop=None"
+    message = "/x/data_dir=1: data_dir=3 has no mode=4; coarse_dir=x or --config.data_dir=None"
+    assert flags.name_flags(message) == (
+        "/x/data_dir=1: --config.data_dir=3 has no mode=4; --config.coarse_dir=x or "
+        "--config.data_dir=None"
     )
