@@ -10,7 +10,7 @@ from fcfrnet_jax.commands import convert
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
-from tests.weights.test_convert import narrow_state
+from tests.weights.narrow_states import narrow_state
 
 
 @pytest.fixture(scope="module")

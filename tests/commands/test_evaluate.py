@@ -10,8 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import evaluate, tables
-from fcfrnet_jax.configs import eval as eval_config
+from fcfrnet_jax.commands import tables
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.evaluation import metrics
 from fcfrnet_jax.networks import models
@@ -19,10 +18,10 @@ from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
+from tests.commands.evaluations import CROP, crop_of, evaluated
 from tests.conftest import ROOT, xla_flags
 from tests.random_weights import random_variables
 
-CROP = (32, 64)
 COARSE, FINE = SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4)
 pytestmark = pytest.mark.usefixtures("short_resnets")
 
@@ -55,17 +54,6 @@ def models_folder(tmp_path_factory, short_resnets):
     return folder
 
 
-def config_of(**settings):
-    config = eval_config.get_config()
-    config.update(checkpoint="", crop=CROP, panels=1, split="val")
-    config.update(settings)
-    return config.lock()
-
-
-def evaluated(workdir, **settings):
-    return evaluate.run(config_of(**settings), workdir)
-
-
 @pytest.fixture(scope="module")
 def two_stage(scenes, models_folder, tmp_path_factory):
     """The result and the workdir of a run of both networks, given as two checkpoints."""
@@ -73,11 +61,6 @@ def two_stage(scenes, models_folder, tmp_path_factory):
     coarse, fine = (str(models_folder / name) for name in ("coarse", "fine"))
     settings = {"checkpoint": fine, "coarse_checkpoint": coarse, "batch_size": 8}
     return evaluated(workdir, data_dir=str(scenes), **settings), workdir
-
-
-def crop_of(array, crop=CROP):
-    top, left = array.shape[0] - crop[0], (array.shape[1] - crop[1]) // 2
-    return array[top:, left : left + crop[1]]
 
 
 def read_map(folder, kind, name):

@@ -13,7 +13,7 @@ from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.evaluation import metrics
 from fcfrnet_jax.networks import fill, models
 from tests import golden_data
-from tests.commands.test_evaluate import crop_of
+from tests.commands.evaluations import crop_of
 
 CROP = (64, 256)
 

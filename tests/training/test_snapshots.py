@@ -16,14 +16,7 @@ import pytest
 from fcfrnet_jax.training.journal import Journal, read_journal
 from fcfrnet_jax.training.snapshots import Snapshots, digest
 from tests.conftest import ROOT
-
-
-def state_of(step, size=100):
-    random = np.random.default_rng(step)
-    return {
-        "step": np.array(step, np.int32),
-        "params": {"kernel": random.standard_normal((size, 7)).astype(np.float32)},
-    }
+from tests.training.states import state_of
 
 
 def saved(folder, *steps, keep=3):
@@ -118,7 +111,8 @@ def test_the_digest_detects_every_difference():
 
 SAVE_FOREVER = """
 import sys, itertools
-from tests.training.test_snapshots import Snapshots, state_of
+from fcfrnet_jax.training.snapshots import Snapshots
+from tests.training.states import state_of
 snapshots = Snapshots(sys.argv[1], 2)
 for step in itertools.count(1):
     snapshots.save(step, state_of(step, 100_000))

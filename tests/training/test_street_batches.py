@@ -16,7 +16,7 @@ from fcfrnet_jax.training.state import initial_state
 from fcfrnet_jax.training.street_batches import Streets, disturb, scene_batches, street_example
 from tests import numbered_scenes
 from tests.tiny_networks import COARSE, variables_of
-from tests.training.test_update import SGD, step_of
+from tests.training.steps import SGD, step_of
 
 PLAIN = Augmentation(flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
 CAMERA, LIDAR = scaled_rig((40, 120))

@@ -17,21 +17,17 @@ from fcfrnet_jax.networks.models import TwoStage, clip_depth
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.training import losses
 from fcfrnet_jax.training.objective import NEAR_INPUTS, Objective
-from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
+from fcfrnet_jax.training.optimizers import make_optimizer
 from fcfrnet_jax.training.state import TrainState, initial_state
-from fcfrnet_jax.training.update import make_update
 from fcfrnet_jax.weights import convert
 from tests import golden_data
 from tests.random_weights import random_variables
 from tests.tiny_networks import COARSE, FINE, variables_of
+from tests.training.steps import RATE, SCHEDULE, SGD, step_of
 
 SPEC = SparseToCoarseSpec(18, width=4)
-RATE = 1e-3
-SCHEDULE = make_schedule("constant", RATE)
 # So small that rounding errors do not grow during the training.
 SMALL_RATE = 1e-5
-# The first change that plain SGD makes is -RATE times the gradient.
-SGD = optax.sgd(RATE)
 ADAM = make_optimizer("adam", SCHEDULE)
 
 
@@ -60,13 +56,6 @@ def with_near_view(batch):
         "intrinsics": np.tile(np.float32([40, 40, width / 2, height / 2]), (size, 1)),
     }
     return batch | near
-
-
-@functools.cache
-def step_of(network, optimizer=SGD, objective=Objective(), **settings):  # noqa: B008
-    """Training steps are shared, so that each is compiled once."""
-    update = make_update(network, optimizer, SCHEDULE, objective, **settings)
-    return parallel.map_global(update, donate=True)
 
 
 def train(network, variables, batch, *, optimizer=SGD, frozen=None, **settings):

@@ -1,7 +1,6 @@
 """The converter: recognition, the table of names, and everything that can be wrong with a file."""
 
 import pickle
-from functools import cache
 
 import jax
 import numpy as np
@@ -11,29 +10,9 @@ import fcfrnet_jax
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint, convert
 from tests import golden_data
+from tests.weights.narrow_states import narrow_state
 
 NAMES = list(golden_data.STATE_SPEC)
-
-
-@cache
-def cut_state(name, width):
-    divisor = 64 // width
-    state = golden_data.state_dict(name, 1)
-
-    def cut(key, array):
-        keep = [
-            size if (key.startswith("convtf") and axis == 0) or (size in (1, 3) and axis > 0)
-            else max(size // divisor, 1)
-            for axis, size in enumerate(array.shape)
-        ]  # fmt: skip
-        return array[tuple(slice(size) for size in keep)]
-
-    return {key: cut(key, array) for key, array in state.items()}
-
-
-def narrow_state(name="std18_rgbd", width=4):
-    """The state dict of a narrow network: slices of the full one's arrays."""
-    return {key: array.copy() for key, array in cut_state(name, width).items()}
 
 
 def written(folder, state):
