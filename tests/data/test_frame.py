@@ -28,8 +28,8 @@ def test_frames_without_an_image_or_a_number_are_not_neighbours():
 
 def test_frames_without_calibration_are_named():
     frames = frames_of(*"abcdef")
-    check_calibrated(frames, "beam dropout")
+    check_calibrated(frames, "finding poses")
     frames[1:] = [dataclasses.replace(frame, intrinsics=None) for frame in frames[1:]]
-    message = "beam dropout needs calibration: 5 of 6 frames have none: b, c, d and 2 more; unpack"
+    message = "finding poses needs calibration: 5 of 6 frames have none: b, c, d and 2 more; unpack"
     with pytest.raises(ValueError, match=message):
-        check_calibrated(frames, "beam dropout")
+        check_calibrated(frames, "finding poses")

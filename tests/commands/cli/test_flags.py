@@ -1,6 +1,6 @@
-"""The command line: flags, settings, and what is said about wrong ones."""
+"""The command line: flags, settings, and the messages for invalid ones."""
 
-import os
+import re
 
 import pytest
 from absl import logging
@@ -59,7 +59,7 @@ def test_the_config_is_locked():
     ("arguments", "message"),
     [
         (["--config.craop=3"], "eval has no such setting; did you mean --config.crop?"),
-        (["--config.crop=3,x"], r"expected integers, such as the default \(352, 1216\)"),
+        (["--config.crop=3,x"], "expected integers, such as the default (352, 1216)"),
         (["--config.crop=(16, 'x')"], "expected integers, such as"),
         (["--config.crop=32.5,64"], "expected integers, such as"),
         (["--config.batch_size=many"], "--config.batch_size=many: expected an integer, such as"),
@@ -72,35 +72,37 @@ def test_the_config_is_locked():
         (["extra"], "unexpected argument 'extra'; flags look like --config=FILE"),
         (["--workdir"], "Missing value for flag --workdir"),
         (["--version=3"], "--version=3: expected true or false"),
-        (["--verbosity=loud"], "--verbosity: invalid int value: .loud."),
+        (["--verbosity=loud"], "--verbosity: invalid int value: 'loud'"),
     ],
 )
-def test_what_is_wrong_is_said(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_invalid_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parsed("--config=eval", *arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("width", r"did you mean --config.coarse.width or --config.fine.width\?"),
-        ("coarse.widht", r"did you mean --config.coarse.width"),
+        ("width", "did you mean --config.coarse.width or --config.fine.width?"),
+        ("coarse.widht", "did you mean --config.coarse.width?"),
         ("coarse", "a group of settings; give one of them, such as config.coarse.base"),
         ("qqqq", "train has no such setting; --help lists all"),
     ],
 )
 def test_nested_settings_are_suggested(name, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parsed("--config=train", f"--config.{name}=4")
 
 
 def test_the_home_folder_is_expanded_in_every_path(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text("from fcfrnet_jax.configs.eval import get_config")
-    paths = [argument for name in flags.PATHS for argument in (f"--config.{name}", f"~/{name}")]
+    names = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir")
+    paths = [f"--config.{name}=~/{name}" for name in names]
     line = parsed("--config=~/mine.py", "--workdir=~/out", *paths)
-    for name in flags.PATHS:
-        assert line.config[name] == os.path.join(tmp_path, name)
+    assert {name: line.config[name] for name in names} == {
+        name: str(tmp_path / name) for name in names
+    }
     assert line.workdir == str(tmp_path / "out")
     joined = parsed("--config", "~/mine.py", "--config.data_dir=~/kitti", "--workdir", "~")
     assert (joined.config.data_dir, joined.workdir) == (str(tmp_path / "kitti"), str(tmp_path))
@@ -141,11 +143,11 @@ def test_a_setting_needs_a_config():
     ("change", "message"),
     [
         ("config.task = 'dance'", "mine: config.task must be one of evaluate, train, render, got"),
-        ("config.craop = 3", r"config.craop: the task evaluate has no such setting; did you mean"),
+        ("config.craop = 3", "config.craop: the task evaluate has no such setting; did you mean"),
     ],
 )
 def test_a_config_file_has_a_task_and_its_settings(change, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parsed(write(tmp_path / "mine.py", f"    {change}", "    return config"))
 
 

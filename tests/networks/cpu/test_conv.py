@@ -130,13 +130,19 @@ def test_bits_of_bfloat16():
 
 
 def test_float32_predictions_use_eigen():
-    def program(dtype):
-        matrices = jnp.zeros((2, 512, 64), dtype), jnp.zeros((2, 64, 64), dtype)
-        multiply = jax.jit(jnp.matmul, compiler_options=compiler_options(dtype))
+    matrices = jnp.zeros((2, 512, 64)), jnp.zeros((2, 64, 64))
+
+    def program(options):
+        multiply = jax.jit(jnp.matmul, compiler_options=options)
         return multiply.lower(*matrices).compile().as_text()
 
+    if "ynn" not in program({}):
+        pytest.skip("this version of jax does not use YNNPACK here, with or without options")
+    assert "ynn" not in program(compiler_options(jnp.dtype("float32")))
+
+
+def test_bfloat16_needs_no_options():
     assert compiler_options(jnp.dtype("bfloat16")) == {}
-    assert "ynn" not in program(jnp.dtype("float32"))
 
 
 def test_an_option_that_jax_does_not_know_is_left_out(monkeypatch):
