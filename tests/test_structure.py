@@ -1,9 +1,10 @@
-"""The rules of the layout: what imports what, and how large files and functions may be."""
+"""The rules of the layout: imports, requirements, and the size of files and functions."""
 
 import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,34 @@ OPTIONAL = ("tensorflow", "ml_collections", "tensorboardX", "cv2")
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
+}
+
+
+# Distributions that are not named like the package to import.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "cv2": "opencv-python-headless",
+    "ml_collections": "ml-collections",
+    "ml_dtypes": "ml-dtypes",
+    "orbax": "orbax-checkpoint",
+    "yaml": "PyYAML",
+}
+# For data sets in shards, which are planned.
+NOT_YET_USED = {"tensorflow-datasets"}
+# Test modules that test more than one module, or something outside the package.
+WITHOUT_A_MODULE = {
+    "test_benchmarks.py": "runs the benchmarks",
+    "test_package.py": "installs the wheel",
+    "test_readme.py": "runs the commands of the documents",
+    "test_structure.py": "reads all modules",
+    "commands/test_configs.py": "reads the configs and the commands that use them",
+    "commands/test_evaluate_converted.py": "runs two commands one after the other",
+    "commands/test_kills.py": "kills the command `train` repeatedly, nightly",
+    "commands/test_several_processes.py": "runs the command `train` in two processes",
+    "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",
+    "networks/test_golden.py": "compares whole networks with the reference's data",
+    "weights/test_pretrained.py": "loads the model in the package",
 }
 
 
@@ -147,6 +176,36 @@ def test_parts_import_where_optional_packages_are_missing():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def distributions(lines: list[str]) -> set[str]:
+    """The names in a list of requirements; both builds of TensorFlow are the same package."""
+    names = {re.match(r"[\w-]+", line)[0] for line in lines}
+    return {name.removesuffix("-cpu") for name in names}
+
+
+def third_party(folder: Path) -> set[str]:
+    """The distributions that the files of a folder import."""
+    trees = (ast.parse(path.read_text()) for path in folder.rglob("*.py"))
+    names = {name.partition(".")[0] for tree in trees for name in imported(tree)}
+    ours = {"fcfrnet_jax", "tests", "benchmarks", "configs"}
+    return {DISTRIBUTIONS.get(name, name) for name in names - ours - sys.stdlib_module_names}
+
+
+def test_the_requirements_are_what_the_package_imports():
+    required = distributions((ROOT / "requirements.txt").read_text().splitlines())
+    assert third_party(PACKAGE) == required - NOT_YET_USED
+    assert required >= NOT_YET_USED
+
+
+def test_the_extras_contain_what_tests_and_benchmarks_import():
+    required = distributions((ROOT / "requirements.txt").read_text().splitlines())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    dev, peers = distributions(extras["dev"]), distributions(extras["peers"])
+    # PyTorch writes the stored fixtures; the tests only read them.
+    assert third_party(ROOT / "tests") <= required | dev | {"torch"}
+    assert third_party(ROOT / "benchmarks") <= required | dev | peers
+
+
 def test_pmap_is_known_to_one_module():
     users = {name for name, path in MODULES.items() if re.search(r"\bpmap\(", path.read_text())}
     assert users == {"parallel"}
@@ -182,9 +241,11 @@ def test_folders_hold_few_files(folder):
 
 
 def test_the_tests_mirror_the_package():
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        folder = path.parent.relative_to(ROOT / "tests")
-        assert (PACKAGE / folder).is_dir(), path
+    tests = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    modules = {path: path.with_name(path.name.removeprefix("test_")) for path in tests}
+    without = {str(path) for path, module in modules.items() if not (PACKAGE / module).is_file()}
+    assert without == WITHOUT_A_MODULE.keys()
+    assert all((PACKAGE / path.parent).is_dir() for path in tests)
 
 
 def test_no_path_of_a_machine():

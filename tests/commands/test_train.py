@@ -142,7 +142,7 @@ def test_another_config_is_refused(coarse_run, scenes):
 
 def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     wild = {"optimizer": "sgd", "learning_rate": 1e30, "save_every": 1}
-    with pytest.raises(ValueError, match=r"is (nan|inf) at step 2, on the frames 2000_01_01_drive"):
+    with pytest.raises(ValueError, match=r"the loss is nan at step 2, on the frames 2000_01_01_drive"):
         trained(tmp_path, scenes, **wild)
     assert Snapshots(tmp_path / "snapshots", 3).steps() == [1]
 
