@@ -15,6 +15,7 @@ from fcfrnet_jax.weights.foreign.pickle_nodes import (
     CheckpointError,
     Global,
     is_call,
+    is_possible_shape,
     printable,
 )
 
@@ -23,7 +24,6 @@ PARAMETER_NAMES = "StructuredToParameterName@@"
 SLICED_ARRAYS = "UnpackBigParamInfor@@"
 
 _DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-_MAX_RANK = 32
 
 
 def decode_array(node: Any) -> np.ndarray:
@@ -129,9 +129,8 @@ def _view(data: Any, dtype_node: Any, shape: tuple, order: Any) -> np.ndarray:
 
 
 def _count(shape: tuple) -> int:
-    """The number of elements of a valid NumPy shape; a zero must not hide impossible sizes."""
-    sizes = all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
-    if len(shape) > _MAX_RANK or not sizes or math.prod(max(size, 1) for size in shape) >= 1 << 59:
+    """Returns the number of elements of a valid shape."""
+    if not is_possible_shape(shape):
         raise CheckpointError("an impossible array shape")
     return math.prod(shape)
 

@@ -4,6 +4,7 @@ Names of the standard library and of NumPy must be on a fixed list. Any other na
 author's own code (`metrics.Result`) and is kept as text, which is never looked up.
 """
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -175,6 +176,12 @@ def _children(node: Any) -> list:
     return [
         child for child in children if isinstance(child, dict | list | tuple | Call | PersistentId)
     ]
+
+
+def is_possible_shape(shape: tuple) -> bool:
+    """Whether `shape` is a valid NumPy shape; a size of 0 must not hide impossible sizes."""
+    sizes = all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
+    return len(shape) <= 32 and sizes and math.prod(max(size, 1) for size in shape) < 1 << 59
 
 
 def check_depth(root: Any) -> None:
