@@ -18,7 +18,7 @@ from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
-from fcfrnet_jax.networks.models import Network, TwoStage, Variables
+from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
 from fcfrnet_jax.networks.specs import (
     CoarseToFineSpec,
     SparseToCoarseSpec,
@@ -33,7 +33,6 @@ from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Schedule, Source
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
-from fcfrnet_jax.training.update import with_frozen
 from fcfrnet_jax.weights import checkpoint
 
 # Largest distance, in frames, of the nearby frame of the photometric loss, as in the reference.
@@ -59,7 +58,7 @@ class Model:
         if not self.frozen:
             return self.spec, trained
         assert isinstance(self.network, TwoStage)
-        return self.network.spec, with_frozen(self.frozen, trained)
+        return self.network.spec, join_variables(self.frozen, trained)
 
 
 def make_objective(config: ConfigDict) -> Objective:

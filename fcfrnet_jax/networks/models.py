@@ -185,6 +185,11 @@ def build(
     return CoarseToFine(spec, dtype, folded, remat, conv, parts)
 
 
+def join_variables(coarse: Variables, fine: Variables) -> Variables:
+    """Returns the variables of a `TwoStage` network, given those of its two networks."""
+    return {kind: {"coarse": coarse[kind], "fine": tree} for kind, tree in fine.items()}
+
+
 def variable_shapes(spec: Spec) -> dict[str, Any]:
     """Returns the variables of a network as a tree of `jax.ShapeDtypeStruct`."""
     return shapes_of(build(spec))

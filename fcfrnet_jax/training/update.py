@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fcfrnet_jax.networks.models import CoarseToFine, Network, SparseToCoarse, TwoStage, Variables
+from fcfrnet_jax.networks.models import (
+    CoarseToFine,
+    Network,
+    SparseToCoarse,
+    TwoStage,
+    Variables,
+    join_variables,
+)
 from fcfrnet_jax.parallel import AXIS, Batch
 from fcfrnet_jax.training.losses import masked_sums
 from fcfrnet_jax.training.objective import Objective
@@ -142,11 +149,6 @@ def make_gradients(
     return gradients_of
 
 
-def with_frozen(frozen: Variables, trained: Variables) -> Variables:
-    """Returns the variables of a `TwoStage` with a frozen coarse and a trained fine network."""
-    return {kind: {"coarse": frozen[kind], "fine": tree} for kind, tree in trained.items()}
-
-
 def _with_axis(network: Network, axis_name: str | None) -> Network:
     """Sets the axis over which BatchNorm averages in train mode."""
     if not isinstance(network, TwoStage):
@@ -174,7 +176,7 @@ def _train_outputs(
             "train a TwoStage to compute it"
         )
     depth, changed = network.apply(
-        with_frozen(frozen, variables) if freezes else variables,
+        join_variables(frozen, variables) if freezes else variables,
         batch.get("image"),
         batch["coarse_depth" if refines else "sparse_depth"],
         train=True,

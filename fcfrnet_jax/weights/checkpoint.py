@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from fcfrnet_jax.files import atomic_path, write_json
-from fcfrnet_jax.networks.models import Variables, variable_shapes
+from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import (
     Spec,
     TwoStageSpec,
@@ -142,8 +142,7 @@ def combine(coarse: Model, fine: Model) -> tuple[TwoStageSpec, Variables]:
       ValueError: the models are not a sparse-to-coarse and a coarse-to-fine network, in this order.
     """
     spec = TwoStageSpec(coarse[0], fine[0])  # type: ignore[arg-type]  # checked by the class
-    kinds = {**coarse[1], **fine[1]}
-    return spec, {kind: {"coarse": coarse[1][kind], "fine": fine[1][kind]} for kind in kinds}
+    return spec, join_variables(coarse[1], fine[1])
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
