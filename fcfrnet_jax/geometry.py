@@ -1,8 +1,11 @@
-"""The crop of the KITTI benchmark, and the intrinsics of cropped and scaled images."""
+"""The crop of the KITTI benchmark, the intrinsics of cropped and scaled images, and rotations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 Size = tuple[int, int]
 
@@ -51,3 +54,12 @@ def scale_intrinsics(intrinsics: jax.Array, scale: float) -> jax.Array:
     pixel centres by half a pixel.
     """
     return intrinsics * scale
+
+
+def rotate(matrix: jax.Array | np.ndarray, vectors: jax.Array | Sequence[jax.Array]) -> jax.Array:
+    """Multiplies a matrix `[M, 3]` with vectors `[3, ...]`; returns `[M, ...]`.
+
+    Some platforms would round a matrix product to bfloat16 or TF32.
+    """
+    x, y, z = vectors
+    return jnp.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])

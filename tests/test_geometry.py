@@ -1,11 +1,12 @@
-"""The crop's arithmetic, and calibration under crops and scales."""
+"""The crop's arithmetic, calibration under crops and scales, and rotations."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcfrnet_jax.geometry import crop_box, crop_intrinsics, scale_intrinsics
+from fcfrnet_jax.geometry import crop_box, crop_intrinsics, rotate, scale_intrinsics
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 1300))
 POINTS = st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.floats(1, 80))
@@ -47,3 +48,9 @@ def test_a_point_keeps_its_pixel_under_a_crop(point, offset):
 def test_a_pixel_is_scaled_with_the_image(point, scale):
     scaled = project(point, scale_intrinsics(np.array(INTRINSICS), scale))
     np.testing.assert_allclose(scaled, scale * project(point, INTRINSICS), rtol=1e-9)
+
+
+def test_rotate_is_a_matrix_product():
+    rng = np.random.default_rng(0)
+    matrix, vectors = rng.normal(size=(2, 3)), rng.normal(size=(3, 7))
+    np.testing.assert_allclose(rotate(matrix, jnp.array(vectors)), matrix @ vectors, rtol=1e-5)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcfrnet_jax.geometry import rotate
 from fcfrnet_jax.sensors.lidar import Lidar
 
 
@@ -26,11 +27,8 @@ def lidar_beam(depth: jax.Array, intrinsics: jax.Array, lidar: Lidar) -> jax.Arr
     fx, fy, cx, cy = intrinsics
     point = jnp.stack([(column - cx) / fx, (row - cy) / fy, jnp.ones_like(row)])
     offset = np.array(lidar.position, np.float32)[:, None, None]
-    # To the scanner's frame. Not a matrix product, which could be rounded to bfloat16.
-    x, y, z = (
-        sum(row[i] * leg for i, leg in enumerate(point * depth[..., 0] - offset))
-        for row in lidar.rotation().T.astype(np.float32)
-    )
+    # To the scanner's frame.
+    x, y, z = rotate(lidar.rotation().T.astype(np.float32), point * depth[..., 0] - offset)
     away, beam = jnp.hypot(x, z), jnp.zeros(depth.shape[:2], jnp.int32)
     tangents = np.tan(np.radians(np.convolve(lidar.elevations, (0.5, 0.5), "valid")))
     heights = np.convolve(lidar.heights, (0.5, 0.5), "valid")

@@ -1,16 +1,10 @@
-"""Vectors stored as coordinates, against matrix products in float64."""
+"""Vectors stored as coordinates, against angles in float64."""
 
-import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.streets.vectors import rotate, turn_level
+from fcfrnet_jax.streets.vectors import turn_level
 
 RNG = np.random.default_rng(0)
-
-
-def test_rotate_is_a_matrix_product():
-    matrix, vectors = RNG.normal(size=(2, 3)), RNG.normal(size=(3, 7))
-    np.testing.assert_allclose(rotate(matrix, jnp.array(vectors)), matrix @ vectors, rtol=1e-5)
 
 
 def test_turning_goes_from_z_towards_x():

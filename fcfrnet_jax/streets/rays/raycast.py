@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.geometry import rotate
 from fcfrnet_jax.streets.rays.intersect import (
     Row,
     hit_box,
@@ -16,7 +17,7 @@ from fcfrnet_jax.streets.rays.intersect import (
 )
 from fcfrnet_jax.streets.scene.solids import Primitives, leaf_gaps
 from fcfrnet_jax.streets.scene.street import Street
-from fcfrnet_jax.streets.vectors import Vector, rotate
+from fcfrnet_jax.streets.vectors import Vector
 
 # On CPUs, more than SMALL rays are cast in tiles of TILE rows and columns.
 SMALL = 2048

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.geometry import Size, rotate
 from fcfrnet_jax.sensors.camera import Camera, Corner, project
 from fcfrnet_jax.sensors.lidar import Lidar
 from fcfrnet_jax.streets.rays.raycast import trace
@@ -26,7 +26,6 @@ from fcfrnet_jax.streets.scene.solids import (
     WHEEL,
 )
 from fcfrnet_jax.streets.scene.street import Street
-from fcfrnet_jax.streets.vectors import rotate
 
 # One ray in PASSING passes through the crown or the car window that it hits.
 PASSING = 8

@@ -9,10 +9,10 @@ itself, so the ground truth equals the sparse depth at most of the pixels that h
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.geometry import rotate
 from fcfrnet_jax.sensors.camera import Camera, Corner, window_matrix
 from fcfrnet_jax.sensors.lidar import Lidar
 from fcfrnet_jax.streets.scan.echoes import share_returned
-from fcfrnet_jax.streets.vectors import rotate
 
 # The maximum range of the scans in metres.
 REACH = 82.0
