@@ -1,4 +1,4 @@
-"""The crop of the KITTI benchmark, the intrinsics of cropped and scaled images, and rotations."""
+"""Arithmetic that several parts share: crops and their intrinsics, rotations, and gray values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +54,20 @@ def scale_intrinsics(intrinsics: jax.Array, scale: float) -> jax.Array:
     pixel centres by half a pixel.
     """
     return intrinsics * scale
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """Converts a colour image 0..255 to gray: ITU-R BT.601, rounded as in Pillow.
+
+    Args:
+      image: `[..., H, W, 3]` RGB, uint8 or float with integral values.
+
+    Returns:
+      Float32 `[..., H, W, 1]`.
+    """
+    weights = jnp.array([19595, 38470, 7471], jnp.int32)
+    weighted = jnp.sum(image.astype(jnp.int32) * weights, axis=-1, keepdims=True)
+    return ((weighted + 0x8000) >> 16).astype(jnp.float32)
 
 
 def rotate(matrix: jax.Array | np.ndarray, vectors: jax.Array | Sequence[jax.Array]) -> jax.Array:

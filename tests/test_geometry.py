@@ -1,4 +1,4 @@
-"""The crop's arithmetic, calibration under crops and scales, and rotations."""
+"""The crop's arithmetic, calibration under crops and scales, rotations, and gray values."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcfrnet_jax.geometry import crop_box, crop_intrinsics, rotate, scale_intrinsics
+from fcfrnet_jax.geometry import crop_box, crop_intrinsics, luma, rotate, scale_intrinsics
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 1300))
 POINTS = st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.floats(1, 80))
@@ -54,3 +54,9 @@ def test_rotate_is_a_matrix_product():
     rng = np.random.default_rng(0)
     matrix, vectors = rng.normal(size=(2, 3)), rng.normal(size=(3, 7))
     np.testing.assert_allclose(rotate(matrix, jnp.array(vectors)), matrix @ vectors, rtol=1e-5)
+
+
+def test_luma_equals_the_definition():
+    image = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    expected = np.floor(image.astype(np.float64) @ [19595, 38470, 7471] / 65536 + 0.5)
+    np.testing.assert_array_equal(luma(image)[..., 0], expected)

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "pictures": set(),
     "parallel": set(),
     "weights": {"networks"},
-    "data": {"networks", "sensors"},
+    "data": {"sensors"},
     "streets": {"data", "sensors"},
     "prediction": {"networks", "weights"},
     "evaluation": {"networks", "data", "weights", "pictures", "parallel"},

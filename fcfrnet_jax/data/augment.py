@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from fcfrnet_jax.networks.inputs import luma
+from fcfrnet_jax.geometry import luma
 from fcfrnet_jax.sensors.beams import lidar_beam
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 

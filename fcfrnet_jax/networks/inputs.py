@@ -3,12 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-
-def luma(image: jax.Array) -> jax.Array:
-    """Converts a colour image 0..255 to gray `[B, H, W, 1]`: ITU-R BT.601, rounded as in Pillow."""
-    weights = jnp.array([19595, 38470, 7471], jnp.int32)
-    weighted = jnp.sum(image.astype(jnp.int32) * weights, axis=-1, keepdims=True)
-    return ((weighted + 0x8000) >> 16).astype(jnp.float32)
+from fcfrnet_jax.geometry import luma
 
 
 def select_channels(image: jax.Array | None, modality: str) -> jax.Array:

@@ -4,15 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.networks.inputs import checked_depth, luma, select_channels
+from fcfrnet_jax.geometry import luma
+from fcfrnet_jax.networks.inputs import checked_depth, select_channels
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
 GRAY = COLOUR[..., :1]
-
-
-def test_luma_equals_the_definition():
-    expected = np.floor(COLOUR.astype(np.float64) @ [19595, 38470, 7471] / 65536 + 0.5)
-    np.testing.assert_array_equal(luma(COLOUR)[..., 0], expected)
 
 
 def test_a_network_gets_the_channels_of_its_modality():
