@@ -1,13 +1,16 @@
 """The converter's command line."""
 
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import convert
-from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
 from tests.weights.narrow_states import narrow_state
@@ -46,8 +49,35 @@ def test_an_error_is_one_line_with_the_file(name, reason, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_the_script_in_the_repository_runs_it(tmp_path):
-    command = [sys.executable, ROOT / "convert_paddle_weights.py", tmp_path / "nowhere", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_strict_refuses_unknown_entries(tmp_path):
+    state = narrow_state() | {"old_layer.weight": np.ones(3, np.float32)}
+    (tmp_path / "weights.pdparams").write_bytes(pickle.dumps(state, protocol=4))
+    arguments = [str(tmp_path / "weights.pdparams"), str(tmp_path / "model")]
+    with pytest.raises(SystemExit, match=r"old_layer\.weight: the network has no such entry"):
+        convert.main([*arguments, "--strict"])
+    assert not (tmp_path / "model").exists()
+    convert.main(arguments)
+
+
+def script(*arguments, home):
+    command = [sys.executable, ROOT / "convert_paddle_weights.py", *arguments]
+    environment = os.environ | {"HOME": str(home)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_script_in_the_repository_makes_a_two_stage_model(released, tmp_path):
+    shutil.copy(released, tmp_path / "coarse.pdparams")
+    fine = pickle.dumps(narrow_state("fcfrnet18_rgbd"), protocol=4)
+    (tmp_path / "fine.pdparams").write_bytes(fine)
+    coarse = ["--coarse", "~/coarse.pdparams", "--strict"]
+    done = script("~/fine.pdparams", "~/model", *coarse, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    spec = checkpoint.load_spec(tmp_path / "model")
+    fine = CoarseToFineSpec(18, width=4)
+    assert spec == TwoStageSpec(SparseToCoarseSpec(18, width=4), fine)
+
+
+def test_the_script_ends_with_one_line(tmp_path):
+    done = script(tmp_path / "nowhere", tmp_path, home=tmp_path)
     assert done.returncode == 1
     assert done.stderr == f"Error: {tmp_path / 'nowhere'}: No such file or directory\n"

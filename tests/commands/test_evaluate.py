@@ -17,7 +17,7 @@ from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
-from tests import numbered_scenes
+from tests import kitti_tree, numbered_scenes
 from tests.commands.evaluations import CROP, crop_of, evaluated
 from tests.conftest import ROOT, xla_flags
 from tests.random_weights import random_variables
@@ -214,6 +214,23 @@ def test_what_cannot_be_is_refused(settings, message, scenes, models_folder, tmp
     with pytest.raises(ValueError, match=message):
         evaluated(tmp_path / "out", **{"data_dir": str(scenes)} | settings)
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_without_ground_truth_there_are_predictions_only(tmp_path, capsys):
+    folder = tmp_path / "data" / kitti_tree.TEST
+    kitti_tree.write_test_selection(folder, size=(48, 160))
+    result = evaluated(tmp_path / "out", data_dir=str(tmp_path / "data"), split="test_completion")
+    assert result["metrics"] == {}
+    assert [frame["metrics"] for frame in result["per_frame"]] == [{}] * 3
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
+    for number in range(3):
+        depth = read_depth(tmp_path / "out" / "predictions" / f"{number:010d}.png")
+        assert depth.shape == CROP
+        assert (depth > 0).all()
+    assert len(list((tmp_path / "out" / "panels").iterdir())) == 1
+    printed = capsys.readouterr().out
+    assert "RMSE" not in printed
+    assert "Wrote metrics.json, predictions and panels" in printed
 
 
 def test_damaged_frames(scenes, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import train, train_setup
+from fcfrnet_jax.commands import train
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
@@ -142,7 +142,8 @@ def test_another_config_is_refused(coarse_run, scenes):
 
 def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     wild = {"optimizer": "sgd", "learning_rate": 1e30, "save_every": 1}
-    with pytest.raises(ValueError, match=r"the loss is nan at step 2, on the frames 2000_01_01_drive"):
+    message = r"the loss is nan at step 2, on the frames 2000_01_01_drive"
+    with pytest.raises(ValueError, match=message):
         trained(tmp_path, scenes, **wild)
     assert Snapshots(tmp_path / "snapshots", 3).steps() == [1]
 
@@ -207,14 +208,19 @@ def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path
     for folder in (data / "train").rglob("groundtruth"):
         shutil.rmtree(folder)
 
-    def frames_of(mode):
-        config = config_of(data, mode=mode)
-        model, objective = train_setup.make_model(config), train_setup.make_objective(config)
-        return train_setup.find_frames(config, "train", model, objective)
-
     with pytest.raises(ValueError, match=r"train frames .* have no ground_truth"):
-        frames_of("dense")
-    assert {frame.ground_truth for frame in frames_of("sparse")} == {None}
+        trained(tmp_path / "dense", data)
+    trained(tmp_path / "sparse", data, mode="sparse", steps=1, validate_every=0)
+    assert read_journal(tmp_path / "sparse")[0]["coarse/depth"] > 0
+
+
+def test_leaving_out_beams_needs_calibration(scenes, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    next(data.rglob("calib_cam_to_cam.txt")).unlink()
+    beams = {"beams": (32,), "beam_probability": 0.5}
+    with pytest.raises(ValueError, match=r"leaving out beams needs calibration: 2 of 2 frames"):
+        trained(tmp_path / "run", data, augmentation=beams)
 
 
 @pytest.mark.slow

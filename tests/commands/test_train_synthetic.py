@@ -97,6 +97,13 @@ def test_resuming_equals_an_uninterrupted_run(whole_run, scenes, tmp_path):
     assert newest(tmp_path / "run") == newest(whole_run)
 
 
+def test_a_loss_that_is_not_finite_names_the_frames(scenes, tmp_path):
+    wild = {"optimizer": "sgd", "learning_rate": 1e30, "validate_every": 0}
+    message = r"the loss is nan at step 2, on the frames synthetic frame 8 of seed 0, synthetic"
+    with pytest.raises(ValueError, match=message):
+        trained(tmp_path, scenes, **STREETS | wild)
+
+
 def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, scenes):
     rotation, translation = jnp.eye(3)[jnp.array([1, 0, 2])], jnp.array([1.0, 2.0, 3.0])
 
