@@ -10,15 +10,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Must be set before jax makes its backend, so before any test module imports it.
+# Must be set before jax initialises its backend, and so before any test module imports jax.
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 
 def xla_flags(devices: int) -> str:
-    """What the tests, and commands that they start, run with.
+    """The XLA flags of the tests and of the commands that they start.
 
-    Almost all of the tests' time goes into compiling, of which a third is the optimisation of code
-    that then runs for milliseconds.
+    Compilation takes most of the tests' time, and optimisation takes a third of it. Optimised
+    programs would save less, because they run for milliseconds.
     """
     count = f"--xla_force_host_platform_device_count={devices}"
     return f"{count} --xla_backend_optimization_level=0"
@@ -27,8 +27,8 @@ def xla_flags(devices: int) -> str:
 os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
-# Many tests compile the same steps; workers and commands that tests start share what is compiled.
-# Where a folder is set already, it stays for the next run.
+# Many tests compile the same steps. Workers, and commands that tests start, share the compiled
+# programs. A folder that is already set is kept for the next run.
 OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
 if OWN_CACHE:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fcfrnet-jax-tests-")
@@ -38,40 +38,40 @@ from tests import tiny_networks  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 
-# What is slow here is compiling, and a busy machine.
+# The time of an example depends on compilation and on the load of the machine.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-# As in the commands, see `process.collect_rarely`: tracing makes millions of objects that stay.
+# As in the commands (`process.collect_rarely`): tracing creates millions of long-lived objects.
 gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
 def pytest_sessionfinish() -> None:
-    # Parallel workers find it set by the process that started them, which ends last.
+    # Parallel workers inherit the folder from the process that started them, which ends last.
     if OWN_CACHE:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def kitti_real() -> Path:
-    """The folder of real KITTI frames; its licence forbids to ship them with the project."""
+    """The folder of real KITTI frames, whose licence does not allow distributing them here."""
     folder = ROOT.parent / "shared" / "kitti_real"
     if not folder.is_dir():
         pytest.skip(
-            "needs the real KITTI frames in ../shared/kitti_real, which are not ours to ship"
+            "needs the real KITTI frames in ../shared/kitti_real, which may not be distributed"
         )
     return folder
 
 
 @pytest.fixture
 def short_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For one test."""
+    """Shortens ResNet-18 in one test."""
     tiny_networks.shorten_resnet(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def short_resnets() -> Iterator[None]:
-    """For all tests and fixtures of a module."""
+    """Shortens ResNet-18 in all tests and fixtures of a module."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         tiny_networks.shorten_resnet(monkeypatch)
         yield

@@ -13,7 +13,7 @@ from tests.golden import stand_in_weights
 
 FOLDER = Path(__file__).parent / "golden"
 MODELS = ("fcfrnet18_rgbd", "fcfrnet34_gd", "std18_rgbd", "std34_gd")
-# For tests whose other cases cover the same code: one model, and in CI all of them.
+# For tests in which all models run the same code: one model in the quick tests, all of them in CI.
 ONE_QUICK = [MODELS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS[1:])]
 STATE_SPEC: dict[str, dict[str, list[int]]] = json.loads(
     (FOLDER / "paddle_state_spec.json").read_text()

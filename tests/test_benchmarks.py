@@ -49,7 +49,7 @@ def test_the_torch_twin_computes_the_same(mode):
     subprocess.run(line, cwd=ROOT, check=True, env=environment)
 
 
-def test_the_peers_commands_explain_themselves():
+def test_the_peers_commands_have_a_help():
     for name in ("peers.py", "tpu_aot.py", "model.py"):
         line = [sys.executable, "-c", BARE, f"benchmarks/{name}", "--help"]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and the wording of messages."""
+"""Files that are replaced only when complete, and the wording of messages."""
 
 import json
 
@@ -37,14 +37,14 @@ def test_after_an_error_the_old_file_is_unchanged(tmp_path, folder):
     assert (path.read_text(), names(tmp_path)) == ("old", ["value"])
 
 
-def test_json_has_no_infinity(tmp_path):
+def test_infinity_is_not_written_as_json(tmp_path):
     write_json(tmp_path / "value.json", {"a": [1, 2.5]})
     assert json.loads((tmp_path / "value.json").read_text()) == {"a": [1, 2.5]}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "value.json", {"a": float("inf")})
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+def test_the_environment_sets_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_dir() == tmp_path / "fcfrnet_jax"
     monkeypatch.setenv("XDG_CACHE_HOME", "")

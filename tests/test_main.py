@@ -1,4 +1,4 @@
-"""The program: help, version, errors in one line, and what it imports."""
+"""The program: help, version, errors of one line, and imports."""
 
 import subprocess
 import sys

@@ -29,7 +29,7 @@ def test_unreplicate_copies_to_the_host():
 
 
 @pytest.mark.parametrize("empty", [{}, None, ()])
-def test_nothing_is_replicated_to_nothing(empty):
+def test_empty_trees_are_replicated(empty):
     assert parallel.replicate(empty) == empty
 
 
@@ -54,7 +54,7 @@ def test_mapped_functions_sum_over_all_devices():
         np.testing.assert_array_equal(mapped(numbers), np.full(8, 120))
 
 
-def test_donated_buffers_are_taken_over():
+def test_donated_buffers_are_reused():
     before = parallel.replicate(np.arange(3.0, dtype=np.float32))
     after = parallel.map_global(lambda leaf: leaf + 1, donate=True)(before)
     assert before.is_deleted()

@@ -24,7 +24,7 @@ LIBRARIES = ("jax", "tensorflow", "cv2")
 
 
 def run(program, **environment):
-    """What a Python program prints."""
+    """Runs a Python program and returns what it prints."""
     command = [sys.executable, "-c", program]
     kept = {name: value for name, value in os.environ.items() if name not in environment}
     given = {name: value for name, value in environment.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The documents are true: their commands run, and what they name exists.
+"""Checks the documents: their commands run, and the files and settings that they name exist.
 
 A comment before each code block says which test runs it, or what it needs to run.
 """
@@ -27,7 +27,7 @@ DOCUMENTS = {
     for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 }
 BLOCK = re.compile(r"(?:<!-- ([\w-]+)(?:: (.*?))? -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
-# Of the blocks that this module runs, and of the test command, which `.ci/run` runs.
+# The marks of the blocks that this module runs, and of the test command, which `.ci/run` runs.
 MARKS = {
     "main-command",
     "test-command",
@@ -131,12 +131,12 @@ def test_the_layout_names_all_modules():
 
 
 def anchor(heading: str) -> str:
-    """What GitHub makes of a heading."""
+    """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
+def test_links_have_targets(document):
     for link in re.findall(r"\]\((?!https?:)(.*?)\)", DOCUMENTS[document]):
         path, _, fragment = link.partition("#")
         target = (ROOT / document).parent / path if path else ROOT / document

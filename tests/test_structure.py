@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
-# What each part may import, beside itself and the modules that are open to all.
+# What each part may import, besides itself and the modules that all may import.
 OPEN = {"files", "geometry", "process", "progress"}
 MAY_IMPORT = {
     "networks": set(),
@@ -90,7 +90,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def own_imports(module: str) -> set[str]:
-    """The modules of the package that a module imports, wherever in it the import is."""
+    """The modules of the package that a module imports, at the top or inside a function."""
     names = imported(ast.parse(MODULES[module].read_text()))
     found = set()
     for name in names:
@@ -151,7 +151,7 @@ def test_only_select_imports_the_fast_forms():
         assert others <= allowed, module
 
 
-def test_tensorflow_is_imported_by_data_alone_and_late():
+def test_only_data_imports_tensorflow_and_only_when_needed():
     users = {
         module
         for module, path in MODULES.items()
@@ -206,7 +206,7 @@ def test_the_extras_contain_what_tests_and_benchmarks_import():
     assert third_party(ROOT / "benchmarks") <= required | dev | peers
 
 
-def test_pmap_is_known_to_one_module():
+def test_only_one_module_uses_pmap():
     users = {name for name, path in MODULES.items() if re.search(r"\bpmap\(", path.read_text())}
     assert users == {"parallel"}
 

@@ -15,13 +15,13 @@ from fcfrnet_jax.configs import train as train_config
 from fcfrnet_jax.training.journal import read_journal
 from tests.conftest import ROOT, xla_flags
 
-# All runs of 8 devices share their programs, so that each is compiled once.
+# Shared by all runs on 8 devices, so that each program is compiled once.
 SETTINGS = {
     "coarse.width": 4,
     "fine.width": 4,
     "crop": (32, 64),
     "batch_size": 8,
-    "schedule": "constant",  # one program for any number of steps
+    "schedule": "constant",  # the same program for any number of steps
     "warmup_steps": 0,
     "ema_decay": 0.5,
     "steps": 4,
@@ -30,9 +30,9 @@ SETTINGS = {
     "save_every": 2,
     "panels": 1,
 }
-# Where streets are rendered, by the stand-in of `numbered_scenes` or indeed.
+# For rendered streets, from the renderer or from its stand-in in `numbered_scenes`.
 STREETS = {"source": "synthetic", "camera": (40, 120), "panels": 0}
-# Of a run as a command, with few devices.
+# For runs in a new process, with few devices.
 COMMAND = {"steps": 12, "batch_size": 2, "save_every": 3, "validate_every": 6}
 
 
@@ -50,7 +50,7 @@ def trained(workdir: Path, scenes: Path, **settings: Any) -> Path:
 
 
 def start(workdir: Path, scenes: Path, devices: int = 1, **settings: Any) -> subprocess.Popen:
-    """Starts a run as a command."""
+    """Starts a run in a new process."""
     flat = SETTINGS | COMMAND | {"data_dir": scenes} | settings
     flags = [f"--config.{name}={value}" for name, value in flat.items()]
     command = [sys.executable, "-m", "tests.quick_command", "--config=configs/train.py"]

@@ -1,4 +1,4 @@
-"""Every setting of the packaged configs is read, and nothing else is."""
+"""Every setting of the packaged configs is read, and every setting that is read exists."""
 
 import ast
 import dataclasses

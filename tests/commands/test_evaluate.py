@@ -1,4 +1,4 @@
-"""The evaluation, from the config to its files."""
+"""The evaluation, from the config to the files that it writes."""
 
 import json
 import os
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("short_resnets")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Three sample scenes, small, and of noise."""
+    """Three small sample scenes whose images are noise."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     numbered_scenes.write_sample(root, frames=3, height=48, width=160)
     return root
@@ -89,7 +89,7 @@ def test_every_stage_equals_the_network_applied_directly(two_stage, scenes, mode
         for name, found, limit in zip(("coarse", "fine"), depths, (100.0, 85.0), strict=True):
             expected = metrics.depth_metrics(np.clip(found, 0.9, limit), truth)["rmse_mm"][0]
             assert frame["metrics"][name]["rmse_mm"] == pytest.approx(float(expected), rel=1e-5)
-            assert expected < 40_000  # else the limits would hide what the network does
+            assert expected < 40_000  # otherwise clipping would hide the output of the network
 
 
 def test_means_are_over_frames(two_stage):
@@ -133,7 +133,7 @@ def test_the_origin_of_the_weights(two_stage, capsys):
 
 
 def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_folder, tmp_path):
-    """Three frames, of which batches of 8 and of 2 are not filled."""
+    """Three frames do not fill batches of 8 or of 2."""
     flags = {"data_dir": scenes, "checkpoint": models_folder / "both", "split": "val"}
     flags |= {"crop": CROP, "batch_size": 2}
     program = [sys.executable, "-m", "tests.quick_command", "--config=configs/eval.py"]
@@ -207,7 +207,7 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
         ({"split": "test_completion"}, "no test_completion frames under"),
     ],
 )
-def test_what_cannot_be_is_refused(settings, message, scenes, models_folder, tmp_path):
+def test_invalid_settings_are_refused(settings, message, scenes, models_folder, tmp_path):
     for setting in ("checkpoint", "coarse_checkpoint"):
         if setting in settings:
             settings = settings | {setting: str(models_folder / settings[setting])}

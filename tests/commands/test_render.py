@@ -79,7 +79,7 @@ def test_invalid_settings_are_refused(settings, message, tmp_path):
 
 
 @pytest.mark.parametrize(("beams", "expected"), [(64, 64), (32, 32), (16, 16)])
-def test_the_scanner_has_the_beams_asked_for(beams, expected):
+def test_the_scanner_has_the_requested_number_of_beams(beams, expected):
     plan = render.make_plan(config_of(beams=beams, camera=(375, 1242)))
     assert plan.camera == KITTI
     assert len(plan.lidar.elevations) == expected
@@ -88,7 +88,7 @@ def test_the_scanner_has_the_beams_asked_for(beams, expected):
 
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory):
-    """A data set from the real renderer, by the command line."""
+    """A data set from the real renderer, written by the command."""
     workdir = tmp_path_factory.mktemp("streets") / "whole"
     process = command(workdir)
     _, errors = process.communicate()

@@ -42,7 +42,7 @@ def start_two(workdir, scenes, settings=({}, {})) -> list[subprocess.Popen]:
 
 
 def assert_same_run(one, other):
-    """Up to rounding: the order of sums depends on the number of processes."""
+    """Equal up to rounding, because the order of sums depends on the number of processes."""
     for mine, theirs in zip(read_journal(one), read_journal(other), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3)
     models = (checkpoint.load_model(run / "last")[1] for run in (one, other))

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""The tables and sentences that commands print."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from fcfrnet_jax.evaluation.metrics import NAMES
         ),
     ],
 )
-def test_origin_of_the_weights_in_words(provenance, words):
+def test_the_origin_of_the_weights_is_described(provenance, words):
     assert tables.origin(provenance) == words
 
 

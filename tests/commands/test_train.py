@@ -1,4 +1,4 @@
-"""Training, from the config to the models it leaves: stages, resume, stop, and refused settings."""
+"""Training, from the config to the saved models: stages, resuming, stopping, refused settings."""
 
 import random
 import shutil

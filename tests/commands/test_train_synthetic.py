@@ -32,7 +32,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def scenes(quick, tmp_path_factory):
-    """For the validation."""
+    """Scenes for the validation."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     sample.write_sample(root, frames=2, height=40, width=120)
     return root
@@ -45,7 +45,7 @@ def whole_run(scenes, short_resnets, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_command_trains_on_rendered_streets(scenes, tmp_path):
-    """Without a stand-in for the renderer, and with neighbours."""
+    """With the real renderer, and with neighbours."""
     settings = SETTINGS | STREETS | {"data_dir": scenes, "mode": "dense+photo"}
     flags = [f"--config.{name}={value}" for name, value in settings.items()]
     program = [sys.executable, "-m", "fcfrnet_jax.main", "--config=configs/train.py"]

@@ -26,13 +26,13 @@ def claimed(folder, **changes):
     path.write_text(json.dumps(settings))
 
 
-def test_the_same_config_may_continue(tmp_path):
+def test_the_same_config_is_accepted(tmp_path):
     claimed(tmp_path)
     workdir.claim(tmp_path, config_of())
     workdir.claim(tmp_path, config_of(threads=3, keep=1, save_every=7))
 
 
-def test_another_config_may_not(tmp_path):
+def test_another_config_is_refused(tmp_path):
     claimed(tmp_path)
     with pytest.raises(ValueError, match=r"another config: seed was 0, is 3; choose another"):
         workdir.claim(tmp_path, config_of(seed=3))

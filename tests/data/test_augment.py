@@ -28,7 +28,7 @@ mirrored_of = jax.jit(mirror)
 
 
 def make_example(number: int = 0, size: tuple[int, int] = (20, 30)) -> Example:
-    """A frame with all maps and a pose, random by `number`."""
+    """A random frame with all maps and a pose; `number` is the seed."""
     rng = np.random.default_rng(number)
     depth = rng.uniform(5.0, 50.0, (*size, 1)).astype(np.float32)
     rotation = scipy.spatial.transform.Rotation.from_rotvec(rng.normal(0.0, 0.02, 3))

@@ -79,7 +79,7 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
         raise_bad_files([bad])
 
 
-def test_sound_files_pass(frames: list[Frame]) -> None:
+def test_valid_files_pass(frames: list[Frame]) -> None:
     assert check_frames(frames, None) == check_frames(frames, tree.SIZE) == []
     raise_bad_files([])
 
@@ -131,7 +131,7 @@ def test_bad_frames_can_be_dropped(frames: list[Frame]) -> None:
         drop_bad_frames(frames[1:2], bad)
 
 
-def test_dense_maps_as_sparse_depth_and_the_reverse(frames: list[Frame]) -> None:
+def test_sparse_and_dense_maps_in_each_other_s_place(frames: list[Frame]) -> None:
     frame = frames[0]
     dense = tree.random_depth(frame.sparse.with_name("dense.png"), density=0.6)
     check_density([dataclasses.replace(frame, coarse=dense)])
@@ -144,7 +144,7 @@ def test_dense_maps_as_sparse_depth_and_the_reverse(frames: list[Frame]) -> None
 @pytest.mark.parametrize(
     ("split", "crop"), [("train", None), ("val", None), ("val_selection", (352, 1216))]
 )
-def test_real_frames_are_sound(kitti_real: Path, split: str, crop: tuple | None) -> None:
+def test_real_frames_are_valid(kitti_real: Path, split: str, crop: tuple | None) -> None:
     frames = find_frames(kitti_real, split)
     assert check_frames(frames, crop) == []
     check_density(frames)

@@ -22,7 +22,7 @@ def frames(tmp_path: Path) -> list[Frame]:
 
 
 def decoded(path: Path) -> np.ndarray:
-    """The file as OpenCV reads it: RGB, or float64 metres with a channel axis."""
+    """The file as read by OpenCV: RGB, or float64 metres with a channel axis."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     return pixels[..., ::-1] if pixels.ndim == 3 else pixels[..., None].astype(np.float64) / 256
 

@@ -1,4 +1,4 @@
-"""The training stream: its batches do not depend on where or by how many processes it is opened."""
+"""The training stream: batches depend neither on the first step nor on the number of processes."""
 
 import dataclasses
 import os
@@ -71,7 +71,7 @@ def indices(batches: list[Batch]) -> np.ndarray:
     return np.concatenate([batch["index"] for batch in batches])
 
 
-# The order.
+# The order of frames.
 
 
 @given(st.integers(1, 50), st.integers(0, 2**62), st.integers(0, 10**9))
@@ -82,12 +82,12 @@ def test_every_epoch_is_a_permutation(count: int, seed: int, epoch: int) -> None
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 10**6), min_size=1, max_size=9))
-def test_the_order_can_be_asked_anywhere(count: int, positions: list[int]) -> None:
+def test_positions_can_be_shuffled_one_by_one(count: int, positions: list[int]) -> None:
     one_by_one = [shuffled(np.array([position]), count, 5)[0] for position in positions]
     np.testing.assert_array_equal(shuffled(np.array(positions), count, 5), one_by_one)
 
 
-def test_all_orders_are_as_likely() -> None:
+def test_all_orders_are_equally_likely() -> None:
     order = shuffled(np.arange(6 * 600), 3, 0).reshape(-1, 3)
     counts = np.unique(order, axis=0, return_counts=True)[1]
     assert len(counts) == 6
@@ -101,7 +101,7 @@ def test_every_frame_is_seen_once_an_epoch(frames: list[Frame]) -> None:
     assert (indices(take(7, frames, seed=2)) != found.ravel()).any()
 
 
-# Resume, and many processes.
+# Resuming, and several processes.
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_positions_count_the_examples_of_the_whole_stream(frames: list[Frame]) -
     np.testing.assert_array_equal(batch["position"], [14, 15])
 
 
-# What the batches hold.
+# The content of batches.
 
 
 def test_types_and_shapes(frames: list[Frame]) -> None:
@@ -203,13 +203,13 @@ def test_random_crops_are_everywhere_and_calibrated(frames: list[Frame]) -> None
     assert counts.max() < 24
 
 
-def test_a_place_rounded_to_the_end_is_inside_the_image() -> None:
+def test_an_offset_rounded_up_to_the_end_is_inside_the_image() -> None:
     maps = {"sparse_depth": tf.reshape(tf.range(600.0), (20, 30, 1)), "intrinsics": tf.ones(4)}
     example = maps | {"place": tf.constant([1.0, 1.0])}
     assert crop_anywhere((17, 28))(example)["sparse_depth"][0, 0, 0] == 3 * 30 + 2
 
 
-def test_what_no_frame_has_is_left_out(frames: list[Frame]) -> None:
+def test_batches_contain_only_what_frames_have(frames: list[Frame]) -> None:
     bare = [dataclasses.replace(f, image=None, ground_truth=None, intrinsics=None) for f in frames]
     (batch,) = take(1, bare, random_crop=True)
     assert batch.keys() == {"sparse_depth", "intrinsics", "index", "position"}
@@ -265,7 +265,7 @@ raise SystemExit(3)
     assert result.returncode == 3, result.stderr[-2000:]
 
 
-# Refusals.
+# Invalid arguments.
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ raise SystemExit(3)
         ({"first_step": -1}, "seed and first_step must not be negative, got 1 and -1"),
     ],
 )
-def test_impossible_requests(frames: list[Frame], settings: dict, message: str) -> None:
+def test_invalid_requests_are_refused(frames: list[Frame], settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stream(frames, **settings)
 
@@ -297,7 +297,7 @@ def test_all_frames_or_none_have_a_file(frames: list[Frame], kind: str) -> None:
         stream(some)
 
 
-def test_what_nearby_frames_need(frames: list[Frame]) -> None:
+def test_nearby_frames_need_neighbours_images_and_calibration(frames: list[Frame]) -> None:
     with pytest.raises(ValueError, match=r"none of the 3 frames has another .* within 2 frames"):
         stream(frames[::3], near_reach=2)
     blind = [*frames[1:], dataclasses.replace(frames[0], image=None)]

@@ -61,7 +61,7 @@ def test_a_two_stage_network_gives_both_depths_clipped():
         np.testing.assert_allclose(maps[name], np.clip(depth, 0.9, most), rtol=1e-6)
 
 
-def test_without_a_network_there_is_the_fill():
+def test_without_a_network_the_fill_is_evaluated():
     maps, metrics = evaluated(None, {}, batch_of(8))
     assert maps.keys() == metrics.keys() == {"fill"}
     assert metrics["fill"]["rmse_mm"].shape == (8,)

@@ -32,7 +32,7 @@ class Run(NamedTuple):
 # than the rounding errors of float32. In float64 there is no such tie.
 TIE = ("fcfrnet34_gd", "float32")
 RUNS = [*((name, "float32") for name in golden_data.MODELS), ("fcfrnet34_gd", "float64")]
-# Float64 computes for longer than it compiles, so it needs the optimisation that conftest.py omits.
+# In float64, running takes longer than compiling: the optimisation that conftest.py omits pays off.
 OPTIONS = {"float32": None, "float64": {"xla_backend_optimization_level": 3}}
 
 

@@ -68,13 +68,13 @@ def test_an_array_depends_on_seed_and_name_alone():
         np.testing.assert_array_equal(kernel, leaves_of(deep["params"], "kernel")[name])
 
 
-def test_no_two_arrays_are_alike():
+def test_all_arrays_differ():
     first, second = (leaves_of(initial_variables(COARSE, seed), "kernel") for seed in (0, 1))
     firsts = [leaf.ravel()[:8] / leaf.std() for leaf in (*first.values(), *second.values())]
     assert len({tuple(np.round(values, 3)) for values in firsts}) == len(first) + len(second)
 
 
-def test_the_draw_stays_the_same():
+def test_draws_do_not_change_between_versions():
     """A training that is repeated with a later version must start from the same weights."""
     kernel = initial_variables(COARSE, 7)["params"]["conv2"]["block0"]["conv1"]["kernel"]
     first = [-0.00187056, -0.1366369, -0.01150294]

@@ -1,4 +1,4 @@
-"""What networks accept as inputs."""
+"""The inputs that networks accept."""
 
 import jax.numpy as jnp
 import numpy as np

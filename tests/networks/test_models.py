@@ -170,7 +170,7 @@ def test_depth_is_clipped_to_the_range_of_the_evaluation():
 
 
 @pytest.mark.parametrize("settings", [{"packed": True}, {"width": 8}, {"norm": None}])
-def test_a_setting_that_networks_do_not_have_is_refused(settings):
+def test_unknown_network_settings_are_refused(settings):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(settings))}'"):
         build(FINE, **settings)
 

@@ -1,4 +1,4 @@
-"""Which form of a network is selected, and what it computes."""
+"""The form of a network that is selected, and its outputs."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ def shapes(tree):
 
 @pytest.mark.parametrize("name", golden_data.ONE_QUICK)
 def test_golden_depth(name, monkeypatch):
-    """In strips, like images of full size."""
+    """Uses strips, as for images of full size."""
     monkeypatch.setattr("fcfrnet_jax.networks.cpu.winograd.STRIP_BYTES", 2**20)
     golden = golden_data.load(name)
     spec, variables = golden_data.model(name, int(golden["seed"]))
@@ -73,7 +73,7 @@ def test_a_real_frame_of_full_size(kitti_real):
 
 @pytest.mark.usefixtures("short_resnet")
 def test_on_a_cpu_wide_layers_use_winograd(monkeypatch):
-    """The variables of narrow networks, as if they were wide, and the depth that they give."""
+    """Narrow networks are treated as wide ones; their depth must not change."""
     monkeypatch.setattr(select, "CpuConv", partial(CpuConv, min_channels=16))
     variables = random_variables(BOTH)
     network, folded, _ = select.for_prediction(BOTH, variables)
@@ -102,7 +102,7 @@ def test_variables_are_rounded_as_the_network_would_in_every_call():
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
-def test_the_form_that_trains_has_the_plain_variables(monkeypatch, backend):
+def test_training_uses_the_variables_of_the_plain_network(monkeypatch, backend):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     network = select.for_training(FINE, remat=True)
     assert network.remat
@@ -112,7 +112,7 @@ def test_the_form_that_trains_has_the_plain_variables(monkeypatch, backend):
 
 
 @pytest.mark.parametrize("backend", ["gpu", "tpu"])
-def test_the_form_that_predicts_on_accelerators(monkeypatch, backend):
+def test_prediction_on_accelerators(monkeypatch, backend):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     variables = random_variables(FINE)
     network, folded, _ = select.for_prediction(FINE, variables)
@@ -134,7 +134,7 @@ def test_the_form_that_predicts_on_accelerators(monkeypatch, backend):
         (TwoStageSpec(SparseToCoarseSpec(), CoarseToFineSpec(50)), False),
     ],
 )
-def test_what_has_a_packed_form(monkeypatch, spec, can):
+def test_which_networks_can_be_packed(monkeypatch, spec, can):
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert select.can_pack(spec) == can
     network = select.for_training(spec)

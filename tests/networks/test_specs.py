@@ -1,4 +1,4 @@
-"""Specs: their JSON records and what they refuse."""
+"""Specs: their JSON records, and the settings that they refuse."""
 
 import json
 
@@ -103,7 +103,7 @@ def test_two_stage_records_of_the_first_version_load():
         (COARSE_TO_FINE, "depth", 1),
     ],
 )
-def test_a_setting_that_the_network_does_not_have_is_refused(network, name, value):
+def test_unknown_settings_are_refused(network, name, value):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
         spec_from_json({"network": network} | FIRST | {name: value})
 

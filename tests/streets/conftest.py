@@ -31,6 +31,6 @@ def streets() -> Street:
 
 @pytest.fixture(scope="session")
 def frames() -> list[RenderedFrame]:
-    """Frames of the first streets, rendered as `data_set` does it, which compiles nothing more."""
+    """Frames of the first streets. They use the program that `data_set` compiles as well."""
     keys = map(jax.random.key, range(6))
     return [jax.tree.map(np.asarray, render_scene(key, CAMERA, LIDAR, 0.0)) for key in keys]

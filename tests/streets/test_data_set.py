@@ -1,4 +1,4 @@
-"""Writing data sets of rendered frames: content, interruption, and what is refused."""
+"""Writing data sets of rendered frames: content, interruption, and refused plans."""
 
 import json
 import shutil
@@ -234,7 +234,7 @@ def test_two_processes_leave_one_complete_data_set(quick, tmp_path):
     assert len(list((tmp_path / "set").rglob("*.png"))) == 9
 
 
-def test_a_folder_that_another_process_fills_meanwhile_is_recognised(quick, tmp_path, monkeypatch):
+def test_a_folder_that_another_process_completes_is_recognised(quick, tmp_path, monkeypatch):
     root, growing = tmp_path / "set", tmp_path / ".set.incomplete"
     write_data_set(root, SMALL)
     complete = root.rename(tmp_path / "complete")

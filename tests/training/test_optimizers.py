@@ -143,7 +143,7 @@ def test_invalid_optimizers_are_refused(name, settings, message):
 
 def test_sgd_with_momentum():
     params = after(constant("sgd", momentum=0.5), 2)
-    # The second step is half as long again.
+    # The second step is 1.5 times as long.
     for kind, gradient in GRADIENT["conv"].items():
         expected = PARAMS["conv"][kind] - RATE * 2.5 * gradient
         np.testing.assert_allclose(params[kind], expected, rtol=1e-6)

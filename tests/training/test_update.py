@@ -32,7 +32,7 @@ ADAM = make_optimizer("adam", SCHEDULE)
 
 
 def batch_of(size, shape=(32, 48), dtype=np.float32):
-    """Frames with less and less ground truth, and none in the last eighth."""
+    """Frames with decreasing amounts of ground truth, and none in the last eighth."""
     random = np.random.default_rng(0)
     depth = random.uniform(1, 80, (3, size, *shape, 1)).astype(dtype)
     kept = np.linspace(0.5, 0, size - size // 8 + 1)[np.minimum(np.arange(size), size - size // 8)]
@@ -68,7 +68,7 @@ def train(network, variables, batch, *, optimizer=SGD, frozen=None, **settings):
 
 
 def gradients_of(state, variables, rate=RATE):
-    """What plain SGD subtracted."""
+    """The gradients, recovered from an update by plain SGD."""
     return jax.tree.map(lambda a, b: (b - a) / rate, state.params, variables["params"])
 
 
@@ -235,7 +235,7 @@ def test_replicas_stay_identical_without_synchronised_batchnorm():
     np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
 
 
-def test_accumulation_is_the_whole_batch():
+def test_accumulation_equals_the_whole_batch():
     """Without BatchNorm, which sees micro-batches; the numbers of valid pixels differ."""
     network = COARSE.clone(folded=True)
     variables, batch = variables_of(network), batch_of(64, shape=(16, 16))
@@ -421,7 +421,7 @@ def test_rematerialisation_has_the_same_gradients():
 def stored_bytes(remat, spec, batch):
     """Size of what the forward pass stores for the backward pass. Compiles nothing.
 
-    XLA's count of temporary memory is no use here: on CPUs XLA undoes the rematerialisation.
+    XLA's count of temporary memory is not useful here: on CPUs, XLA undoes the rematerialisation.
     """
 
     def residuals(variables):

@@ -82,7 +82,7 @@ def test_a_checkpoint_of_the_first_version_loads(saved):
     jax.tree.map(np.testing.assert_array_equal, restored, random_variables(SPEC))
 
 
-def test_nothing_is_left_beside_it(saved):
+def test_no_temporary_files_remain(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
@@ -118,7 +118,7 @@ def test_other_files_are_never_replaced(tmp_path):
         ),
     ],
 )
-def test_damage_is_named(saved, damage, message):
+def test_damaged_files_are_named(saved, damage, message):
     damage(saved)
     with pytest.raises(ValueError, match=message):
         checkpoint.load_model(saved)
@@ -139,6 +139,6 @@ def test_missing_folder(tmp_path):
         checkpoint.load_model(tmp_path / "nowhere")
 
 
-def test_two_fine_networks_do_not_combine():
+def test_two_fine_networks_cannot_be_combined():
     with pytest.raises(ValueError, match="then coarse_to_fine, got coarse_to_fine then"):
         checkpoint.combine((FINE, {}), (FINE, {}))

@@ -40,7 +40,7 @@ def test_was_trained_by_the_committed_config_on_rendered_streets_alone():
     assert (config["source"], config["data_dir"], config["checkpoint"]) == ("synthetic", "", "")
 
 
-def test_holds_no_folder_of_the_machine_that_trained_it():
+def test_contains_no_path_of_the_training_machine():
     for path in files():
         assert b"/tmp" not in path.read_bytes()
         assert b"/home" not in path.read_bytes()

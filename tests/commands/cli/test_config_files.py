@@ -12,7 +12,7 @@ def test_a_packaged_config_is_found_by_name(name, monkeypatch, tmp_path):
     assert config_files.find(name) == ROOT / "fcfrnet_jax" / "configs" / "eval.py"
 
 
-def test_a_file_goes_before_a_packaged_config(monkeypatch, tmp_path):
+def test_a_file_takes_precedence_over_a_packaged_config(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval.py").write_text("")
@@ -28,7 +28,7 @@ def test_a_missing_file(name, hint):
         config_files.load(name)
 
 
-def test_an_argument_goes_to_the_config(tmp_path):
+def test_an_argument_is_passed_to_the_config(tmp_path):
     lines = "from ml_collections import ConfigDict\ndef get_config(x): return ConfigDict({'a': x})"
     (tmp_path / "mine.py").write_text(lines)
     assert config_files.load(f"{tmp_path}/mine.py:big").config.a == "big"
@@ -52,7 +52,7 @@ def test_an_argument_goes_to_the_config(tmp_path):
         ),
     ],
 )
-def test_an_error_has_its_file_and_line(source, message, tmp_path):
+def test_an_error_names_its_file_and_line(source, message, tmp_path):
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(ValueError, match=f"^{tmp_path}/{message}"):
         config_files.load(str(tmp_path / "mine.py"))

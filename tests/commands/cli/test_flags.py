@@ -30,7 +30,7 @@ def test_settings_take_the_type_of_their_default(argument, name, value):
     assert parsed("--config=eval", argument).config[name] == value
 
 
-def test_a_value_may_be_an_argument_of_its_own_and_the_order_is_free():
+def test_values_may_be_separate_arguments_in_any_order():
     line = parsed("--config.process", "-1", "--workdir", "out", "--config", "train")
     assert (line.config.process, line.workdir) == (-1, "out")
 
@@ -41,7 +41,7 @@ def test_a_nested_setting_and_a_tuple_of_one():
     assert config.config.augmentation.beams == (32,)
 
 
-def test_integers_are_numbers():
+def test_integers_are_accepted_as_floats():
     assert parsed("--config=train", "--config.learning_rate=1").config.learning_rate == 1.0
 
 

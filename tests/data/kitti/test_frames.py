@@ -14,7 +14,7 @@ from tests import kitti_tree as tree
 from tests.kitti_tree import DRIVE_NAMES, SELECTION_NAMES, flat_coarse_maps, move, names
 
 
-def test_what_is_not_required_is_not_looked_for(drive_dir: Path) -> None:
+def test_files_that_are_not_required_may_be_missing(drive_dir: Path) -> None:
     shutil.rmtree(drive_dir / "raw")
     frames = find_frames(drive_dir, "val", require=())
     assert names(frames) == DRIVE_NAMES
@@ -90,7 +90,7 @@ def test_a_broken_calibration_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "val_selection"])
-def test_numbered_coarse_maps_go_in_order(
+def test_numbered_coarse_maps_are_matched_in_order(
     drive_dir: Path, selection: Path, caplog: pytest.LogCaptureFixture, split: str
 ) -> None:
     folder = flat_coarse_maps(drive_dir / "dense", [f"{i:010d}" for i in range(3)])
@@ -110,7 +110,7 @@ def test_numbers_with_a_gap_or_another_count(
         find_frames(selection, "val_selection", coarse_dir=folder)
 
 
-def test_coarse_maps_of_the_test_set_go_by_name(tmp_path: Path) -> None:
+def test_coarse_maps_of_the_test_set_are_matched_by_name(tmp_path: Path) -> None:
     tree.write_test_selection(tmp_path)
     stems = ["0000000002", "0000000000", "0000000001", "0000000003"]
     folder = flat_coarse_maps(tmp_path / "dense", stems)
@@ -118,13 +118,13 @@ def test_coarse_maps_of_the_test_set_go_by_name(tmp_path: Path) -> None:
     assert [frame.coarse.stem for frame in frames] == names(frames)
 
 
-# A user's mistakes.
+# Errors of the user.
 
 
 @pytest.mark.parametrize(
     ("given", "meant"), [("..", "."), ("val", "."), ("data_depth_velodyne", ".")]
 )
-def test_a_data_dir_a_level_off(tmp_path: Path, given: str, meant: str) -> None:
+def test_a_data_dir_one_level_too_high_or_too_low(tmp_path: Path, given: str, meant: str) -> None:
     data_dir = tmp_path / "kitti"
     tree.write_drive(data_dir)
     move(data_dir, "data_depth_annotated/val", "val")

@@ -47,7 +47,7 @@ def test_both_depths_in_one_tree(drive_dir: Path) -> None:
     assert frames[0].ground_truth.parts[-3] == "groundtruth"
 
 
-def test_the_archives_come_before_a_second_copy(drive_dir: Path) -> None:
+def test_the_archives_take_precedence_over_a_second_copy(drive_dir: Path) -> None:
     expected = find_frames(drive_dir, "val")
     shutil.copytree(drive_dir / "data_depth_velodyne/val", drive_dir / "val")
     shutil.copytree(drive_dir / "raw/2011_09_26", drive_dir / "2011_09_26")
@@ -95,7 +95,7 @@ def test_jpeg_images(drive_dir: Path) -> None:
     assert {frame.image.suffix for frame in find_frames(drive_dir, "val")} == {".jpg"}
 
 
-def test_hidden_files_are_no_frames(drive_dir: Path) -> None:
+def test_hidden_files_are_ignored(drive_dir: Path) -> None:
     sparse = find_frames(drive_dir, "val")[0].sparse
     (sparse.parent / "._0000000005.png").write_bytes(b"finder")
     assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
@@ -139,6 +139,6 @@ def test_flat_coarse_maps_of_drives_by_name(drive_dir: Path) -> None:
     assert [frame.coarse.stem for frame in frames] == stems[::-1]
 
 
-def test_a_selection_is_not_taken_for_the_other(selection: Path) -> None:
+def test_the_two_selections_are_distinguished(selection: Path) -> None:
     with pytest.raises(ValueError, match="no test_completion frames"):
         find_frames(selection, "test_completion", require=("image",))

@@ -61,7 +61,7 @@ def test_images_and_shadows_show_what_another_ray_caster_finds(seed, streets):
     compare(street, points[:, some], sun, distance[some], index[some])
 
 
-def test_rays_that_are_no_whole_rows_are_refused(streets):
+def test_rays_must_form_whole_rows(streets):
     with pytest.raises(ValueError, match="10 rays are not a multiple of the width 4"):
         trace(pick(streets, 0), jnp.zeros((3, 1)), jnp.ones((3, 10)), width=4)
 
@@ -100,7 +100,7 @@ def test_rays_project_back_to_their_pixels(streets):
 
 
 @np.errstate(invalid="ignore")
-def test_the_road_is_where_the_ground_says(streets):
+def test_the_road_follows_the_ground(streets):
     slopes = set()
     for seed in range(8):
         street = pick(streets, seed)

@@ -123,7 +123,7 @@ def test_crowns_have_echoes_from_inside_and_let_some_rays_through(points_of):
     assert 0.03 < (depths > 25.0).mean() < 0.2
 
 
-def test_ranges_have_the_noise_asked_for(points_of):
+def test_ranges_have_the_requested_noise(points_of):
     points = points_of(wall(20.0), lidar=FAULTY)
     on_wall = from_scanner(points[(np.abs(points[:, 2] - 20.0) < 0.4) & (points[:, 1] < 1.2)])
     # The plane of the wall, in the scanner's frame.

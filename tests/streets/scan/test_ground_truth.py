@@ -6,7 +6,7 @@ import numpy as np
 from tests.streets.conftest import SIZE
 
 
-def test_ground_truth_is_the_scan_where_it_is_right_and_else_the_true_depth(frames):
+def test_ground_truth_is_the_scan_or_the_true_depth_where_the_scan_is_wrong(frames):
     for frame in frames:
         known = frame.ground_truth > 0
         scanned = known & (np.abs(frame.sparse_depth - frame.depth) < 0.03 * frame.depth)

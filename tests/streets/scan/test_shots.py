@@ -65,7 +65,7 @@ def test_azimuths_are_multiples_of_the_encoder_step():
     assert steps.mean() == pytest.approx(EXACT.azimuth_step / EXACT.encoder_step, rel=0.01)
 
 
-def test_elevations_have_the_error_asked_for():
+def test_elevations_have_the_requested_error():
     lidar = replace(EXACT, elevation_error=0.1)
     _, elevation = angles_of(shots_of(lidar).direction)
     errors = np.abs(elevation[:, :1] - np.array(lidar.elevations)).min(axis=1)
@@ -94,7 +94,7 @@ def test_scanners_with_fewer_beams_give_fewer_rows():
     assert 20 < rows[0] <= 32
 
 
-def test_a_thinned_scanner_covers_small_images_as_densely():
+def test_a_thinned_scanner_covers_small_images_equally_densely():
     found = float((wall_map(thinned(HDL64, 0.25), 12.0) > 0)[42:64].mean())
     # The area in pixels of KITTI's image per point, on a wall hit by the upper 32 beams.
     along = np.arctan((np.arange(1242) - KITTI.cx) / KITTI.fx)

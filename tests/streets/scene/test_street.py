@@ -51,7 +51,7 @@ def test_the_camera_hits_no_solid_while_driving(streets):
             assert not inside(shape, points).any()
 
 
-def test_streets_are_various(streets):
+def test_streets_vary(streets):
     present = np.asarray(streets.boxes.centre)[..., 1] < 100
     counts = present.sum(axis=1)
     assert counts.max() > 2 * counts.min()

@@ -1,4 +1,4 @@
-"""Small checkpoint files in the formats of PaddlePaddle and PyTorch, sound and hostile."""
+"""Small checkpoint files in the formats of PaddlePaddle and PyTorch, valid and hostile."""
 
 import pickle
 import zipfile

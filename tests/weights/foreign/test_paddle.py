@@ -201,6 +201,6 @@ def test_hostile_arrays_are_refused_by_entry(tmp_path, kind, protocol):
         read_state(path)
 
 
-def test_the_well_made_array_of_these_tests_is_accepted(tmp_path):
+def test_the_valid_array_of_these_tests_is_accepted(tmp_path):
     state = read_state(write(tmp_path / "a", {"good": array_of()}))
     np.testing.assert_array_equal(state.arrays["good"], np.zeros(2))

@@ -65,13 +65,13 @@ def test_older_protocols_equal_those_of_pickle(value, protocol):
     assert read(pickle.dumps(value, protocol)).root == value
 
 
-def test_bytes_of_protocol_2_are_a_codec_call_not_made():
+def test_bytes_of_protocol_2_are_read_without_calling_the_codec():
     node = read(pickle.dumps(b"\xff\x00", 2)).root
     assert str(node.function) == "_codecs.encode"
     assert node.arguments == ("\xff\x00", "latin1")
 
 
-def test_two_pickles_in_a_row_are_read_one_after_the_other():
+def test_consecutive_pickles_are_read_one_by_one():
     stream = io.BytesIO(pickle.dumps([1], 4) + pickle.dumps("second", 2) + b"rest")
     assert (read_pickle(stream).root, read_pickle(stream).root) == ([1], "second")
     assert stream.read() == b"rest"
@@ -202,7 +202,7 @@ def test_broken_pickles_are_refused(message):
 
 
 @pytest.mark.parametrize("call", [b"cm\nC\n(h\x00tR", b"cm\nC\n)Rh\x00b"])
-def test_a_structure_inside_itself_through_a_call_is_refused(call):
+def test_a_structure_that_contains_itself_is_refused(call):
     with pytest.raises(CheckpointError, match="contains itself"):
         read(b"]\x94" + call + b"a.")
 
@@ -246,7 +246,7 @@ def test_deep_or_endless_pickles_end_in_one_error_within_1_gib(kind):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_warning_of_python_is_one_error_too():
+def test_a_warning_of_python_becomes_one_error():
     with pytest.raises(CheckpointError, match="damaged pickle"):
         read(b"S'\\q'\n.")
 

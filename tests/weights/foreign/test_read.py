@@ -1,4 +1,4 @@
-"""Reading checkpoints of either library: formats, notes, and what is refused."""
+"""Reading checkpoints of either library: formats, notes, and refused files."""
 
 import collections
 import contextlib
@@ -51,7 +51,7 @@ def test_ordered_dict_of_python_2(tmp_path):
     assert list(read_state(write(tmp_path / "a", {"state_dict": value})).arrays) == ["a", "b"]
 
 
-def test_prefixes_are_stripped_wherever_they_stand(tmp_path):
+def test_prefixes_are_stripped_from_every_name(tmp_path):
     names = ["module.a", "_layers.module.b.module.c", "d"]
     state = read_state(write(tmp_path / "a", dict.fromkeys(names, np.zeros(1))))
     assert list(state.arrays) == ["a", "b.module.c", "d"]

@@ -37,7 +37,7 @@ def test_notes_of_torch_files(kind):
     ]
 
 
-def test_the_well_made_tensor_of_these_tests_is_accepted(tmp_path):
+def test_the_valid_tensor_of_these_tests_is_accepted(tmp_path):
     read = read_state(write_zip(tmp_path / "a", tensor(1, (2, 3), (1, 7)))).arrays["w"]
     np.testing.assert_array_equal(read, [[1, 8, 15], [2, 9, 16]])
     big = {"byteorder": b"big", "data/1": np.arange(24, dtype=">f4").tobytes()}
@@ -96,7 +96,7 @@ def test_hostile_archives_are_refused(tmp_path, change, message):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_entry_that_is_there_twice_is_refused(tmp_path):
+def test_duplicate_entries_are_refused(tmp_path):
     path = write_zip(tmp_path / "a.pth", tensor())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("model/data/0", b"")
