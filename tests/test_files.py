@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from fcfrnet_jax.files import atomic_path, cache_dir, describe, list_some, write_json
+from fcfrnet_jax.files import (
+    atomic_path,
+    cache_dir,
+    describe,
+    differing,
+    first_line,
+    list_some,
+    write_json,
+)
 
 
 def names(folder):
@@ -64,3 +72,12 @@ def test_long_lists_are_cut():
     assert list_some(["a", "b", "c"]) == "a, b, c"
     assert list_some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert list_some([1, 2], limit=1) == "1 and 1 more"
+
+
+def test_the_first_line_of_an_error():
+    assert first_line(ValueError("\n a reason\nand details")) == "a reason"
+    assert first_line(ValueError(" \n")) == "ValueError"
+
+
+def test_differing_values_are_named_in_order():
+    assert differing({"c": 1, "a": 2, "b": 3}, {"c": 0, "b": 3, "d": 4}) == ["a", "c", "d"]

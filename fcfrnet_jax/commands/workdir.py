@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.files import write_json
+from fcfrnet_jax.files import differing, write_json
 
 # A run may be resumed with other values of these.
 FREE = {
@@ -84,8 +84,8 @@ def _check_same(
     free = FREE if cosine else FREE | {"steps", "epochs"}
     changed = [
         f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
-        for name in sorted(before.keys() | settings.keys())
-        if name not in free and before.get(name) != settings.get(name)
+        for name in differing(before, settings)
+        if name not in free
     ]
     if changed:
         raise ValueError(

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from fcfrnet_jax.data.images import write_depth, write_image
-from fcfrnet_jax.files import atomic_path, write_json
+from fcfrnet_jax.files import atomic_path, differing, write_json
 from fcfrnet_jax.geometry import crop_box, crop_intrinsics
 from fcfrnet_jax.sensors.camera import KITTI, Camera
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
@@ -157,8 +157,7 @@ def _holds(root: Path, plan: Plan) -> bool:
             f"another {name}"
             if isinstance(wanted.get(name), dict)
             else f"{name} is {found.get(name)}, not {wanted.get(name)}"
-            for name in sorted(found.keys() | wanted.keys())
-            if found.get(name) != wanted.get(name)
+            for name in differing(found, wanted)
         ]
         what = f"holds a different data set of rendered frames: {'; '.join(changed)}"
     elif free or not root.exists():

@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import differing, first_line, list_some
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Snapshots:
             try:
                 arrays = self._read(step)
             except Exception as error:  # a damaged folder raises various types
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                reason = first_line(error)
                 damaged.append((step, reason))
                 logging.warning("The snapshot of step %d is damaged: %s", step, reason)
                 continue
@@ -137,12 +137,14 @@ def _by_name(tree: Any) -> dict[str, np.ndarray]:
 def _differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
     """Lists the names, shapes and dtypes that differ."""
 
-    def described(array: np.ndarray | None) -> str:
-        return "nothing" if array is None else f"{array.dtype} {array.shape}"
-
-    pairs = {name: (found.get(name), wanted.get(name)) for name in sorted({*found, *wanted})}
-    texts = {name: (described(ours), described(theirs)) for name, (ours, theirs) in pairs.items()}
-    return [f"{name} is {one}, expected {two}" for name, (one, two) in texts.items() if one != two]
+    have, want = (
+        {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
+        for arrays in (found, wanted)
+    )
+    return [
+        f"{name} is {have.get(name, 'nothing')}, expected {want.get(name, 'nothing')}"
+        for name in differing(have, want)
+    ]
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from fcfrnet_jax.files import atomic_path, write_json
+from fcfrnet_jax.files import atomic_path, differing, first_line, write_json
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import (
     Spec,
@@ -123,7 +123,7 @@ def load_model(directory: str | Path) -> Model:
             target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
             return spec, checkpointer.restore(path, target)
     except Exception as error:  # orbax raises errors of many types for a damaged folder
-        raise ValueError(f"{path}: cannot read the variables: {_first_line(error)}") from error
+        raise ValueError(f"{path}: cannot read the variables: {first_line(error)}") from error
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
@@ -156,12 +156,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 def _check_same(found: dict[str, tuple], wanted: dict[str, tuple]) -> None:
     wrong = [
         f"{name} is {found.get(name, 'missing')}, expected {wanted.get(name, 'nothing')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
+        for name in differing(found, wanted)
     ]
     if wrong:
         raise ValueError(f"{len(wrong)} do not match model.json: {'; '.join(wrong[:3])}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
