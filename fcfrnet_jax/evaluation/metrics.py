@@ -74,9 +74,15 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
 
 
 def _sum(values: jax.Array) -> jax.Array:
-    # Rows first: on some platforms, one float32 sum of half a million terms is less accurate.
-    rows = jnp.sum(values.astype(jnp.float32), axis=(2, 3))
-    return jnp.sum(rows, axis=1)
+    return jnp.sum(sum_rows(values.astype(jnp.float32)), axis=1)
+
+
+def sum_rows(values: jax.Array) -> jax.Array:
+    """Sums maps `[B, H, W, C]` to `[B, H]`, the first step of summing over whole maps.
+
+    On some platforms, one float32 sum of half a million terms is less accurate.
+    """
+    return jnp.sum(values, axis=(2, 3))
 
 
 def average(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:

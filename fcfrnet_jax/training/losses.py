@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.evaluation.metrics import sum_rows
 from fcfrnet_jax.geometry import scale_intrinsics
 from fcfrnet_jax.training.warp import inverse_warp
 
@@ -226,12 +227,10 @@ def _absolute(values: jax.Array) -> jax.Array:
 
 
 def _masked_sum(values: jax.Array, valid: jax.Array) -> MaskedSum:
-    def total(array: jax.Array) -> jax.Array:
-        # Rows first: on some platforms a sequential float32 sum of half a million terms loses
-        # digits.
-        return jnp.sum(jnp.sum(array, axis=(2, 3)))
-
-    return MaskedSum(total(jnp.where(valid, values, 0.0)), total(valid.astype(values.dtype)))
+    sums = (
+        sum_rows(array) for array in (jnp.where(valid, values, 0.0), valid.astype(values.dtype))
+    )
+    return MaskedSum(*(jnp.sum(rows) for rows in sums))
 
 
 def _channel_sum(image: jax.Array) -> jax.Array:
