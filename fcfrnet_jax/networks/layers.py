@@ -67,11 +67,7 @@ class DoublingConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (3, 3, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = with_kernel(self, shape, x, use_bias=self.use_bias)
         x = double_convolve(x, kernel)
         return x if bias is None else x + bias
 
@@ -88,12 +84,26 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
         channels = [part.shape[-1] for part in parts]
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (1, 1, sum(channels), 1))
-        bias = self.param("bias", nn.initializers.zeros_init(), (1,))
-        *parts, kernel, bias = dtypes.promote_dtype(*parts, kernel, bias, dtype=self.dtype)
+        *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), 1), *parts)
         kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
         products = (part @ share for part, share in zip(parts, kernels, strict=True))
         return sum(products, start=bias)
+
+
+def with_kernel(
+    module: Any, shape: tuple[int, ...], *arrays: jax.Array, use_bias: bool = True
+) -> list[Any]:
+    """Returns `arrays`, the kernel and the bias (or None) of a module, all in one dtype.
+
+    Args:
+      module: a Flax module with a `dtype`, as in `nn.Conv`; it gets the parameters of `nn.Conv`.
+      shape: of the kernel; its last axis has the length of the bias.
+      arrays: the inputs of the module.
+      use_bias: whether the module has a bias.
+    """
+    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:]) if use_bias else None
+    return dtypes.promote_dtype(*arrays, kernel, bias, dtype=module.dtype)
 
 
 @jax.custom_vjp

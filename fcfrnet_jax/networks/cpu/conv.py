@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.linen import dtypes
 from jax import lax
 
 from fcfrnet_jax.networks.cpu import winograd
 from fcfrnet_jax.networks.cpu.bfloat16 import by_bits, narrow
+from fcfrnet_jax.networks.layers import with_kernel
 
 # With fewer channels, Winograd's transforms cost more than the products that they save.
 MIN_CHANNELS = 64
@@ -51,11 +51,7 @@ class CpuConv(nn.Conv):
             convolve = convolve_halving
         else:
             return super().__call__(x)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        x, kernel, bias = dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = with_kernel(self, shape, x, use_bias=self.use_bias)
         y = convolve(x, kernel).astype(x.dtype)
         return y if bias is None else y + bias
 

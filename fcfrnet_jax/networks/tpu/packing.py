@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.linen import dtypes
 from jax import lax
 from jax.typing import DTypeLike
 
+from fcfrnet_jax.networks.layers import with_kernel
 from fcfrnet_jax.networks.tpu.operations import convolve
 
 # Pixels in a row that the first and the last layer, which have few channels, pack into one. Image
@@ -186,11 +186,7 @@ def _variables(
 ) -> list[Any]:
     """Returns `arrays`, the kernel and the bias (or None) of a module, all in one dtype."""
     shape = (size, size, inputs, module.features)
-    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
-    bias = None
-    if module.use_bias:
-        bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
-    return dtypes.promote_dtype(*arrays, kernel, bias, dtype=module.dtype)
+    return with_kernel(module, shape, *arrays, use_bias=module.use_bias)
 
 
 def _places(
