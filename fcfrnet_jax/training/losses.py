@@ -227,10 +227,8 @@ def _absolute(values: jax.Array) -> jax.Array:
 
 
 def _masked_sum(values: jax.Array, valid: jax.Array) -> MaskedSum:
-    sums = (
-        sum_rows(array) for array in (jnp.where(valid, values, 0.0), valid.astype(values.dtype))
-    )
-    return MaskedSum(*(jnp.sum(rows) for rows in sums))
+    counted = jnp.where(valid, values, 0.0)
+    return MaskedSum(jnp.sum(sum_rows(counted)), jnp.sum(sum_rows(valid.astype(values.dtype))))
 
 
 def _channel_sum(image: jax.Array) -> jax.Array:
