@@ -1,6 +1,7 @@
 """The command line: `fcfrnet --config=eval`, or `python -m fcfrnet_jax.main --config=FILE`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        sys.exit("Interrupted.")
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError) as error:
         fail(error)
 

@@ -69,8 +69,8 @@ def check_config(config: ConfigDict) -> None:
     devices = jax.local_device_count()
     if config.batch_size < 0 or config.batch_size % devices:
         raise ValueError(
-            f"--config.batch_size={config.batch_size} is not divisible by the {devices} devices "
-            "here"
+            f"--config.batch_size={config.batch_size} must be 0 or a positive multiple of the "
+            f"{devices} devices here"
         )
 
 

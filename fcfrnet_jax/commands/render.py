@@ -41,6 +41,8 @@ def make_plan(config: ConfigDict) -> Plan:
             "--config.selection_share must be at most --config.val_share, and both between 0 and "
             f"1, got {config.selection_share} and {config.val_share}"
         )
+    if config.beams not in (64, 32, 16):
+        raise ValueError(f"--config.beams must be 64, 32 or 16, got {config.beams}")
     if len(config.camera) != 2 or min(config.camera) < 1:
         raise ValueError(f"--config.camera must be rows and columns, got {config.camera}")
     val, selection = (

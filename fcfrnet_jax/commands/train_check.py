@@ -28,6 +28,8 @@ def check_config(config: ConfigDict) -> None:
             f"--config.batch_size={config.batch_size} must be a positive multiple of the "
             f"{jax.device_count()} devices times --config.accumulate={config.accumulate}"
         )
+    if config.seed < 0:
+        raise ValueError(f"--config.seed must not be negative, got {config.seed}")
     _check_stage(config)
     if config.source == "synthetic":
         _check_synthetic(config)

@@ -42,6 +42,6 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"
     # Flags for the XLA compiler, added to those of the environment variable XLA_FLAGS.
     config.xla_flags = ""
-    # How many frames get a panel, an image of their depth maps and errors.
+    # Number of frames for which a panel, an image of their depth maps and errors, is written.
     config.panels = 8
     return config

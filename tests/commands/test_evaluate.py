@@ -183,7 +183,7 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
         ({"split": "test"}, "--config.split must be one of train, val, val_selection, test"),
         ({"coarse_source": "magic"}, "--config.coarse_source must be one of auto, network, files"),
         ({"dtype": "int8"}, "--config.dtype must be one of float32, bfloat16, got 'int8'"),
-        ({"batch_size": 3}, "--config.batch_size=3 is not divisible by the 8 devices here"),
+        ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a positive multiple of the 8"),
         ({"crop": (350, 1216)}, r"two multiples of 16, or \(0, 0\), got \(350, 1216\)"),
         ({"coarse_source": "network"}, "needs a coarse network: give --config.coarse_checkpoint"),
         (

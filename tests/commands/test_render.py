@@ -68,7 +68,7 @@ def test_a_data_set_of_another_config_is_refused(tmp_path, monkeypatch):
         ({"selection_share": 0.5}, "--config.selection_share must be at most --config.val_share"),
         ({"camera": (48,)}, "--config.camera must be rows and columns"),
         ({"camera": (0, 160)}, "--config.camera must be rows and columns"),
-        ({"beams": 24}, "16 or 32 beams are available, got 24"),
+        ({"beams": 24}, "--config.beams must be 64, 32 or 16, got 24"),
         ({"drive_length": 0}, "1 to 10 frames, got 0"),
     ],
 )

@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -18,11 +20,13 @@ class ConfigFile(NamedTuple):
 
     Attributes:
       name: the file's name without `.py`.
+      path: the file.
       config: what its `get_config` returned.
       module: the file as a module.
     """
 
     name: str
+    path: Path
     config: ConfigDict
     module: ModuleType
 
@@ -40,16 +44,17 @@ def load(value: str) -> ConfigFile:
     name, colon, argument = value.partition(":")
     path = find(name)
     try:
-        module = _run(path)
-        config = module.get_config(*([argument] if colon else []))
-    except Exception as error:  # a config file can raise anything
+        with _importable(path.parent):
+            module = _run(path)
+            config = module.get_config(*([argument] if colon else []))
+    except (Exception, SystemExit) as error:  # a config file can raise anything
         raise ValueError(_located(error, path)) from error
     if not isinstance(config, ConfigDict):
         found = type(config).__name__
         raise ValueError(
             f"{path}: get_config must return an ml_collections.ConfigDict, got {found}"
         )
-    return ConfigFile(path.stem, config, module)
+    return ConfigFile(path.stem, path, config, module)
 
 
 def find(name: str) -> Path:
@@ -123,6 +128,16 @@ def _own_comments(path: Path) -> dict[str, str]:
     return found
 
 
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets a config file import modules beside it."""
+    sys.path.insert(0, str(folder.absolute()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.absolute()))
+
+
 def _run(path: Path) -> ModuleType:
     module = ModuleType(path.stem)
     module.__file__ = str(path)
@@ -132,7 +147,7 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _located(error: Exception, path: Path) -> str:
+def _located(error: BaseException, path: Path) -> str:
     """The message of an error, after the file and line that raised it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {error.msg}"

@@ -68,6 +68,11 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     defaults |= {"help": False, "version": False}
     _apply(values, rest, defaults)
     if config is not None:
+        if config.task != defaults["task"]:
+            raise ValueError(
+                f"--config.task={config.task}: the config selects the task; to change it, give "
+                "another --config"
+            )
         _check_tuples(config, defaults)
         expand_paths(config)
     workdir = os.path.expanduser(values.workdir)
@@ -83,15 +88,22 @@ def complete(file: ConfigFile) -> ConfigDict:
     task = file.config.task if "task" in file.config else None
     if task not in TASKS:
         raise ValueError(
-            f"{file.name}: config.task must be one of {', '.join(TASKS)}, got {task!r}"
+            f"{file.path}: config.task must be one of {', '.join(TASKS)}, got {task!r}"
         )
     config = config_files.load(TASKS[task].config).config.copy_and_resolve_references()
-    known = list(config_files.flat(config))
-    given = config_files.flat(file.config)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"config.{name}: {_unknown_setting(name, f'the task {task}', known)}")
-    config.update_from_flattened_dict(given)
+    defaults = config_files.flat(config)
+    for name, value in config_files.flat(file.config).items():
+        place = f"{file.path}: config.{name}"
+        if name not in defaults:
+            hint = _unknown_setting(name, f"the task {task}", list(defaults))
+            raise ValueError(f"{place}: {hint}")
+        try:
+            # ml_collections allows None in place of any value.
+            if value is None:
+                raise TypeError
+            config.update_from_flattened_dict({name: value})
+        except TypeError as error:
+            raise ValueError(f"{place}={value!r}: {_expected(defaults[name])}") from error
     return config
 
 
@@ -154,13 +166,14 @@ def _check_tuples(config: ConfigDict, defaults: dict[str, Any]) -> None:
     """Checks the elements of tuples, which ml_collections does not."""
     for name, value in config_files.flat(config).items():
         if isinstance(value, tuple) and not all(type(element) is int for element in value):
-            raise ValueError(f"--config.{name}={value}: {_expected(defaults[name])}")
+            given = ",".join(map(str, value))
+            raise ValueError(f"--config.{name}={given}: {_expected(defaults[name])}")
 
 
 def _expected(default: Any) -> str:
     names = {bool: "true or false", int: "an integer", float: "a number", tuple: "integers"}
-    wanted = names.get(type(default))
-    return f"expected {wanted}, such as the default {default}" if wanted else "wrong type"
+    wanted = names.get(type(default), "text")
+    return f"expected {wanted}, such as the default {default!r}"
 
 
 def _unknown_flag(name: str) -> str:
@@ -176,7 +189,7 @@ def _unknown_flag(name: str) -> str:
 def _unknown_setting(name: str, title: str, known: list[str]) -> str:
     group = [other for other in known if other.startswith(f"{name}.")]
     if group:
-        return f"this is a group of settings; give one of them, such as config.{group[0]}"
+        return f"this is a group of settings; give one of them, such as --config.{group[0]}"
     last = name.rpartition(".")[2]
     close = [other for other in known if other.rpartition(".")[2] == last]
     close = close or difflib.get_close_matches(name, known, n=1)

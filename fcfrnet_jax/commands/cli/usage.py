@@ -8,7 +8,7 @@ from fcfrnet_jax.commands.cli.flags import complete
 from fcfrnet_jax.commands.cli.tasks import CONVERT, TASKS
 
 USAGE = """\
-fcfrnet runs one task, which the config chooses:
+fcfrnet runs one task. The config selects it:
 
 {tasks}
 
@@ -17,9 +17,9 @@ Flags:
   --config=FILE         The config: a Python file, or the name of a packaged one:
                         {packaged}.
   --config.NAME=VALUE   Change a setting; see fcfrnet --config=FILE --help.
-  --workdir=FOLDER      Where everything is written; the default is output.
-  --verbosity=1         Show the traceback of an error, and the notes of the libraries.
-  --help, --version     Print this, or the version.
+  --workdir=FOLDER      Output folder; the default is output.
+  --verbosity=1         Show tracebacks of errors, and the libraries' log messages.
+  --help, --version     Print this help, or the version.
 
 Sample frames and compiled programs are kept in $XDG_CACHE_HOME/fcfrnet_jax; the default is
 ~/.cache/fcfrnet_jax. The folder may be deleted at any time.

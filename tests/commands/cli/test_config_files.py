@@ -91,3 +91,18 @@ def test_the_checkout_s_configs_are_the_packaged_ones(name):
     packaged = config_files.load(name)
     assert file.config == packaged.config
     assert config_files.comments(file.module) == config_files.comments(packaged.module)
+
+
+def test_a_config_file_can_import_modules_beside_it(tmp_path):
+    (tmp_path / "beside_the_config.py").write_text("PANELS = 5")
+    lines = ["from fcfrnet_jax.configs import eval as base", "import beside_the_config"]
+    lines += ["def get_config():", "    config = base.get_config()"]
+    lines += ["    config.panels = beside_the_config.PANELS", "    return config"]
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    assert config_files.load(str(tmp_path / "mine.py")).config.panels == 5
+
+
+def test_a_config_file_that_exits_is_reported(tmp_path):
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ValueError, match=r"mine\.py, line 2: SystemExit: 3"):
+        config_files.load(str(tmp_path / "mine.py"))

@@ -85,7 +85,7 @@ def test_invalid_arguments_are_refused(arguments, message):
     [
         ("width", "did you mean --config.coarse.width or --config.fine.width?"),
         ("coarse.widht", "did you mean --config.coarse.width?"),
-        ("coarse", "a group of settings; give one of them, such as config.coarse.base"),
+        ("coarse", "a group of settings; give one of them, such as --config.coarse.base"),
         ("qqqq", "train has no such setting; --help lists all"),
     ],
 )
@@ -142,13 +142,43 @@ def test_a_setting_needs_a_config():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("config.task = 'dance'", "mine: config.task must be one of evaluate, train, render, got"),
-        ("config.craop = 3", "config.craop: the task evaluate has no such setting; did you mean"),
+        (
+            "config.task = 'dance'",
+            "/mine.py: config.task must be one of evaluate, train, render, got",
+        ),
+        ("config.craop = 3", "/mine.py: config.craop: the task evaluate has no such setting; did"),
     ],
 )
 def test_a_config_file_has_a_task_and_its_settings(change, message, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)):
         parsed(write(tmp_path / "mine.py", f"    {change}", "    return config"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "'batch_size': 'four'",
+            "/mine.py: config.batch_size='four': expected an integer, such as",
+        ),
+        ("'crop': 'x'", "/mine.py: config.crop='x': expected integers, such as the default (352"),
+        (
+            "'data_dir': None",
+            "/mine.py: config.data_dir=None: expected text, such as the default ''",
+        ),
+    ],
+)
+def test_a_config_file_has_values_of_the_right_type(value, message, tmp_path):
+    lines = ["from ml_collections import ConfigDict", "def get_config():"]
+    lines.append(f"    return ConfigDict({{'task': 'evaluate', {value}}})")
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parsed(f"--config={tmp_path}/mine.py")
+
+
+def test_the_task_is_the_config_s():
+    with pytest.raises(ValueError, match=r"--config\.task=train: the config selects the task"):
+        parsed("--config=eval", "--config.task=train")
 
 
 def test_arguments_that_an_error_names_become_flags():
