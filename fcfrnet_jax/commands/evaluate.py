@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
-from fcfrnet_jax.commands import frames as frames_of
-from fcfrnet_jax.commands import tables
+from fcfrnet_jax.commands import dataset, tables
 from fcfrnet_jax.commands.settings import check_choices, named
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.frame import Frame
@@ -165,7 +164,7 @@ def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], l
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    data_dir = frames_of.data_dir(config)
+    data_dir = dataset.data_dir(config)
     spec = model[0] if model else None
     require = {"image"} if spec is None or spec.uses_image else set()
     if config.split != "test_completion":
@@ -175,7 +174,7 @@ def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], l
     frames = kitti.find_frames(
         data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
     )
-    return frames_of.checked(config, frames)
+    return dataset.checked(config, frames)
 
 
 def evaluate_frames(
@@ -196,7 +195,7 @@ def evaluate_frames(
         write_depth(folder / "predictions" / f"{frame.name}.png", best)
         if frame.name in with_panel:
             path = folder / "panels" / f"{frame.name.replace('/', '_')}.png"
-            write_image(path, frames_of.panel(frame, example, maps, metrics))
+            write_image(path, dataset.panel(frame, example, maps, metrics))
 
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
@@ -208,7 +207,7 @@ def evaluate_frames(
             parallel.replicate(variables, jax.local_devices()),
             frames,
             batch_size=config.batch_size or jax.local_device_count(),
-            crop=frames_of.crop_of(config),
+            crop=dataset.crop_of(config),
             visit=write,
             advance=advance,
         )

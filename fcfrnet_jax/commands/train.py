@@ -12,11 +12,10 @@ from rich.console import Console
 
 import fcfrnet_jax
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import frames as frames_of
-from fcfrnet_jax.commands import train_setup
+from fcfrnet_jax.commands import dataset, train_setup
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
-from fcfrnet_jax.commands.train_setup import Model
+from fcfrnet_jax.commands.train_setup import TrainedModel
 from fcfrnet_jax.commands.workdir import claim
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
@@ -53,8 +52,8 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     model = train_setup.make_model(config)
     source = train_setup.make_source(config, model, objective)
     val_frames = train_setup.find_frames(config, config.val_split, model, objective)
-    schedule = train_setup.make_schedule(config, source.epoch)
-    learning_rate = train_setup.make_learning_rate(config, source.epoch, schedule.total)
+    intervals = train_setup.make_intervals(config, source.epoch)
+    learning_rate = train_setup.make_learning_rate(config, source.epoch, intervals.total)
     optimizer = train_setup.make_optimizer(config, learning_rate)
     ema_decay = config.ema_decay or None
     variables = train_setup.starting_variables(config, model)
@@ -84,7 +83,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         keep_best=lambda step, state: save(workdir / "best", config, model, state, step),
         snapshots=snapshots,
         journal=journal,
-        schedule=schedule,
+        intervals=intervals,
     )
     if int(state.step) and first:
         _say(f"Resuming {workdir} after step {int(state.step)}")
@@ -96,11 +95,11 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     if journal:
         journal.close()
         done = "models best and last are" if finished else "stopped; the same command continues"
-        _say(f"Step {int(state.step)} of {schedule.total}: {done} in {workdir}")
+        _say(f"Step {int(state.step)} of {intervals.total}: {done} in {workdir}")
 
 
 def make_validation(
-    config: ConfigDict, model: Model, frames: list[Frame], journal: Journal | None
+    config: ConfigDict, model: TrainedModel, frames: list[Frame], journal: Journal | None
 ) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
     """Makes the function that validates a state, with the metrics of the task evaluate.
 
@@ -127,7 +126,7 @@ def make_validation(
 
         def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
             if frame in share[: config.panels]:
-                drawn[frame.name] = frames_of.panel(frame, example, maps, metrics)
+                drawn[frame.name] = dataset.panel(frame, example, maps, metrics)
 
         measured = measure_frames(
             eval_step,
@@ -171,7 +170,9 @@ def trained_variables(config: ConfigDict, state: TrainState) -> dict[str, Any]:
     return {"params": params, "batch_stats": state.batch_stats}
 
 
-def save(folder: Path, config: ConfigDict, model: Model, state: TrainState, step: int) -> None:
+def save(
+    folder: Path, config: ConfigDict, model: TrainedModel, state: TrainState, step: int
+) -> None:
     """Saves the evaluated model in the format of `--config.checkpoint`."""
     if jax.process_index() == 0:
         whole = model.whole(trained_variables(config, state))

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands import frames as frames_of
+from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.augment import Augmentation
@@ -30,7 +30,7 @@ from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
-from fcfrnet_jax.training.loop import Schedule, Source
+from fcfrnet_jax.training.loop import Intervals, Source
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 from fcfrnet_jax.weights import checkpoint
@@ -40,7 +40,7 @@ NEAR_REACH = 3
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainedModel:
     """The model to train and the frozen coarse network before it, if there is one.
 
     Attributes:
@@ -62,6 +62,11 @@ class Model:
 
 
 def make_objective(config: ConfigDict) -> Objective:
+    """The losses that the config describes.
+
+    Raises:
+      ValueError: an unknown mode or loss, or a negative weight.
+    """
     """The losses and their weights.
 
     Raises:
@@ -78,7 +83,7 @@ def make_objective(config: ConfigDict) -> Objective:
         )
 
 
-def make_model(config: ConfigDict) -> Model:
+def make_model(config: ConfigDict) -> TrainedModel:
     """Builds the network to train and loads the frozen one.
 
     Raises:
@@ -92,7 +97,7 @@ def make_model(config: ConfigDict) -> Model:
     spec = specs[config.stage]
     dtype = jnp.dtype(config.dtype)
     if config.stage != "fine" or not config.coarse_checkpoint:
-        return Model(spec, select.for_training(spec, dtype=dtype, remat=config.remat), {})
+        return TrainedModel(spec, select.for_training(spec, dtype=dtype, remat=config.remat), {})
     with named("coarse_checkpoint"):
         frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
     if not isinstance(frozen_spec, SparseToCoarseSpec):
@@ -100,13 +105,13 @@ def make_model(config: ConfigDict) -> Model:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} holds a {frozen_spec.network} "
             f"model, expected {SparseToCoarseSpec.network}"
         )
-    network: Any = select.for_training(
+    network = select.for_training(
         TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat
     )
-    return Model(spec, network.clone(freeze_coarse=True), frozen)
+    return TrainedModel(spec, network.clone(freeze_coarse=True), frozen)
 
 
-def starting_variables(config: ConfigDict, model: Model) -> dict[str, Any]:
+def starting_variables(config: ConfigDict, model: TrainedModel) -> dict[str, Any]:
     """The variables before the first update: random, or those of the checkpoints of the config.
 
     Raises:
@@ -134,7 +139,9 @@ def _load(config: ConfigDict, setting: str, wanted: Spec) -> Variables:
     return variables
 
 
-def find_frames(config: ConfigDict, split: str, model: Model, objective: Objective) -> list[Frame]:
+def find_frames(
+    config: ConfigDict, split: str, model: TrainedModel, objective: Objective
+) -> list[Frame]:
     """The frames of a split, with every file that training or validation reads.
 
     Raises:
@@ -144,14 +151,14 @@ def find_frames(config: ConfigDict, split: str, model: Model, objective: Objecti
     if split == config.val_split or objective.supervision == "ground_truth":
         require.add("ground_truth")
     frames = kitti.find_frames(
-        frames_of.data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+        dataset.data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
     )
     if not (config.check_files or config.skip_bad_frames):
         return frames
-    return frames_of.checked(config, frames)[0]
+    return dataset.checked(config, frames)[0]
 
 
-def make_schedule(config: ConfigDict, epoch: int) -> Schedule:
+def make_intervals(config: ConfigDict, epoch: int) -> Intervals:
     """When the loop records, validates and saves, and how long it trains.
 
     Args:
@@ -169,7 +176,7 @@ def make_schedule(config: ConfigDict, epoch: int) -> Schedule:
             "--config.save_every and --config.keep must be at least 1, got "
             f"{config.save_every} and {config.keep}"
         )
-    return Schedule(total, config.log_every, config.validate_every, config.save_every)
+    return Intervals(total, config.log_every, config.validate_every, config.save_every)
 
 
 def make_learning_rate(config: ConfigDict, epoch: int, total: int) -> optax.Schedule:
@@ -206,7 +213,7 @@ def make_optimizer(
         )
 
 
-def make_source(config: ConfigDict, model: Model, objective: Objective) -> Source:
+def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -> Source:
     """The source of training examples: the frames of the split, or rendered streets.
 
     Raises:

@@ -25,7 +25,7 @@ Unchecked = tuple[int, Metrics, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Intervals:
     """The length of a run and how often it records, validates and saves, in steps.
 
     Each interval also ends at the last step; an interval of 0 means only there.
@@ -70,7 +70,7 @@ class Run:
       keep_best: called with the step and the state when that metric is the smallest so far.
       snapshots: where the state is saved.
       journal: where metrics are recorded; None in all processes except the first.
-      schedule: when to record, validate and save.
+      intervals: when to record, validate and save.
     """
 
     train_step: Update
@@ -80,11 +80,11 @@ class Run:
     keep_best: Callable[[int, TrainState], None]
     snapshots: Snapshots
     journal: Journal | None
-    schedule: Schedule
+    intervals: Intervals
 
 
 def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
-    """Trains until the end of the schedule.
+    """Trains until the end of the run.
 
     On SIGTERM, training stops after the current step and saves a snapshot.
 
@@ -94,44 +94,44 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
       best: the smallest validation metric so far.
 
     Returns:
-      The last state, on the host, and whether the end of the schedule was reached.
+      The last state, on the host, and whether the end of the run was reached.
 
     Raises:
       ValueError: the loss or the gradient is not finite; the newest snapshot is from an earlier
         step.
       OSError: a snapshot cannot be written.
     """
-    schedule = run.schedule
+    intervals = run.intervals
     start = step = int(state.step)
     replicated = parallel.replicate(state)
     batches = _timed(run.source.batches(start))
     unchecked: Unchecked | None = None
-    with Progress(start, schedule.total) as progress, _termination() as asked_to_stop:
-        for step in range(start + 1, schedule.total + 1):
+    with Progress(start, intervals.total) as progress, _termination() as asked_to_stop:
+        for step in range(start + 1, intervals.total + 1):
             (index, inputs), waited = next(batches)
             replicated, metrics = run.train_step(replicated, run.frozen, inputs)
             # Checks the previous step, so that the devices never wait for the host.
             _check_finite(run, unchecked)
             unchecked = (step, metrics, index)
             stop = asked_to_stop(step)
-            if schedule.due(schedule.log_every, step) or stop:
+            if intervals.due(intervals.log_every, step) or stop:
                 _check_finite(run, unchecked)
                 _record(run, step, metrics)
                 progress.show_loss(float(_first(metrics["loss"])))
-            if schedule.due(schedule.validate_every, step):
+            if intervals.due(intervals.validate_every, step):
                 _check_finite(run, unchecked)
                 best = _validate(run, step, parallel.unreplicate(replicated), best)
-            if schedule.due(schedule.save_every, step) or stop:
+            if intervals.due(intervals.save_every, step) or stop:
                 _check_finite(run, unchecked)
                 kept = {"state": parallel.unreplicate(replicated), "best": np.array(best)}
                 run.snapshots.save(step, kept)
             speed = progress.advance(len(index) * jax.process_count(), waited)
-            if run.journal and schedule.due(schedule.log_every, step):
+            if run.journal and intervals.due(intervals.log_every, step):
                 run.journal.show(step, speed)
             if stop:
                 break
     run.snapshots.wait()
-    return parallel.unreplicate(replicated), step == schedule.total
+    return parallel.unreplicate(replicated), step == intervals.total
 
 
 def restore(snapshots: Snapshots, state: TrainState) -> tuple[TrainState, float]:
