@@ -105,9 +105,7 @@ def make_model(config: ConfigDict) -> TrainedModel:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} holds a {frozen_spec.network} "
             f"model, expected {SparseToCoarseSpec.network}"
         )
-    network = select.for_training(
-        TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat
-    )
+    network = select.for_training(TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat)
     return TrainedModel(spec, network.clone(freeze_coarse=True), frozen)
 
 
