@@ -12,7 +12,7 @@ BASES = ("none", "fill")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Backbone:
+class _StageSettings:
     """The settings that both networks have in common; see the classes below."""
 
     network: ClassVar[str]
@@ -39,7 +39,7 @@ class _Backbone:
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseToCoarseSpec(_Backbone):
+class SparseToCoarseSpec(_StageSettings):
     """The sparse-to-coarse network (the STD network).
 
     Attributes:
@@ -78,7 +78,7 @@ class SparseToCoarseSpec(_Backbone):
 
 
 @dataclasses.dataclass(frozen=True)
-class CoarseToFineSpec(_Backbone):
+class CoarseToFineSpec(_StageSettings):
     """The coarse-to-fine network (FCFR-Net).
 
     Attributes:

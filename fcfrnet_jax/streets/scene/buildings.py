@@ -10,8 +10,8 @@ from fcfrnet_jax.streets.scene.solids import (
     WALL,
     Draw,
     Ground,
-    Parts,
     Primitives,
+    SolidParts,
     choose,
     leaning,
     sides,
@@ -33,7 +33,7 @@ Walls = tuple[jax.Array, ...]
 HOUSES, DETAILED, BACK, HEDGES = 14, 8, 6, 8
 
 
-def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
+def buildings(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds a row of buildings on each side, and others behind them that fill the gaps."""
     side = jnp.repeat(jnp.array([-1.0, 1.0]), HOUSES // 2)
     half_length = draw(HOUSES, 4.0, 10.0)
@@ -62,7 +62,7 @@ def buildings(draw: Draw, style: Style, ground: Ground) -> Parts:
     walls = tuple(array[near] for array in (side * wall, depth, top, z, half_length))
     annexes = _annexes(draw, style, ground, walls, (plaster[near], present[near]))
     roofs = _roofs(draw, style, walls, present[near])
-    return Parts(upright=(house, *annexes, *_background(draw, style, ground)), turned=roofs)
+    return SolidParts(upright=(house, *annexes, *_background(draw, style, ground)), turned=roofs)
 
 
 def _annexes(
@@ -153,7 +153,7 @@ def _background(draw: Draw, style: Style, ground: Ground) -> tuple[Primitives, .
     return back, deck, abutments
 
 
-def hedges(draw: Draw, style: Style, ground: Ground) -> Parts:
+def hedges(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds hedges, walls and fences along the pavement."""
     side = sides(HEDGES)
     z = 4.0 + 13.0 * (jnp.arange(HEDGES) // 2) + draw(HEDGES, -5.0, 8.0)
@@ -171,4 +171,4 @@ def hedges(draw: Draw, style: Style, ground: Ground) -> Parts:
         yaw=draw(HEDGES, -0.01, 0.01),
         present=draw(HEDGES, 0.0, 1.0) < style.hedges,
     )
-    return Parts(turned=(leaning(box, 0.0, ground.slope_at(z)),))
+    return SolidParts(turned=(leaning(box, 0.0, ground.slope_at(z)),))

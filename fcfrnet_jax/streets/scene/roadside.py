@@ -12,8 +12,8 @@ from fcfrnet_jax.streets.scene.solids import (
     Draw,
     Ground,
     Number,
-    Parts,
     Primitives,
+    SolidParts,
     along,
     choose,
     sides,
@@ -31,7 +31,7 @@ LAMPS, PLATES, LIGHTS, UTILITY, BOLLARDS, POSTS = 6, 6, 2, 4, 4, 20
 PEOPLE = 6
 
 
-def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
+def trees(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds trees from a trunk and four ellipsoids, bushes, thickets, and distant woods."""
     side = sides(TREES)
     x = side * (style.half_width + 0.7 + draw(1, 0.0, 5.0) + draw(TREES, 0.0, 4.0) ** 1.5)
@@ -63,7 +63,7 @@ def trees(draw: Draw, style: Style, ground: Ground) -> Parts:
         present=each(present),
     )
     leaves = (crowns, *_bushes(draw, style, ground), _thicket(draw, style, ground))
-    return Parts(ellipsoids=leaves, cylinders=(trunks,))
+    return SolidParts(ellipsoids=leaves, cylinders=(trunks,))
 
 
 def _bushes(draw: Draw, style: Style, ground: Ground) -> tuple[Primitives, Primitives]:
@@ -112,7 +112,7 @@ def _thicket(draw: Draw, style: Style, ground: Ground) -> Primitives:
     )
 
 
-def poles(draw: Draw, style: Style, ground: Ground) -> Parts:
+def poles(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds street lamps, signs, traffic lights, utility poles, bollards and a sign gantry."""
     edge = style.half_width + 0.3
 
@@ -158,13 +158,13 @@ def poles(draw: Draw, style: Style, ground: Ground) -> Parts:
     legs = post(jnp.array([-1.0, 1.0]) * (edge + 1.0), z, 0.2, 7.2, some)
     board = (0.5 * style.half_width, ground.level(z) - 6.2, z - 0.3)
     boards = solids(board, (draw(1, 1.5, 4.0), 1.0, 0.1), jnp.array(SIGNS[1]), SIGN, present=some)
-    return Parts(
+    return SolidParts(
         upright=(arms, plates, heads, boards),
         cylinders=(lamps, posts, lights, wood, bollards, legs),
     )
 
 
-def rails(draw: Draw, style: Style, ground: Ground) -> Parts:
+def rails(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds a guard rail or a fence along each side: two bars on posts."""
     side = jnp.array([-1.0, 1.0])
     some = draw(2, 0.0, 1.0) < style.rails
@@ -183,14 +183,14 @@ def rails(draw: Draw, style: Style, ground: Ground) -> Parts:
         METAL,
         present=jnp.tile(some, POSTS // 2),
     )
-    return Parts(
+    return SolidParts(
         upright=tuple(box for bar in bars for box in bar.upright),
         turned=tuple(box for bar in bars for box in bar.turned),
         cylinders=(posts,),
     )
 
 
-def people(draw: Draw, style: Style, ground: Ground) -> Parts:
+def people(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds walkers of a head, a body and two legs."""
     z = draw(PEOPLE, 4.0, 35.0)
     x = sides(PEOPLE) * (style.half_width + draw(PEOPLE, -0.3, 1.0) * style.walk)
@@ -222,4 +222,4 @@ def people(draw: Draw, style: Style, ground: Ground) -> Parts:
     ]
     head = ball(1.65, (0.1, 0.13, 0.11), jnp.array(SKIN))
     body = ball(1.14, (0.23, 0.42, 0.16), clothes)
-    return Parts(ellipsoids=(head, body), cylinders=tuple(legs))
+    return SolidParts(ellipsoids=(head, body), cylinders=tuple(legs))

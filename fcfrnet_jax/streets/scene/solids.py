@@ -47,7 +47,7 @@ class Primitives(NamedTuple):
     material: jax.Array
 
 
-class Parts(NamedTuple):
+class SolidParts(NamedTuple):
     """Solids by shape: axis-aligned boxes, rotated boxes with their slopes, and round solids."""
 
     upright: tuple[Primitives, ...] = ()
@@ -131,7 +131,7 @@ def along(
     look: tuple[Number, int],
     present: jax.Array | bool = True,
     slope_x: Number | None = None,
-) -> Parts:
+) -> SolidParts:
     """Builds long boxes along the street that follow the ground: a part before its bend, one after.
 
     Args:
@@ -155,8 +155,8 @@ def along(
     far = solids((x, far_y, far_z), (half_x, half_y, far_half_z), *look, present=there)
     sloping = leaning(far, 0.0 if slope_x is None else slope_x, ground.slope)
     if slope_x is None:
-        return Parts(upright=(level,), turned=(sloping,))
-    return Parts(turned=(leaning(level, slope_x, 0.0), sloping))
+        return SolidParts(upright=(level,), turned=(sloping,))
+    return SolidParts(turned=(leaning(level, slope_x, 0.0), sloping))
 
 
 def choose(colours: tuple[Colour, ...], number: jax.Array) -> jax.Array:

@@ -16,8 +16,8 @@ from fcfrnet_jax.streets.scene.solids import (
     PAVEMENT,
     Draw,
     Ground,
-    Parts,
     Primitives,
+    SolidParts,
     along,
     join,
     leaning,
@@ -141,7 +141,7 @@ def _sun(draw: Draw) -> jax.Array:
     return jnp.stack([level * jnp.sin(azimuth), -jnp.sin(elevation), level * jnp.cos(azimuth)])
 
 
-def _surface(draw: Draw, style: Style, ground: Ground) -> Parts:
+def _surface(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds the ground before and after the bend, raised pavements, and sloping banks."""
     far, deep = 600.0, 30.0
     near = 0.5 * (ground.bend + far)
@@ -163,7 +163,7 @@ def _surface(draw: Draw, style: Style, ground: Ground) -> Parts:
     # The middle of the upper face is at half the rise; the lower face is in the ground.
     half, half_y = 0.5 * wide, 0.5 * (2.0 + 0.5 * rise)
     bank = along(ground, x, -2.0, ends, half, half_y, look, some, -side * rise / wide)
-    return Parts(
+    return SolidParts(
         upright=(plain, *walk.upright),
         turned=(leaning(hill, 0.0, ground.slope), *walk.turned, *bank.turned),
     )

@@ -14,9 +14,9 @@ from fcfrnet_jax.streets.scene.solids import (
     Draw,
     Ground,
     Number,
-    Parts,
     Point,
     Primitives,
+    SolidParts,
     choose,
     leaning,
     sides,
@@ -62,7 +62,7 @@ KINDS = {
 LORRY = 3
 
 
-def vehicles(draw: Draw, style: Style, ground: Ground) -> Parts:
+def vehicles(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds parked vehicles on both sides, vehicles ahead, and oncoming ones."""
     side = jnp.concatenate([sides(PARKED), jnp.array([1.0, 1.0, -1.0, -1.0, -1.0])])
     row = jnp.arange(PARKED) // 2
@@ -87,7 +87,9 @@ def vehicles(draw: Draw, style: Style, ground: Ground) -> Parts:
     return _bodies(draw, ground, (x, z, yaw), jnp.minimum(kind.astype(jnp.int32), 4), present)
 
 
-def _bodies(draw: Draw, ground: Ground, place: Place, kind: jax.Array, present: jax.Array) -> Parts:
+def _bodies(
+    draw: Draw, ground: Ground, place: Place, kind: jax.Array, present: jax.Array
+) -> SolidParts:
     """Builds body, upper part, front and rear window, and wheels of vehicles."""
     size = {}
     for name, ranges in KINDS.items():
@@ -135,7 +137,7 @@ def _bodies(draw: Draw, ground: Ground, place: Place, kind: jax.Array, present: 
     hold = (jnp.where(lorry[:, None], cargo, paint), jnp.where((kind == 2) | lorry, TRUCK, CABIN))
     glazed = (paint, CABIN)
     side = half_width * jnp.where(kind < 2, 0.9, 0.98)
-    return Parts(
+    return SolidParts(
         turned=(
             box((back, front), (floor, waist), half_width, body, 0.0),
             box((tail, top), (waist, roof), side, hold, 0.0),
@@ -167,7 +169,7 @@ def _wheels(
     return tuple(wheels)
 
 
-def cyclists(draw: Draw, style: Style, ground: Ground) -> Parts:
+def cyclists(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     """Builds riders from ellipsoids for head, body and legs, on wheels of flat ellipsoids."""
     side = sides(CYCLISTS)
     z = draw(CYCLISTS, 7.0, 40.0)
@@ -186,7 +188,7 @@ def cyclists(draw: Draw, style: Style, ground: Ground) -> Parts:
 
     frame = part(0.0, 0.6, (0.025, 0.2, 0.5), 0.1, METAL)
     handlebar = part(0.42, 1.0, (0.28, 0.03, 0.05), 0.05, METAL)
-    return Parts(
+    return SolidParts(
         turned=(leaning(frame, 0.0, -0.2), leaning(handlebar, 0.0, 0.0)),
         ellipsoids=(
             part(0.53, 0.34, (0.035, 0.34, 0.34), 0.03, PLAIN),
