@@ -54,6 +54,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
       ValueError: OpenCV cannot decode the file.
+      OSError: the file cannot be opened.
     """
     import cv2
 
@@ -68,6 +69,7 @@ def read_depth(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
       ValueError: the file is not a single-channel 16-bit PNG.
+      OSError: the file cannot be opened.
     """
     import cv2
 

@@ -149,7 +149,22 @@ class TwoStage(nn.Module):
     def __call__(
         self, image: jax.Array, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns the coarse and the fine depth, not clipped, for the sparse depth `depth`."""
+        """Predicts the coarse and the fine depth from the image and the sparse depth.
+
+        The fine network refines the clipped coarse depth. See the module docstring for shapes and
+        units.
+
+        Args:
+          image: `[B, H, W, 3]`, or `[B, H, W, 1]` if neither network needs colour.
+          depth: the sparse depth `[B, H, W, 1]`, or None if the coarse network does not use it.
+          train: whether BatchNorm uses the moments of the batch and updates its statistics.
+
+        Returns:
+          The coarse and the fine depth, each `[B, H, W, 1]` metres, not clipped.
+
+        Raises:
+          ValueError: an input that a network requires is None or has the wrong shape.
+        """
         spec = self.coarse.spec
         coarse = self.coarse(image, depth, train and not self.freeze_coarse)
         if self.freeze_coarse:

@@ -102,7 +102,8 @@ def project(
 
     Returns:
       The pixel of each point, int32 `[N]`: the index `v * width + u` in the window, or
-      `height * width` for points outside it. And their depth `[N]` in metres.
+      `height * width` for points outside it and points with a depth of at most 0.1 m. And the
+      depth of all points, `[N]` in metres.
     """
     height, width = window
     matrix = window_matrix(camera, corner)
