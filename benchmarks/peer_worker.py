@@ -83,8 +83,8 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     one_device = make_update(network, optimizer, schedule, Objective())
     step = parallel.map_global(one_device, donate=True)
     state = parallel.replicate(initial_state(task.variables(), optimizer))
-    batch = {"image": task.image, "coarse_depth": task.depth, "ground_truth": task.truth}
-    batch = parallel.shard(batch | {"sparse_depth": task.depth})
+    maps = {"sparse_depth": task.depth, "coarse_depth": task.depth, "ground_truth": task.truth}
+    batch = parallel.shard(maps | {"image": task.image})
 
     def update() -> Any:
         nonlocal state

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ from jax.experimental import multihost_utils
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Arrays of a batch by name, on the host or on the devices.
-Batch = dict[str, Any]
+# Arrays of a batch by name.
+Batch = dict[str, jax.Array]
 # The name of the device axis in mapped functions, as in `jax.lax.psum(x, AXIS)`.
 AXIS = "devices"
 
@@ -101,7 +101,9 @@ def shard(batch: dict[str, np.ndarray]) -> Batch:
     size = len(next(iter(batch.values())))
     if size % devices:
         raise ValueError(f"a batch of {size} frames is not divisible by the {devices} devices here")
-    return {name: leaf.reshape(devices, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
+    parts = {name: leaf.reshape(devices, -1, *leaf.shape[1:]) for name, leaf in batch.items()}
+    # Mapped functions accept NumPy arrays and copy them to the devices.
+    return cast(Batch, parts)
 
 
 def unshard(tree: T) -> T:

@@ -1,13 +1,16 @@
 """Processing long arrays piece by piece."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
+# A tree of arrays.
+Tree = TypeVar("Tree")
 
-def in_strips(function: Callable, size: int, *arrays: Any) -> Any:
+
+def in_strips(function: Callable[..., Tree], size: int, *arrays: Any) -> Tree:
     """Applies a function to strips of the arrays' last axis and concatenates the results.
 
     The intermediate results of `function` then stay in a CPU's cache. The last strip is padded with
@@ -35,7 +38,7 @@ def in_strips(function: Callable, size: int, *arrays: Any) -> Any:
     return jax.tree.map(paste, results)
 
 
-def settle(function: Callable, *arrays: Any) -> Any:
+def settle(function: Callable[..., Tree], *arrays: Any) -> Tree:
     """Applies a function to the two halves of the arrays, so that its results exist in memory.
 
     Otherwise XLA would fuse `function` into each consumer and recompute it there. On CPUs it
