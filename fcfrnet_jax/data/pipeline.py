@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcfrnet_jax.data.augment import IMAGES
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 Example = dict[str, Any]
 Op = Callable[[Example], Example]
-IMAGES = {"image", "near_image"}
-MAPS = IMAGES | {"sparse_depth", "ground_truth", "coarse_depth"}
+MAPS = {*IMAGES, "sparse_depth", "ground_truth", "coarse_depth"}
 
 
 class BatchStream:
@@ -89,13 +89,12 @@ def make_eval_dataset(
       ValueError: no frames, a batch size under 1, or only some of the frames have an image or a
         coarse map.
     """
-    if not frames or batch_size < 1:
-        raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
+    check_batches(frames, batch_size)
     import tensorflow as tf
 
     # These ops do not branch on tensors, and converting them would double the time of opening.
     @tf.autograph.experimental.do_not_convert
-    def chain() -> Any:
+    def chain() -> "tf.data.Dataset":
         return (
             tf.data.Dataset.from_tensor_slices(frame_columns(frames))
             .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
@@ -107,6 +106,34 @@ def make_eval_dataset(
         )
 
     return Batches(chain(), math.ceil(len(frames) / batch_size))
+
+
+def check_batches(frames: Sequence[Frame], batch_size: int) -> None:
+    """Raises ValueError if there are no frames or the batch size is below 1."""
+    if not frames or batch_size < 1:
+        raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
+
+
+def share_of_batch(batch_size: int, process: tuple[int, int]) -> tuple[int, int]:
+    """Returns the first position of a process in each batch, and the one after its last.
+
+    Args:
+      batch_size: global batch size.
+      process: (index, count): the process gets the contiguous part `index` of `count`.
+
+    Raises:
+      ValueError: no such process, or a batch size that is not divisible by `count`.
+    """
+    index, count = process
+    if not 0 <= index < count:
+        raise ValueError(f"there is no process {index} among {count}, counted from 0")
+    if batch_size % count:
+        raise ValueError(
+            f"a batch of {batch_size} is not divisible by the {count} processes: "
+            f"take {batch_size // count * count or count} or {(batch_size // count + 1) * count}"
+        )
+    size = batch_size // count
+    return index * size, (index + 1) * size
 
 
 def frame_columns(
@@ -151,7 +178,7 @@ def read_files() -> Op:
 
     def read(example: Example) -> Example:
         example = dict(example)
-        for key in IMAGES & example.keys():
+        for key in example.keys() & IMAGES:
             # decode_jpeg also decodes PNG. Its fast default rounds JPEG unlike other libraries.
             data = tf.io.read_file(example[key])
             example[key] = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")

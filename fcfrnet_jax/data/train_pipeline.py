@@ -17,11 +17,13 @@ from fcfrnet_jax.data.pipeline import (
     BatchStream,
     Example,
     Op,
+    check_batches,
     crop_at,
     crop_bottom_centre,
     frame_columns,
     read_files,
     reading_options,
+    share_of_batch,
 )
 from fcfrnet_jax.data.poses import relative_pose
 from fcfrnet_jax.files import list_some
@@ -114,12 +116,14 @@ def make_train_dataset(
         processes; the seed or step is negative; only some frames have a kind of file; or frames
         lack what `near_reach` needs: images, calibration and, for at least one, a neighbour.
     """
-    _check_request(frames, batch_size, seed, first_step, process)
+    check_batches(frames, batch_size)
+    share = share_of_batch(batch_size, process)
+    if seed < 0 or first_step < 0:
+        raise ValueError(f"seed and first_step must not be negative, got {seed} and {first_step}")
     near = _near_frames(frames, near_reach) if near_reach else None
     if near_reach:
         check_calibrated(frames, "finding poses")
     columns = frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
-    share = _share(batch_size, process)
 
     import tensorflow as tf
 
@@ -261,11 +265,6 @@ def leave_out(*keys: str) -> Op:
     return lambda example: {key: value for key, value in example.items() if key not in keys}
 
 
-def _share(batch_size: int, process: tuple[int, int]) -> tuple[int, int]:
-    size = batch_size // process[1]
-    return process[0] * size, (process[0] + 1) * size
-
-
 def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
     """Lists the neighbours of each frame; a frame without neighbours is its own."""
     without = [frame.name for frame in frames if frame.image is None]
@@ -281,20 +280,3 @@ def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
             f"frames, e.g. {frames[0].name}: a photometric loss needs unbroken drives"
         )
     return [found or [i] for i, found in enumerate(near)]
-
-
-def _check_request(
-    frames: Sequence[Frame], batch_size: int, seed: int, first_step: int, process: tuple[int, int]
-) -> None:
-    index, count = process
-    if not frames or batch_size < 1:
-        raise ValueError(f"cannot make batches of {batch_size} from {len(frames)} frames")
-    if not 0 <= index < count:
-        raise ValueError(f"there is no process {index} among {count}, counted from 0")
-    if batch_size % count:
-        raise ValueError(
-            f"a batch of {batch_size} is not divisible by the {count} processes: "
-            f"take {batch_size // count * count or count} or {(batch_size // count + 1) * count}"
-        )
-    if seed < 0 or first_step < 0:
-        raise ValueError(f"seed and first_step must not be negative, got {seed} and {first_step}")

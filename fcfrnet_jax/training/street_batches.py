@@ -4,6 +4,7 @@ The stream is endless and has no state. Each position holds a frame of a differe
 depends only on the seed and the position.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.augment import IMAGES, Augmentation, Example, augment
+from fcfrnet_jax.data.pipeline import share_of_batch
 from fcfrnet_jax.geometry import Size, crop_box, crop_intrinsics
 from fcfrnet_jax.sensors.camera import KITTI, Camera, Corner
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
@@ -85,15 +87,16 @@ def scene_batches(
     Returns:
       Endless batches: the positions, int64 `[b]` with b = B / count, and the arrays of
       `street_example`, sharded over the devices: `[D, b / D, ...]`.
+
+    Raises:
+      ValueError: with the first batch, for a process that does not exist or a batch size that is
+        not divisible by the number of processes or devices.
     """
     render = parallel.map_examples(lambda batch: street_example(streets, batch["position"]))
-    index, count = process
-    share = batch_size // count
-    start = first_step * batch_size + index * share
-    while True:
-        positions = start + np.arange(share)
+    share = share_of_batch(batch_size, process)
+    for step in itertools.count(first_step):
+        positions = step * batch_size + np.arange(*share)
         yield positions, render(parallel.shard({"position": positions.astype(np.uint32)}))
-        start += batch_size
 
 
 def street_example(streets: Streets, position: jax.Array) -> Example:

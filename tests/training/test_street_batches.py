@@ -55,6 +55,11 @@ def test_eight_devices_equal_one(numbered):
         np.testing.assert_allclose(batch[name], leaf, rtol=1e-6)
 
 
+def test_a_batch_that_the_processes_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="a batch of 15 is not divisible by the 2 processes"):
+        next(scene_batches(STREETS, batch_size=15, process=(0, 2)))
+
+
 @pytest.mark.nightly
 def test_eight_devices_equal_one_in_rendered_streets():
     positions, batch = unsharded(scene_batches(VARIED, batch_size=16, first_step=3))
