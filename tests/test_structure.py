@@ -57,7 +57,7 @@ DISTRIBUTIONS = {
     "orbax": "orbax-checkpoint",
     "yaml": "PyYAML",
 }
-# For data sets in shards, which are planned.
+# For datasets in shards, which are planned.
 NOT_YET_USED = {"tensorflow-datasets"}
 # Test modules that test more than one module, or something outside the package.
 WITHOUT_A_MODULE = {

@@ -1,4 +1,4 @@
-"""What evaluation and training do with the frames of a data set."""
+"""What evaluation and training do with the frames of a dataset."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from fcfrnet_jax.streets import sample
 
 
 def data_dir(config: ConfigDict) -> Path:
-    """The folder of the data set; the sample frames are rendered if they are missing."""
+    """The folder of the dataset; the sample frames are rendered if they are missing."""
     return Path(config.data_dir) if config.data_dir else sample.sample_dir()
 
 

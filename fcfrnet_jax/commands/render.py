@@ -1,4 +1,4 @@
-"""Renders a data set of random streets."""
+"""Renders a dataset of random streets."""
 
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,11 @@ from fcfrnet_jax.streets.data_set import Plan, write_data_set
 
 
 def run(config: ConfigDict, workdir: str | Path) -> None:
-    """Writes the data set that the config describes to `workdir`, or the rest of it.
+    """Writes the dataset that the config describes to `workdir`, or the rest of it.
 
     Raises:
       ValueError: an invalid setting, or a workdir that contains something else.
-      OSError: the workdir, or the folder beside it where the data set is written, is not writable.
+      OSError: the workdir, or the folder beside it where the dataset is written, is not writable.
     """
     plan = make_plan(config)
     show = partial(progress.frames_progress, label="Rendering")
@@ -29,7 +29,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
 
 
 def make_plan(config: ConfigDict) -> Plan:
-    """The data set that the config describes.
+    """The dataset that the config describes.
 
     Raises:
       ValueError: an invalid setting.

@@ -1,4 +1,4 @@
-"""Renders random streets as a data set in KITTI's layout, to train or evaluate on.
+"""Renders random streets as a dataset in KITTI's layout, to train or evaluate on.
 
   fcfrnet --config=render --config.frames=100 --workdir=output/streets
 
@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # The task that fcfrnet runs.
     config.task = "render"
-    # Number of frames of the data set.
+    # Number of frames of the dataset.
     config.frames = 100
     # Share of the frames in the split val, where each frame shows another street; the rest are
     # train.

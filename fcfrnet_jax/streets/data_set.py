@@ -1,4 +1,4 @@
-"""Data sets of rendered frames in the layout of KITTI's depth benchmark."""
+"""Datasets of rendered frames in the layout of KITTI's depth benchmark."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ Show = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The content of a data set. The same plan always gives the same frames.
+    """The content of a dataset. The same plan always gives the same frames.
 
     Attributes:
       train: the number of frames in the `train` split, in drives with frames one metre apart.
@@ -84,7 +84,7 @@ class Place(NamedTuple):
 
 
 def places(plan: Plan) -> Iterator[Place]:
-    """Yields the frames of a data set in rendering order."""
+    """Yields the frames of a dataset in rendering order."""
     for i in range(plan.train):
         drive, number = divmod(i, plan.drive_length)
         yield Place("train", 1 + drive, number, False)
@@ -96,22 +96,22 @@ def places(plan: Plan) -> Iterator[Place]:
 def write_data_set(
     root: str | os.PathLike, plan: Plan, show: Show = lambda *_: nullcontext(lambda _: None)
 ) -> bool:
-    """Writes a data set, or the missing frames of one whose writing was interrupted.
+    """Writes a dataset, or the missing frames of one whose writing was interrupted.
 
     The frames are written to a hidden folder next to `root`, which is renamed to `root` when it is
-    complete. A complete data set is not touched. Several processes may write the same data set: the
+    complete. A complete dataset is not touched. Several processes may write the same dataset: the
     first to finish wins.
 
     Args:
       root: the folder to create.
-      plan: the content of the data set.
+      plan: the content of the dataset.
       show: opens a progress display.
 
     Returns:
-      False if the data set existed already.
+      False if the dataset existed already.
 
     Raises:
-      ValueError: `root` or the hidden folder exists and is not this data set.
+      ValueError: `root` or the hidden folder exists and is not this dataset.
       OSError: one of them cannot be written.
     """
     root = Path(root).absolute()
@@ -139,7 +139,7 @@ def settings(plan: Plan) -> dict[str, Any]:
 
 
 def _holds(root: Path, plan: Plan) -> bool:
-    """Returns whether `root` is this data set; False if it does not exist or is empty.
+    """Returns whether `root` is this dataset; False if it does not exist or is empty.
 
     Raises:
       ValueError: `root` holds something else.
@@ -159,11 +159,11 @@ def _holds(root: Path, plan: Plan) -> bool:
             else f"{name} is {found.get(name)}, not {wanted.get(name)}"
             for name in differing(found, wanted)
         ]
-        what = f"holds a different data set of rendered frames: {'; '.join(changed)}"
+        what = f"holds a different dataset of rendered frames: {'; '.join(changed)}"
     elif free or not root.exists():
         return False
     else:
-        what = f"exists and is not a data set of rendered frames (it has no {MARKER})"
+        what = f"exists and is not a dataset of rendered frames (it has no {MARKER})"
     raise ValueError(f"{root} {what}; delete it or use another folder")
 
 

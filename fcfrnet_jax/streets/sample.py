@@ -1,4 +1,4 @@
-"""A small synthetic data set in KITTI's layout, for running the commands without a download."""
+"""A small synthetic dataset in KITTI's layout, for running the commands without a download."""
 
 import os
 from pathlib import Path
@@ -12,21 +12,21 @@ SAMPLE_NAME = f"sample-v{VERSION}"
 
 
 def sample_dir(cache: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of the sample data set, which is written on the first call.
+    """Returns the folder of the sample dataset, which is written on the first call.
 
     Args:
       cache: the folder to keep it in, by default `files.cache_dir()`.
 
     Raises:
       OSError: the cache folder cannot be written.
-      ValueError: the data set's folder exists and holds something else.
+      ValueError: the dataset's folder exists and holds something else.
     """
     try:
         root = (cache_dir() if cache is None else Path(cache)) / SAMPLE_NAME
         write_sample(root)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         raise OSError(
-            f"cannot keep the sample data set in a cache folder ({error}); "
+            f"cannot keep the sample dataset in a cache folder ({error}); "
             "set XDG_CACHE_HOME to a writable folder"
         ) from error
     return root
@@ -39,7 +39,7 @@ def write_sample(
     height: int = KITTI.height,
     width: int = KITTI.width,
 ) -> None:
-    """Writes a data set of rendered frames in the layout of KITTI's depth benchmark.
+    """Writes a dataset of rendered frames in the layout of KITTI's depth benchmark.
 
     `val` and `depth_selection` contain `frames` frames, each of a different street. `train` has one
     drive with half as many, one metre apart. `raw` has the colour images and the calibration. The
@@ -52,11 +52,11 @@ def write_sample(
       height, width: the size of the uncropped images; the field of view is always KITTI's.
 
     Raises:
-      ValueError: `frames` is out of range, or `root` exists and is not this data set.
+      ValueError: `frames` is out of range, or `root` exists and is not this dataset.
       OSError: `root` cannot be written.
     """
     if frames < 1:
-        raise ValueError(f"a sample data set needs at least 1 frame, got {frames}")
+        raise ValueError(f"a sample dataset needs at least 1 frame, got {frames}")
     drive = (frames + 1) // 2
     camera, lidar = scaled_rig((height, width))
     plan = Plan(drive, frames, frames, drive_length=drive, seed=seed, camera=camera, lidar=lidar)

@@ -1,4 +1,4 @@
-"""The command that renders data sets."""
+"""The command that renders datasets."""
 
 import signal
 import subprocess
@@ -88,7 +88,7 @@ def test_the_scanner_has_the_requested_number_of_beams(beams, expected):
 
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory):
-    """A data set from the real renderer, written by the command."""
+    """A dataset from the real renderer, written by the command."""
     workdir = tmp_path_factory.mktemp("streets") / "whole"
     process = command(workdir)
     _, errors = process.communicate()

@@ -1,4 +1,4 @@
-"""Writing data sets of rendered frames: content, interruption, and refused plans."""
+"""Writing datasets of rendered frames: content, interruption, and refused plans."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def quick(monkeypatch):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The data set of `PLAN`, with numbered scenes. Tests must not change it."""
+    """The dataset of `PLAN`, with numbered scenes. Tests must not change it."""
     root = tmp_path_factory.mktemp("written") / "set"
     with pytest.MonkeyPatch.context() as monkeypatch:
         numbered_scenes.put_in_place(monkeypatch)
@@ -254,7 +254,7 @@ def test_a_folder_that_another_process_completes_is_recognised(quick, tmp_path, 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"is not a data set of rendered frames .*another folder"):
+    with pytest.raises(ValueError, match=r"is not a dataset of rendered frames .*another folder"):
         write_data_set(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

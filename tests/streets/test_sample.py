@@ -1,4 +1,4 @@
-"""The sample data set: its content, its folder, and samples written by older versions."""
+"""The sample dataset: its content, its folder, and samples written by older versions."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ OLD_MARKER = ROOT / "tests/fixtures/streets/rendered.json"
 
 @pytest.fixture
 def plans(monkeypatch) -> list[data_set.Plan]:
-    """The plans of the data sets that would be written."""
+    """The plans of the datasets that would be written."""
     found = []
     monkeypatch.setattr(sample, "write_data_set", lambda root, plan: found.append(plan))
     return found

@@ -30,7 +30,7 @@ TASKS = {
         "train",
     ),
     "render": Task(
-        "Render random streets as a data set in KITTI's layout.",
+        "Render random streets as a dataset in KITTI's layout.",
         "fcfrnet --config=render --config.frames=100 --workdir=output/streets",
         "render",
     ),

@@ -1,4 +1,4 @@
-"""Small data sets in the layout of the benchmark's archives."""
+"""Small datasets in the layout of the benchmark's archives."""
 
 from pathlib import Path
 
