@@ -19,6 +19,7 @@ import fcfrnet_jax
 from fcfrnet_jax.commands.cli import config_files, flags
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.training.journal import read_journal
+from tests import fresh_install
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
@@ -155,11 +156,15 @@ def test_the_citation_is_of_this_version():
 
 
 def run(command: str, folder: Path, cache: Path) -> str:
-    """Runs a command of README in `folder`, with caches in `cache`, and returns its output."""
+    """Runs a command of README in `folder`, as after a fresh install, and returns its output.
+
+    Caches are in `cache`.
+    """
     program, *arguments = shlex.split(command)
     assert program in ("python", ".venv/bin/python")
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
+    fresh = fresh_install.hide_other_packages(folder / "fresh_install")
+    environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": f"{fresh}{os.pathsep}{ROOT}"}
     (folder / "configs").symlink_to(ROOT / "configs")
     done = subprocess.run(
         [sys.executable, *arguments],
