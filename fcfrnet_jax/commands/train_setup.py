@@ -183,6 +183,12 @@ def make_learning_rate(config: ConfigDict, epoch: int, total: int) -> optax.Sche
     Raises:
       ValueError: settings that make no schedule.
     """
+    if config.schedule == "cosine" and total <= config.warmup_steps:
+        raise ValueError(
+            f"a training of {total} steps ends before --config.warmup_steps={config.warmup_steps} "
+            "are over, after which --config.schedule=cosine begins; change --config.steps or "
+            "--config.warmup_steps"
+        )
     decay_every = config.decay_epochs * epoch // config.batch_size
     with named("schedule"):
         return optimizers.make_schedule(

@@ -172,6 +172,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         ({"augmentation": {"flip": 2.0}}, "--config.augmentation: flip must be between 0 and 1"),
         ({"mode": "magic"}, "--config.mode must be one of dense, sparse, photo"),
         ({"fine_weight": -1.0}, "--config.fine_weight must not be negative"),
+        (
+            {"schedule": "cosine", "warmup_steps": 5},
+            "a training of 4 steps ends before --config.warmup_steps=5 are over",
+        ),
         ({"ema_decay": 1.0}, "--config.ema_decay must be in"),
         ({"init": "magic"}, "--config.init: unknown initialisation 'magic'"),
         ({"clutter": 0.5}, "--config.clutter applies to --config.source=synthetic only"),
