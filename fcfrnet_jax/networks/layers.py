@@ -73,18 +73,19 @@ class DoublingConv(nn.Module):
 
 
 class Head(nn.Module):
-    """1x1 convolution of several arrays `[B, H, W, C]` to one channel.
+    """1x1 convolution of several arrays `[B, H, W, C]`, by default to one channel.
 
     The variables and the result are those of `nn.Conv` applied to the concatenated arrays. The
     arrays are not concatenated because at full resolution that takes longer than the convolution.
     """
 
+    features: int = 1
     dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
         channels = [part.shape[-1] for part in parts]
-        *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), 1), *parts)
+        *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), self.features), *parts)
         kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
         products = (part @ share for part, share in zip(parts, kernels, strict=True))
         return sum(products, start=bias)
@@ -224,7 +225,7 @@ def _normalise(x: jax.Array, norm: Module | None, name: str) -> jax.Array:
 def _shortcut(
     x: jax.Array, y: jax.Array, strides: tuple[int, int], conv: Module, norm: Module | None
 ) -> jax.Array:
-    if x.shape == y.shape:
+    if x.shape[-1] == y.shape[-1] and strides == (1, 1):
         return x
     x = conv(y.shape[-1], (1, 1), strides=strides, name="proj_conv")(x)
     return _normalise(x, norm, "proj_norm")

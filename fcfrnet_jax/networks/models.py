@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax.typing import DTypeLike
 
+from fcfrnet_jax.networks import patches
 from fcfrnet_jax.networks.branches import EnergyFusion
 from fcfrnet_jax.networks.fill import classical_fill, keep_measured
 from fcfrnet_jax.networks.inputs import checked_depth, select_channels
@@ -47,6 +48,8 @@ class SparseToCoarse(Backbone):
           ValueError: an input that the modality requires is None or has the wrong shape.
         """
         parts, spec = self.bound_parts(train), self.spec
+        if spec.patch > 1:
+            return self._of_patches(image, depth, parts)
         stems = []
         sparse_depth, base = depth, jnp.zeros(())
         if spec.uses_depth:
@@ -70,6 +73,33 @@ class SparseToCoarse(Backbone):
         output = self.decode(deepest, [[skip] for skip in skips], [stem], parts)
         return put_back_measured(spec, sparse_depth, base + spec.max_depth * output)
 
+    def _of_patches(
+        self, image: jax.Array | None, depth: jax.Array | None, parts: Parts
+    ) -> jax.Array:
+        """The form of `patches.py`."""
+        spec, patch = self.spec, self.spec.patch
+        sparse = checked_depth(depth)
+        fill = patches.filled(sparse, spec.max_depth)
+        base = patches.log_depth(keep_measured(sparse, fill), spec.max_depth)
+        scan = patches.scan_maps(sparse, patches.log_depth(fill, spec.max_depth), spec.max_depth)
+        scan = patches.to_patches(jnp.concatenate([0.25 * base, scan], axis=-1), patch)
+        stems = [parts.stem(spec.width, "conv1_d")(scan.astype(self.dtype))]
+        if spec.uses_image:
+            colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
+            stems.append(parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype)))
+        x = jnp.concatenate(stems, axis=-1)  # [B, H / patch, W / patch, 2 width]
+        levels = []
+        for layer in self.encoder(parts):
+            x = layer(x)
+            levels.append(x)
+        *skips, deepest = levels
+        head = self.decode(
+            deepest, [[skip] for skip in skips], stems, parts, patches.outputs(patch)
+        )
+        depth = jnp.exp(patches.combine(head, base, patch))
+        # In training, measured pixels need a gradient too: some are seen through the foreground.
+        return depth if parts.train else put_back_measured(spec, sparse, depth)
+
 
 class CoarseToFine(Backbone):
     """FCFR-Net: predicts the residual of the coarse depth (Liu et al., AAAI 2021).
@@ -81,23 +111,51 @@ class CoarseToFine(Backbone):
     spec: CoarseToFineSpec
 
     @nn.compact
-    def __call__(self, image: jax.Array, depth: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self,
+        image: jax.Array,
+        depth: jax.Array,
+        train: bool = False,
+        sparse_depth: jax.Array | None = None,
+    ) -> jax.Array:
         """Refines the coarse depth `depth`.
 
-        See the module docstring for shapes and units.
+        See the module docstring for shapes and units. `sparse_depth` is read by networks of
+        patches only, which then know which depths are measured.
 
         Raises:
           ValueError: an input is None or has the wrong shape.
         """
         parts, spec = self.bound_parts(train), self.spec
+        if spec.patch > 1:
+            return self._of_patches(image, depth, sparse_depth, parts)
         image = select_channels(image, spec.modality) / 255.0
         coarse = jnp.minimum(checked_depth(depth), spec.max_depth) / spec.max_depth
         a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))  # [B, H, W, width]
         b = parts.stem(spec.width, "conv1_d_2")(coarse.astype(self.dtype))
-        wire = self._paper if spec.variant == "paper" else self._released
-        return spec.max_depth * (wire(a, b, parts) + coarse)
+        return spec.max_depth * (self._wire(a, b, parts) + coarse)
 
-    def _released(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
+    def _of_patches(
+        self, image: jax.Array, depth: jax.Array, sparse_depth: jax.Array | None, parts: Parts
+    ) -> jax.Array:
+        """The form of `patches.py`."""
+        spec, patch = self.spec, self.spec.patch
+        base = patches.log_depth(checked_depth(depth), spec.max_depth)
+        sparse = jnp.zeros_like(base) if sparse_depth is None else checked_depth(sparse_depth)
+        scan = jnp.concatenate(
+            [0.25 * base, patches.scan_maps(sparse, base, spec.max_depth)], axis=-1
+        )
+        colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
+        a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
+        b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
+        head = self._wire(a, b, parts, patches.outputs(patch))
+        return jnp.exp(patches.combine(head, base, patch))
+
+    def _wire(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int = 1) -> jax.Array:
+        wire = self._paper if self.spec.variant == "paper" else self._released
+        return wire(a, b, parts, outputs)
+
+    def _released(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int) -> jax.Array:
         """The wiring of the released code: the decoder reads both branches and one fusion."""
         stems, levels = (a, b), []
         encoders = self.encoder(parts), self.encoder(parts, suffix="_2")
@@ -108,9 +166,9 @@ class CoarseToFine(Backbone):
             levels.append((a, b))
         *skips, deepest = levels
         fused = EnergyFusion(self.spec.window, name="fusion6")(*deepest)
-        return self.decode(fused, skips, stems, parts)
+        return self.decode(fused, skips, stems, parts, outputs)
 
-    def _paper(self, a: jax.Array, b: jax.Array, parts: Parts) -> jax.Array:
+    def _paper(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int) -> jax.Array:
         """The wiring in figures 2 and 3 of the paper.
 
         Each encoder reads its own branch, the shuffle puts depth first, and the decoder reads the
@@ -125,7 +183,7 @@ class CoarseToFine(Backbone):
             b, a = parts.shuffle(i, fused=True, name=f"shuffle{i + 2}")(b, a)
             levels.append(EnergyFusion(window, name=f"fusion{i + 2}")(a, b))
         *skips, deepest = levels
-        return self.decode(deepest, [[skip] for skip in skips], [stem], parts)
+        return self.decode(deepest, [[skip] for skip in skips], [stem], parts, outputs)
 
 
 class TwoStage(nn.Module):
@@ -169,7 +227,14 @@ class TwoStage(nn.Module):
         coarse = self.coarse(image, depth, train and not self.freeze_coarse)
         if self.freeze_coarse:
             coarse = lax.stop_gradient(coarse)
-        fine = self.fine(image, clip_depth(coarse, spec.max_depth), train)
+        clipped = clip_depth(coarse, spec.max_depth)
+        if self.fine.spec.patch == 1:
+            fine = self.fine(image, clipped, train)
+        else:
+            clipped = put_back_measured(spec, depth, clipped)
+            fine = self.fine(image, clipped, train, depth)
+            if train:
+                return coarse, fine
         return coarse, put_back_measured(spec, depth, fine)
 
 

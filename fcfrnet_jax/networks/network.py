@@ -13,6 +13,7 @@ from fcfrnet_jax.networks.specs import StageSpec
 
 # ResNet depth: number of blocks in layer1..layer4, and the type of block.
 RESNETS: dict[int, tuple[tuple[int, ...], Block]] = {
+    10: ((1, 1, 1, 1), BasicBlock),
     18: ((2, 2, 2, 2), BasicBlock),
     34: ((3, 4, 6, 3), BasicBlock),
     50: ((3, 4, 6, 3), BottleneckBlock),
@@ -50,11 +51,13 @@ class Backbone(nn.Module):
         """Returns `conv2`..`conv6`: layer1..layer4 of the ResNet, then a block of stride 2."""
         blocks, block = RESNETS[self.spec.layers]
         width = self.spec.width
+        # Patches are of few positions already, so fewer channels hold what is in them.
+        widest = 8 if self.spec.patch == 1 else 4
         resnet = [
-            parts.resnet_layer(block, blocks[i], width * 2**i, i, f"conv{i + 2}{suffix}")
+            parts.resnet_layer(block, blocks[i], width * min(2**i, widest), i, f"conv{i + 2}{suffix}")
             for i in range(4)
         ]
-        return [*resnet, parts.halve(width * 8, f"conv6{suffix}")]
+        return [*resnet, parts.halve(width * widest, f"conv6{suffix}")]
 
     def decode(
         self,
@@ -62,6 +65,7 @@ class Backbone(nn.Module):
         skips: Sequence[Sequence[jax.Array]],
         stems: Sequence[jax.Array],
         parts: Parts,
+        outputs: int = 1,
     ) -> jax.Array:
         """Decodes features from 1/16 of the size to full size.
 
@@ -70,9 +74,10 @@ class Backbone(nn.Module):
           skips: encoder features to concatenate at 1, 1/2, 1/4 and 1/8 of the size.
           stems: full-size features that the last layer reads together with its input.
           parts: makes the layers.
+          outputs: number of channels of the result.
 
         Returns:
-          Float32 `[B, H, W, 1]`.
+          Float32 `[B, H, W, outputs]`.
         """
         width = self.spec.width
         x = parts.double(width * 4, 3, "convt5")(x)  # 1/8 of the size
@@ -80,8 +85,11 @@ class Backbone(nn.Module):
         x = parts.double(width, 1, "convt3")(_concatenate(x, *skips[2]))  # 1/2
         x = parts.double(width, 0, "convt2")(_concatenate(x, *skips[1]))  # 1
         x = parts.smooth(width, "convt1")(_concatenate(x, *skips[0]))
-        return parts.head()([x, *stems])
+        head = parts.head() if outputs == 1 else parts.head(outputs)
+        return head([x, *stems])
 
 
-def _concatenate(*features: jax.Array) -> jax.Array:
-    return jnp.concatenate(features, axis=-1)
+def _concatenate(x: jax.Array, *skips: jax.Array) -> jax.Array:
+    # Doubling an odd size that was halved gives one row or column too many.
+    height, width = skips[0].shape[1:3]
+    return jnp.concatenate([x[:, :height, :width], *skips], axis=-1)

@@ -82,9 +82,9 @@ class Parts:
         """
         return self.checkpointed(ConvNormAct)(features, self.bound_conv, self.norm, name=name)
 
-    def head(self) -> nn.Module:
-        """The 1x1 convolution that returns the depth."""
-        return Head(dtype=jnp.promote_types(self.dtype, jnp.float32), name=HEAD)
+    def head(self, features: int = 1) -> nn.Module:
+        """The 1x1 convolution that returns the depth, or what the depth is computed from."""
+        return Head(features, dtype=jnp.promote_types(self.dtype, jnp.float32), name=HEAD)
 
     def shuffle(self, level: int, fused: bool, name: str) -> nn.Module:
         """Mixes two branches at `level`; `fused`: `EnergyFusion` reads the result."""

@@ -70,7 +70,7 @@ def can_pack(spec: Spec) -> bool:
     if isinstance(spec, TwoStageSpec):
         return can_pack(spec.coarse) and can_pack(spec.fine)
     paper = isinstance(spec, CoarseToFineSpec) and spec.variant == "paper"
-    return spec.layers < 50 and not paper
+    return spec.layers < 50 and spec.patch == 1 and not paper
 
 
 def _parts(spec: Spec) -> type[Parts]:

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 SPARSE_TO_COARSE = "sparse_to_coarse"
 COARSE_TO_FINE = "coarse_to_fine"
 TWO_STAGE = "two_stage"
-RESNET_LAYERS = (18, 34, 50)
+RESNET_LAYERS = (10, 18, 34, 50)
 VARIANTS = ("released", "paper")
 BASES = ("none", "fill")
+PATCHES = (1, 2, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,12 @@ class _StageSettings:
     layers: int = 34
     modality: str = "rgbd"
     width: int = 64
+    patch: int = 1
 
     def __post_init__(self) -> None:
         _check("layers", self.layers, RESNET_LAYERS)
         _check("modality", self.modality, self.modalities)
+        _check("patch", self.patch, PATCHES)
         if self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
 
@@ -43,11 +46,14 @@ class SparseToCoarseSpec(_StageSettings):
     """The sparse-to-coarse network (the STD network).
 
     Attributes:
-      layers: depth of the ResNet encoder: 18, 34 or 50.
+      layers: depth of the ResNet encoder: 10, 18, 34 or 50.
       modality: the inputs: `rgb` (colour) or `g` (gray) for the image, `d` for sparse depth, or an
         image and depth: `rgbd`, `gd`.
       width: number of channels at full resolution, which scales all others; a positive multiple
         of 4. The published width is 64.
+      patch: side in pixels of the patches that are the positions of the network's features. 1, as
+        published, or 2 or 4: the form of `patches.py`, which is faster with few channels. It
+        predicts log depth by convex combinations, always from the classical fill.
       base: `none`, as published, or `fill`: the network also reads the classical fill of the
         sparse depth, with the measured depths put back, and predicts the difference from it. This
         makes narrow networks more accurate after short training.
@@ -82,7 +88,7 @@ class CoarseToFineSpec(_StageSettings):
     """The coarse-to-fine network (FCFR-Net).
 
     Attributes:
-      layers, width: as for `SparseToCoarseSpec`.
+      layers, width, patch: as for `SparseToCoarseSpec`.
       modality: `rgbd`, or `gd` for a gray image.
       variant: the wiring: `released`, which the published weights require, or `paper`.
       window: side of the box over which energies are summed, in pixels, odd.

@@ -1,0 +1,133 @@
+"""Both networks on patches of pixels: the form for fast models with few channels.
+
+The features have one position for each patch of `spec.patch` x `spec.patch` pixels, so that most of
+the work is done at a small size with enough channels for fast convolutions. Depths are logarithms.
+The last layer of each network returns, for each patch,
+
+  - a residual of the patch's mean log depth;
+  - weights with which the patches exchange their depth with neighbours, over `STEPS` steps (convex
+    combinations, as in CSPN, arXiv 1808.00150, with dilations as in PENet);
+  - for each pixel, weights of the depth of the nine patches around it (convex upsampling, as in
+    RAFT, arXiv 2003.12039), and of the depth of the pixel before.
+
+All combinations are convex: a depth between two surfaces appears only where the network predicts
+one. The wiring of encoders, shuffles, fusion and decoder is that of `models.py`.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fcfrnet_jax.networks.fill import classical_fill
+from fcfrnet_jax.networks.inputs import select_channels
+
+# Metres. Smaller depths count as this one.
+NEAREST = 0.9
+# Metres, the base depth of frames without measurements.
+UNKNOWN = 20.0
+STEPS = 6
+DILATIONS = (1, 2, 4)
+# The steps take turns with two sets of weights.
+SETS = 2
+NEIGHBOURS = 9
+
+
+def outputs(patch: int) -> int:
+    """The number of channels of the last layer."""
+    return 1 + SETS * NEIGHBOURS + (NEIGHBOURS + 1) * patch**2
+
+
+def to_patches(x: jax.Array, patch: int) -> jax.Array:
+    """`[B, H, W, C]` to `[B, H / patch, W / patch, patch * patch * C]`."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    return x.swapaxes(2, 3).reshape(batch, height // patch, width // patch, -1)
+
+
+def from_patches(x: jax.Array, patch: int) -> jax.Array:
+    """`[B, h, w, patch * patch]` to `[B, h * patch, w * patch, 1]`."""
+    batch, height, width, _ = x.shape
+    x = x.reshape(batch, height, width, patch, patch).swapaxes(2, 3)
+    return x.reshape(batch, height * patch, width * patch, 1)
+
+
+def log_depth(depth: jax.Array, max_depth: float) -> jax.Array:
+    """The logarithm of metres, which are clipped to [NEAREST, max_depth]."""
+    return jnp.log(jnp.clip(depth, NEAREST, max_depth))
+
+
+def filled(sparse_depth: jax.Array, max_depth: float) -> jax.Array:
+    """The classical fill, or `UNKNOWN` where there is none."""
+    fill = classical_fill(sparse_depth, max_depth)
+    return jnp.where(fill > 0, fill, UNKNOWN)
+
+
+def normalised(image: jax.Array | None, modality: str) -> jax.Array:
+    """The image of a modality with a mean of about 0 and a deviation of about 1."""
+    return (select_channels(image, modality) / 255.0 - 0.45) / 0.25
+
+
+def scan_maps(sparse_depth: jax.Array, base: jax.Array, max_depth: float) -> jax.Array:
+    """What a network reads of a scan, `[B, H, W, 3]`: where and what it measured, against a base.
+
+    Args:
+      sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
+      base: `[B, H, W, 1]`, dense log depth.
+      max_depth: the largest depth of `sparse_depth` to count.
+    """
+    measured = sparse_depth > 0.1
+    log_sparse = log_depth(sparse_depth, max_depth)
+    return jnp.concatenate(
+        [
+            jnp.where(measured, 0.25 * log_sparse, 0.0),
+            measured.astype(log_sparse.dtype),
+            jnp.where(measured, log_sparse - base, 0.0),
+        ],
+        axis=-1,
+    )
+
+
+def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
+    """Computes log depth from the output of the last layer.
+
+    Args:
+      head: `[B, h, w, outputs(patch)]`.
+      base: `[B, H, W, 1]`, the log depth to refine.
+      patch: side of the patches.
+
+    Returns:
+      Log depth `[B, H, W, 1]`.
+    """
+    residual, *parts = lax.split(head, (1, *[NEIGHBOURS] * SETS, *[patch**2] * (NEIGHBOURS + 1)), 3)
+    affinities, upsampling = parts[:SETS], parts[SETS:]
+    base = to_patches(base, patch)
+    depth = jnp.mean(base, axis=-1, keepdims=True) + residual  # [B, h, w, 1]
+    for step in range(STEPS):
+        logits = lax.split(affinities[step % SETS], (1,) * NEIGHBOURS, 3)
+        depth = mix(logits, neighbours(depth, DILATIONS[step % len(DILATIONS)]))
+    return from_patches(mix(upsampling, [*neighbours(depth), base]), patch)
+
+
+def mix(logits: Sequence[jax.Array], values: Sequence[jax.Array]) -> jax.Array:
+    """The mean of arrays with the softmax of `logits` as weights, at each position."""
+    # Sums of whole arrays are much faster on CPUs than reductions over a short axis, and one
+    # division of the sums lets XLA compute everything in one loop.
+    largest = lax.stop_gradient(functools.reduce(jnp.maximum, logits))
+    powers = [jnp.exp(array - largest) for array in logits]
+    products = [power * value for power, value in zip(powers, values, strict=True)]
+    return functools.reduce(jnp.add, products) / functools.reduce(jnp.add, powers)
+
+
+def neighbours(x: jax.Array, dilation: int = 1) -> list[jax.Array]:
+    """The 3x3 positions around each of `x` `[B, h, w, 1]`, with the border repeated."""
+    _, height, width, _ = x.shape
+    margin = (dilation, dilation)
+    padded = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), "edge")
+    return [
+        padded[:, row : row + height, column : column + width]
+        for row in range(0, 2 * dilation + 1, dilation)
+        for column in range(0, 2 * dilation + 1, dilation)
+    ]
