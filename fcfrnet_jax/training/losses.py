@@ -69,6 +69,17 @@ def masked_l1_mse(depth: jax.Array, target: jax.Array, axis_name: str | None = N
     return masked_l1(depth, target, axis_name) + masked_mse(depth, target, axis_name)
 
 
+def masked_l1_rmse(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Returns the mean absolute error plus 0.3 times the root mean square error, in metres."""
+    squares = masked_mse(depth, target, axis_name)
+    whole = squares if axis_name is None else jax.lax.psum(squares, axis_name)
+    # The shares of the devices add up to the root, and their gradients to its gradient.
+    root = jax.lax.stop_gradient(jnp.sqrt(whole + 1e-6))
+    share = jax.lax.stop_gradient(squares) / root
+    linear = 0.5 * (squares - jax.lax.stop_gradient(squares)) / root
+    return masked_l1(depth, target, axis_name) + 0.3 * (share + linear)
+
+
 def masked_sums(
     penalty: Callable[[jax.Array], jax.Array], depth: jax.Array, target: jax.Array
 ) -> MaskedSum:

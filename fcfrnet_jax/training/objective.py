@@ -5,18 +5,20 @@ import dataclasses
 import jax
 
 from fcfrnet_jax.parallel import Batch
+from fcfrnet_jax.training.exact import edge_error, log_error
 from fcfrnet_jax.training.losses import (
     MODES,
     NearView,
     loss_parts,
     masked_l1,
     masked_l1_mse,
+    masked_l1_rmse,
     masked_mse,
 )
 
 # Arrays of a batch that only the photometric loss reads.
 NEAR_INPUTS = ("near_image", "rotation", "translation", "intrinsics")
-DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse}
+DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse, "l1+rmse": masked_l1_rmse}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Objective:
       mode: one of `losses.MODES`.
       depth_loss: `mse`, `l1` or `l1+mse`.
       photometric_weight, smoothness_weight: relative to the depth loss, whose weight is 1.
+      exact_weight, edge_weight: of `exact.log_error` and `exact.edge_error`, for batches with
+        `exact_depth`; relative to the depth loss.
       coarse_weight, fine_weight: weights of the two depth maps when both networks are trained.
 
     Raises:
@@ -37,6 +41,8 @@ class Objective:
     depth_loss: str = "mse"
     photometric_weight: float = 0.1
     smoothness_weight: float = 0.1
+    exact_weight: float = 0.0
+    edge_weight: float = 0.0
     coarse_weight: float = 1.0
     fine_weight: float = 1.0
 
@@ -45,7 +51,7 @@ class Objective:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        for name in ("photometric_weight", "smoothness_weight", "coarse_weight", "fine_weight"):
+        for name in (field.name for field in dataclasses.fields(self) if "weight" in field.name):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -62,6 +68,8 @@ class Objective:
             "depth": 1.0,
             "photometric": self.photometric_weight,
             "smoothness": self.smoothness_weight,
+            "exact": self.exact_weight,
+            "edges": self.edge_weight,
         }
 
     def parts(self, depth: jax.Array, batch: Batch, axis_name: str | None) -> dict[str, jax.Array]:
@@ -69,7 +77,7 @@ class Objective:
         near = None
         if "near_image" in batch:
             near = NearView(*(batch[name] for name in NEAR_INPUTS))
-        return loss_parts(
+        parts = loss_parts(
             self.mode,
             depth,
             image=batch.get("image"),
@@ -79,3 +87,8 @@ class Objective:
             depth_loss=DEPTH_LOSSES[self.depth_loss],
             axis_name=axis_name,
         )
+        if self.exact_weight:
+            parts["exact"] = log_error(depth, batch["exact_depth"], axis_name)
+        if self.edge_weight:
+            parts["edges"] = edge_error(depth, batch["exact_depth"], axis_name)
+        return parts

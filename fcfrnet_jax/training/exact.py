@@ -1,0 +1,65 @@
+"""Losses on the exact depth of rendered frames, which is known at all pixels, the sky included.
+
+They compare logarithms, so that an error counts relative to the distance. As in `losses.py`, each is
+a mean over the pixels of the batch, or with `axis_name` this device's share of it.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from fcfrnet_jax.evaluation.metrics import sum_rows
+
+# Metres: the depth of the sky, and the range of the logarithms.
+SKY = 85.0
+NEAREST = 0.9
+# The weight of the sky relative to other pixels: how far it is does not matter much.
+SKY_WEIGHT = 0.2
+# Pixels between the neighbours whose differences are compared.
+EDGE_STEPS = (1, 2, 4)
+
+
+def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Returns the weighted mean of |log depth - log exact|.
+
+    Args:
+      depth: `[B, H, W, 1]` metres.
+      exact: `[B, H, W, 1]` metres, 0 = sky.
+      axis_name: see the module.
+    """
+    error = jnp.abs(_log(depth) - _log(_target(exact)))
+    return _mean(error * jnp.where(_is_sky(exact), SKY_WEIGHT, 1.0), axis_name)
+
+
+def edge_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Returns the mean error of the differences of log depth to neighbours at `EDGE_STEPS`.
+
+    The sharp edges and smooth surfaces of rendered frames have the right differences; blurred edges,
+    stripes and terraces do not. The arguments are those of `log_error`.
+    """
+    error = _log(depth) - _log(_target(exact))
+    total = jnp.zeros(())
+    for step in EDGE_STEPS:
+        for difference in (
+            error[:, step:] - error[:, :-step],
+            error[:, :, step:] - error[:, :, :-step],
+        ):
+            total += _mean(jnp.abs(difference), axis_name)
+    return total / (2 * len(EDGE_STEPS))
+
+
+def _is_sky(exact: jax.Array) -> jax.Array:
+    return (exact <= 0) | (exact >= SKY)
+
+
+def _target(exact: jax.Array) -> jax.Array:
+    return jnp.where(_is_sky(exact), SKY, exact)
+
+
+def _log(depth: jax.Array) -> jax.Array:
+    return jnp.log(jnp.maximum(depth, NEAREST))
+
+
+def _mean(values: jax.Array, axis_name: str | None) -> jax.Array:
+    total = jnp.sum(sum_rows(values))
+    count = jnp.asarray(values.size, total.dtype)
+    return total / (count if axis_name is None else jax.lax.psum(count, axis_name))
