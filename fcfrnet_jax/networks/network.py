@@ -84,7 +84,9 @@ class Backbone(nn.Module):
         x = parts.double(width * 2, 2, "convt4")(_concatenate(x, *skips[3]))  # 1/4
         x = parts.double(width, 1, "convt3")(_concatenate(x, *skips[2]))  # 1/2
         x = parts.double(width, 0, "convt2")(_concatenate(x, *skips[1]))  # 1
-        x = parts.smooth(width, "convt1")(_concatenate(x, *skips[0]))
+        # What the last layer returns for patches depends on more than their mean depth.
+        last = width if self.spec.patch == 1 else 2 * width
+        x = parts.smooth(last, "convt1")(_concatenate(x, *skips[0]))
         head = parts.head() if outputs == 1 else parts.head(outputs)
         return head([x, *stems])
 

@@ -33,6 +33,8 @@ DILATIONS = (1, 2, 4)
 # The steps take turns with two sets of weights.
 SETS = 2
 NEIGHBOURS = 9
+# Added to the logits of the position itself, so that training starts near the base depth.
+OWN = 3.0
 
 
 def outputs(patch: int) -> int:
@@ -107,7 +109,9 @@ def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
     depth = jnp.mean(base, axis=-1, keepdims=True) + residual  # [B, h, w, 1]
     for step in range(STEPS):
         logits = lax.split(affinities[step % SETS], (1,) * NEIGHBOURS, 3)
+        logits[NEIGHBOURS // 2] += OWN
         depth = mix(logits, neighbours(depth, DILATIONS[step % len(DILATIONS)]))
+    upsampling[-1] += OWN
     return from_patches(mix(upsampling, [*neighbours(depth), base]), patch)
 
 

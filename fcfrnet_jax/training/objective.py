@@ -77,12 +77,15 @@ class Objective:
         near = None
         if "near_image" in batch:
             near = NearView(*(batch[name] for name in NEAR_INPUTS))
+        # Scaling both depths weights the error of each frame.
+        weight = batch.get("weight", 1.0)
+        target = batch.get("ground_truth")
         parts = loss_parts(
             self.mode,
-            depth,
+            weight * depth,
             image=batch.get("image"),
             sparse_depth=batch["sparse_depth"],
-            ground_truth=batch.get("ground_truth"),
+            ground_truth=target if target is None else weight * target,
             near=near,
             depth_loss=DEPTH_LOSSES[self.depth_loss],
             axis_name=axis_name,
