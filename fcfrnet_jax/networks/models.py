@@ -96,7 +96,7 @@ class SparseToCoarse(Backbone):
         head = self.decode(
             deepest, [[skip] for skip in skips], stems, parts, patches.outputs(patch)
         )
-        depth = jnp.exp(patches.combine(head, base, patch))
+        depth = patches.metres(patches.combine(head, base, patch))
         # In training, measured pixels need a gradient too: some are seen through the foreground.
         return depth if parts.train else put_back_measured(spec, sparse, depth)
 
@@ -149,7 +149,7 @@ class CoarseToFine(Backbone):
         a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
         b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
         head = self._wire(a, b, parts, patches.outputs(patch))
-        return jnp.exp(patches.combine(head, base, patch))
+        return patches.metres(patches.combine(head, base, patch))
 
     def _wire(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int = 1) -> jax.Array:
         wire = self._paper if self.spec.variant == "paper" else self._released

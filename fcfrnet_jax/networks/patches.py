@@ -61,6 +61,11 @@ def log_depth(depth: jax.Array, max_depth: float) -> jax.Array:
     return jnp.log(jnp.clip(depth, NEAREST, max_depth))
 
 
+def metres(log_depth: jax.Array) -> jax.Array:
+    """The inverse of `log_depth`. Far beyond any depth, it ends before it overflows."""
+    return jnp.exp(jnp.clip(log_depth, -3.0, 7.0))
+
+
 def filled(sparse_depth: jax.Array, max_depth: float) -> jax.Array:
     """The classical fill, or `UNKNOWN` where there is none."""
     fill = classical_fill(sparse_depth, max_depth)
