@@ -81,6 +81,33 @@ HDL64 = Lidar(
 )
 
 
+def evenly_spaced(
+    beams: int,
+    top: float,
+    bottom: float,
+    *,
+    azimuth_step: float,
+    position: tuple[float, float, float],
+    tilt: tuple[float, float, float] = (0.5, 0.0, 0.4),
+) -> Lidar:
+    """Returns a scanner whose beams have equal angles between them and one origin.
+
+    Args:
+      beams: their number.
+      top, bottom: elevations of the highest and the lowest beam in degrees.
+      azimuth_step, position, tilt: as for `Lidar`.
+    """
+    return Lidar(
+        _between(top, bottom, beams),
+        (0.2,) * beams,
+        azimuth_step=azimuth_step,
+        encoder_step=0.0,
+        position=position,
+        tilt=tilt,
+        reach=100.0,
+    )
+
+
 def spinning(beams: int) -> Lidar:
     """Returns a scanner with 16 beams (VLP-16) or 32 beams (HDL-32E), mounted as KITTI's.
 

@@ -101,6 +101,21 @@ def render_scene(
     return _measure(keys[1], keys[2], street, lidar, camera, corner, view)
 
 
+@partial(jax.jit, static_argnames=("camera", "lidar"))
+def scan_scene(key: jax.Array, camera: Camera, lidar: Lidar) -> jax.Array:
+    """Returns another scanner's sparse depth `[h, w]` of the frame that `render_scene` renders.
+
+    Args:
+      key, camera: as for `render_scene`.
+      lidar: the other scanner.
+    """
+    window = check_window(camera, None)
+    street = make_street(key, 0.0)
+    scan_key = jax.random.fold_in(_frame_key(key, 0.0), 4)
+    points = scan(scan_key, street, lidar, camera, window, (0, 0))
+    return sparse_map(points, camera, window, (0, 0))
+
+
 @partial(jax.jit, static_argnames=("camera", "lidar", "window"))
 def render_pair(
     key: jax.Array,

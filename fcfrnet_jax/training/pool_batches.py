@@ -1,0 +1,159 @@
+"""Training batches of windows of a pool of rendered frames.
+
+The stream is endless and has no state. The example at a position depends only on the pool, the seed
+and the position. The host reads whole frames; the devices cut and vary them.
+"""
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcfrnet_jax import parallel
+from fcfrnet_jax.data.augment import Example
+from fcfrnet_jax.data.patterns import Patterns, Points, draw_sparse, scatter
+from fcfrnet_jax.data.pipeline import share_of_batch
+from fcfrnet_jax.data.variation import vary
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.streets.picture.disturb import clutter_gain
+from fcfrnet_jax.streets.pool import UNIT, Pool
+
+# Scans like the densest one, with a point on this share of the pixels, have the weight 1.
+FULL_DENSITY = 0.05
+# Ground truth takes over the scan's depth where it is this near to the exact one.
+SAME = 0.03
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How examples are made of a pool's frames.
+
+    Attributes:
+      seed: of everything random about the examples; not negative.
+      crop: (height, width) of the windows in pixels.
+      patterns: the scan patterns.
+      clutter: largest strength, in [0, 1], of `clutter_gain`.
+      misalignment: largest shift of an image against its depth maps, in whole pixels.
+    """
+
+    seed: int
+    crop: Size
+    patterns: Patterns = field(default_factory=Patterns)
+    clutter: float = 0.5
+    misalignment: int = 1
+
+
+def pool_batches(
+    pool: Pool,
+    windows: Windows,
+    *,
+    batch_size: int,
+    first_step: int = 0,
+    process: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[np.ndarray, parallel.Batch]]:
+    """Opens the stream; the arguments are those of `street_batches.scene_batches`.
+
+    Returns:
+      Endless batches: the positions, int64 `[b]`, and the arrays of `pool_example`, sharded over
+      the devices.
+    """
+    height, width = pool.plan.size
+    if windows.crop[0] > height or windows.crop[1] > width:
+        raise ValueError(f"the crop {windows.crop} is larger than the pool's {(height, width)}")
+    make = parallel.map_examples(lambda frame: pool_example(windows, pool.plan.size, frame))
+    share = share_of_batch(batch_size, process)
+
+    def batch(step: int) -> tuple[np.ndarray, parallel.Batch]:
+        positions = step * batch_size + np.arange(*share)
+        frames = pool.read(shuffled(positions, len(pool), windows.seed))
+        frames["position"] = positions.astype(np.uint32)
+        return positions, make(parallel.shard(frames))
+
+    # The next batch is read while the devices compute.
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(batch, first_step)
+        for step in itertools.count(first_step + 1):
+            ready = coming.result()
+            coming = worker.submit(batch, step)
+            yield ready
+
+
+def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The frames at positions of the stream: all in another order in each epoch."""
+    epochs, places = np.divmod(positions, count)
+    orders = {e: np.random.default_rng((seed, int(e))).permutation(count) for e in set(epochs)}
+    return np.array([orders[e][i] for e, i in zip(epochs, places, strict=True)])
+
+
+def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> Example:
+    """Makes the example at a position of the stream of a frame of `Pool.read`.
+
+    Args:
+      windows: the settings.
+      size: (height, width) of the frame.
+      frame: without the batch axis, with `position`, a uint32 scalar.
+
+    Returns:
+      A dict of
+        image: uint8 [h, w, 3] RGB;
+        sparse_depth, ground_truth: float32 [h, w, 1] metres, 0 = missing;
+        exact_depth: float32 [h, w, 1] metres, 0 = sky;
+        weight: float32 [1, 1, 1], of errors in metres.
+    """
+    key = jax.random.fold_in(jax.random.key(windows.seed), frame["position"])
+    keys = jax.random.split(key, 6)
+    reach = jnp.array(size) - jnp.array(windows.crop)
+    corner = jax.random.randint(keys[0], (2,), 0, reach + 1)
+    exact = _cut(frame["depth"], corner, windows.crop).astype(jnp.float32) / UNIT
+    known = jnp.unpackbits(frame["known"])[: size[0] * size[1]].reshape(size)
+    known = _cut(known, corner, windows.crop) > 0
+    first, second = (_points(frame, scan, size, corner) for scan in range(2))
+    own = scatter(first, jnp.ones(first.row.shape, bool), windows.crop)
+    agrees = (own > 0) & (jnp.abs(own - exact) < SAME * exact)
+    ground_truth = jnp.where(known, jnp.where(agrees, own, exact), 0.0)
+    sparse = draw_sparse(keys[1], (first, second), exact, windows.patterns)
+    density = jnp.mean(sparse > 0)
+    # Errors are much larger where there are few points; unweighted, these frames would count most.
+    weight = jnp.clip(density / FULL_DENSITY, 0.002, 1.0) ** 0.6
+    maps = [leaf[..., None] for leaf in (sparse, ground_truth, exact)]
+    mirrored = jax.random.bernoulli(keys[3])
+    image = _image(keys[2], frame["image"], corner, reach, windows)
+    image, *maps = (jnp.where(mirrored, leaf[:, ::-1], leaf) for leaf in (image, *maps))
+    names = ("sparse_depth", "ground_truth", "exact_depth")
+    return dict(zip(names, maps, strict=True)) | {
+        "image": image,
+        "weight": weight.reshape(1, 1, 1),
+    }
+
+
+def _image(
+    key: jax.Array, image: jax.Array, corner: jax.Array, reach: jax.Array, windows: Windows
+) -> jax.Array:
+    shift_key, clutter_key, strength_key, vary_key = jax.random.split(key, 4)
+    most = windows.misalignment
+    shift = jax.random.randint(shift_key, (2,), -most, most + 1)
+    image = _cut(image, jnp.clip(corner + shift, 0, reach), windows.crop).astype(jnp.float32)
+    strength = windows.clutter * jax.random.uniform(strength_key) ** 2
+    gain = clutter_gain(clutter_key, windows.crop, 1.0)
+    return vary(vary_key, image * (1.0 + strength * (gain - 1.0))).astype(jnp.uint8)
+
+
+def _cut(array: jax.Array, corner: jax.Array, crop: Size) -> jax.Array:
+    start = (corner[0], corner[1], *[0] * (array.ndim - 2))
+    return jax.lax.dynamic_slice(array, start, (*crop, *array.shape[2:]))
+
+
+def _points(frame: dict[str, jax.Array], scan: int, size: Size, corner: jax.Array) -> Points:
+    pixel = frame["pixel"][scan]
+    return Points(
+        pixel // size[1] - corner[0],
+        pixel % size[1] - corner[1],
+        # Pixels of missing points are negative.
+        jnp.where(pixel >= 0, frame["range"][scan].astype(jnp.float32) / UNIT, 0.0),
+        frame["beam"][scan].astype(jnp.int32),
+        frame["beams"][scan],
+    )
