@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,12 +12,14 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from fcfrnet_jax import progress
 from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
+from fcfrnet_jax.files import cache_dir
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
@@ -28,10 +32,13 @@ from fcfrnet_jax.networks.specs import (
 )
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
+from fcfrnet_jax.streets.data_set import VERSION
+from fcfrnet_jax.streets.pool import PoolPlan, write_pool
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Intervals, Source
 from fcfrnet_jax.training.objective import Objective
+from fcfrnet_jax.training.pool_batches import Windows, pool_batches
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 from fcfrnet_jax.weights import checkpoint
 
@@ -78,6 +85,8 @@ def make_objective(config: ConfigDict) -> Objective:
             depth_loss=config.depth_loss,
             photometric_weight=config.photometric_weight,
             smoothness_weight=config.smoothness_weight,
+            exact_weight=config.exact_weight,
+            edge_weight=config.edge_weight,
             coarse_weight=config.coarse_weight,
             fine_weight=config.fine_weight,
         )
@@ -196,7 +205,7 @@ def make_learning_rate(config: ConfigDict, epoch: int, total: int) -> optax.Sche
             config.learning_rate,
             warmup_steps=config.warmup_steps,
             decay_every=max(decay_every, 1) if config.schedule == "step" else None,
-            total_steps=total if config.schedule == "cosine" else None,
+            total_steps=total if config.schedule in ("cosine", "plateau") else None,
         )
 
 
@@ -229,6 +238,8 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
     if config.source == "files":
         frames = find_frames(config, config.split, model, objective)
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
+    if config.pool_frames:
+        return _pooled(config)
     camera, lidar = scaled_rig(tuple(config.camera))
     with named("source=synthetic"):
         streets = Streets(
@@ -248,6 +259,26 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
         )
 
     return Source(batches, lambda i: f"synthetic frame {i} of seed {config.seed}", epoch=0)
+
+
+def _pooled(config: ConfigDict) -> Source:
+    plan = PoolPlan(config.pool_frames, config.seed)
+    root = Path(config.pool_dir) if config.pool_dir else cache_dir() / f"pool-v{VERSION}"
+    with named("pool_dir"):
+        pool = write_pool(root, plan, partial(progress.frames_progress, label="Rendering"))
+    windows = Windows(
+        config.seed,
+        tuple(config.crop),
+        clutter=config.clutter,
+        misalignment=round(config.misalignment),
+    )
+
+    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        return pool_batches(
+            pool, windows, batch_size=config.batch_size, first_step=first_step, process=_process()
+        )
+
+    return Source(batches, lambda i: f"pool position {i} of seed {config.seed}", epoch=0)
 
 
 def _stored(

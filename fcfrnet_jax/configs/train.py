@@ -30,6 +30,12 @@ def get_config() -> ConfigDict:
     # Rows and columns of the rendered images, at least those of the crop; every size shows the
     # field of view of KITTI's camera.
     config.camera = (375, 1242)
+    # With source=synthetic, render this many frames once, a multiple of 32, and train on windows of
+    # them, with the exact depth, mixed scan patterns and strongly varied images. 0 renders every
+    # example anew.
+    config.pool_frames = 0
+    # The folder of these frames; empty for one in the cache.
+    config.pool_dir = ""
     # Strength, 0 to 1, of patterns laid over rendered images that have nothing to do with depth.
     config.clutter = 0.0
     # Largest shift, in pixels, of rendered images against their depth maps.
@@ -62,24 +68,28 @@ def get_config() -> ConfigDict:
     config.augmentation.point_dropout = 0.0
 
     config.coarse = ConfigDict()
-    # Depth of the coarse network's ResNet: 18, 34 or 50.
+    # Depth of the coarse network's ResNet: 10, 18, 34 or 50.
     config.coarse.layers = 18
     # Inputs of the coarse network: rgbd, gd, d, rgb or g (g: grey image, d: sparse depth).
     config.coarse.modality = "rgbd"
     # Channels of the coarse network at full resolution, a multiple of 4; 64 as published.
     config.coarse.width = 8
+    # Side in pixels of the patches that the coarse network works on: 1 as published, 2 or 4.
+    config.coarse.patch = 1
     # What the coarse network adds its output to: none, as published, or the classical fill.
     config.coarse.base = "none"
     # Put measured depths back into the coarse depth, except those seen through the foreground.
     config.coarse.keep_measured = False
 
     config.fine = ConfigDict()
-    # Depth of the fine network's ResNet: 18, 34 or 50.
+    # Depth of the fine network's ResNet: 10, 18, 34 or 50.
     config.fine.layers = 18
     # Inputs of the fine network: rgbd, or gd for a grey image.
     config.fine.modality = "rgbd"
     # Channels of the fine network at full resolution, a multiple of 4; 64 as published.
     config.fine.width = 8
+    # Side in pixels of the patches that the fine network works on: 1 as published, 2 or 4.
+    config.fine.patch = 1
     # Wiring of the fine network: released, as the released weights need, or paper.
     config.fine.variant = "released"
     # Side in pixels, odd, of the box over which the fusion sums energies.
@@ -96,12 +106,16 @@ def get_config() -> ConfigDict:
     # Supervision: dense (ground truth), sparse (the sparse depth), photo (the photometric loss
     # between nearby frames), sparse+photo or dense+photo.
     config.mode = "dense"
-    # Loss of the depth: mse, l1 or l1+mse.
+    # Loss of the depth: mse, l1, l1+mse or l1+rmse.
     config.depth_loss = "mse"
     # Weight of the photometric loss, in the modes with photo.
     config.photometric_weight = 0.1
     # Weight of the smoothness loss, in the modes with photo.
     config.smoothness_weight = 0.1
+    # Weight of the error of log depth at all pixels, with pool_frames.
+    config.exact_weight = 0.0
+    # Weight of the error of differences of log depth between neighbours, with pool_frames.
+    config.edge_weight = 0.0
     # Weight of the coarse depth's loss with stage=joint.
     config.coarse_weight = 1.0
     # Weight of the fine depth's loss with stage=joint.
@@ -111,7 +125,8 @@ def get_config() -> ConfigDict:
     config.optimizer = "adam"
     # Largest learning rate.
     config.learning_rate = 1e-3
-    # Learning rate schedule: constant, step (divided by 10 every decay_epochs) or cosine.
+    # Learning rate schedule: constant, step (divided by 10 every decay_epochs), cosine, or plateau
+    # (constant for 70% of the steps, then cosine).
     config.schedule = "cosine"
     # Epochs after which schedule=step divides the learning rate by 10.
     config.decay_epochs = 10

@@ -18,7 +18,12 @@ from fcfrnet_jax.training.losses import (
 
 # Arrays of a batch that only the photometric loss reads.
 NEAR_INPUTS = ("near_image", "rotation", "translation", "intrinsics")
-DEPTH_LOSSES = {"mse": masked_mse, "l1": masked_l1, "l1+mse": masked_l1_mse, "l1+rmse": masked_l1_rmse}
+DEPTH_LOSSES = {
+    "mse": masked_mse,
+    "l1": masked_l1,
+    "l1+mse": masked_l1_mse,
+    "l1+rmse": masked_l1_rmse,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,9 @@ import optax
 from jax.typing import ArrayLike
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "step", "cosine")
+SCHEDULES = ("constant", "step", "cosine", "plateau")
+# Where the decay of `plateau` starts, as a share of the steps.
+PLATEAU = 0.7
 
 
 def make_schedule(
@@ -23,14 +25,15 @@ def make_schedule(
     Args:
       name: `constant`; `step`, multiplied by `decay_factor` every `decay_every` steps, as FCFR-Net
         and the sparse-to-dense network were trained; or `cosine`, which falls to 0 at `total_steps`
-        along half a cosine (Loshchilov and Hutter 2017, without restarts).
+        along half a cosine (Loshchilov and Hutter 2017, without restarts); or `plateau`, which
+        does so after `PLATEAU` of the steps, so that the length need not be known before.
       learning_rate: the peak value, positive.
       warmup_steps: number of steps over which the learning rate grows linearly from `learning_rate
         / warmup_steps` to `learning_rate`. `step` includes them in its count; the decay of `cosine`
         starts after them.
       decay_every: for `step` only.
       decay_factor: in (0, 1], for `step` only.
-      total_steps: length of the training including the warm-up, for `cosine` only.
+      total_steps: length of the training including the warm-up, for `cosine` and `plateau` only.
 
     Raises:
       ValueError: an unknown name, or a number outside its range.
@@ -44,6 +47,9 @@ def make_schedule(
         decay = _step_decay(learning_rate, decay_every, decay_factor)
     elif name == "cosine":
         decay = _cosine_decay(learning_rate, warmup_steps, total_steps)
+    elif name == "plateau":
+        level = max(warmup_steps, int(PLATEAU * (total_steps or 0)))
+        decay = _cosine_decay(learning_rate, level, total_steps)
     else:
         decay = optax.constant_schedule(learning_rate)
 
