@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fcfrnet_jax.evaluation.frames import FrameMetrics
 from fcfrnet_jax.evaluation.metrics import NAMES
+from fcfrnet_jax.training.pool_validation import Figures
 
 LABELS = {
     "rmse_mm": "RMSE (mm)",
@@ -45,6 +46,21 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
         count = len({item["name"] for item in result["skipped"]})
         console.print(f"Left out {count} frames whose files cannot be used; see metrics.json")
     console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
+
+
+def print_patterns(step: int, figures: Figures) -> None:
+    """Prints the validation on rendered frames with several scan patterns."""
+    names = next(iter(figures.values()))
+    table = Table("RMSE / MAE (mm)", *names, "against the fill", "above the scan, error (%)")
+    for case, maps in figures.items():
+        pairs = [f"{values['rmse_mm']:.0f} / {values['mae_mm']:.0f}" for values in maps.values()]
+        fill, last = maps["fill"], list(maps.values())[-1]
+        change = (100 * (last[name] / fill[name] - 1) for name in ("rmse_mm", "mae_mm"))
+        above = " ".join(f"{100 * values['above']:.1f}" for values in maps.values())
+        table.add_row(case, *pairs, "{:+.1f}, {:+.1f} %".format(*change), above)
+    console = Console(stderr=True)
+    console.print(f"Step {step}, rendered frames:")
+    console.print(table)
 
 
 def origin(provenance: dict[str, Any]) -> str:

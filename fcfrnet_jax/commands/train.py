@@ -12,7 +12,7 @@ from rich.console import Console
 
 import fcfrnet_jax
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import dataset, train_setup
+from fcfrnet_jax.commands import dataset, tables, train_setup
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
 from fcfrnet_jax.commands.train_setup import TrainedModel
@@ -26,10 +26,14 @@ from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
+from fcfrnet_jax.training.pool_validation import make_pool_validation, score
 from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import TrainState, initial_state
 from fcfrnet_jax.training.update import make_update
 from fcfrnet_jax.weights import checkpoint
+
+# Rows and columns of the rendered frames that are validated, as in the benchmark's selection.
+VALIDATED = (352, 1216)
 
 
 def run(config: ConfigDict, workdir: str | Path) -> None:
@@ -79,7 +83,9 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         train_step=parallel.map_global(update, donate=True),
         frozen=parallel.replicate(model.frozen),
         source=source,
-        validate=make_validation(config, model, val_frames, journal),
+        validate=make_validation(config, model, val_frames, journal)
+        if not config.pool_frames
+        else make_pooled_validation(config, model),
         keep_best=lambda step, state: save(workdir / "best", config, model, state, step),
         snapshots=snapshots,
         journal=journal,
@@ -150,6 +156,32 @@ def make_validation(
             for name, panel in drawn.items():
                 journal.image(step, f"val/{name}", panel)
         return figures, figures[f"val/{decisive}/rmse_mm"]
+
+    return validate
+
+
+def make_pooled_validation(
+    config: ConfigDict, model: TrainedModel
+) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
+    """Makes the function that validates a state on rendered frames with several scan patterns.
+
+    It prints a table. The returns are those of `make_validation`.
+    """
+    pool = train_setup.validation_pool(config)
+    options = select.compiler_options(jnp.dtype(config.dtype))
+    measure = make_pool_validation(model.network, options, pool, VALIDATED)
+
+    def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
+        figures = measure(model.whole(trained_variables(config, state))[1])
+        tables.print_patterns(step, figures)
+        flat = {
+            f"val/{case}/{name}/{measure}": value
+            for case, maps in figures.items()
+            for name, values in maps.items()
+            for measure, value in values.items()
+            if np.isfinite(value)
+        }
+        return flat, score(figures)
 
     return validate
 

@@ -33,7 +33,7 @@ from fcfrnet_jax.networks.specs import (
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.streets.data_set import VERSION
-from fcfrnet_jax.streets.pool import PoolPlan, write_pool
+from fcfrnet_jax.streets.pool import SHARD, VIEWS, Pool, PoolPlan, write_pool
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Intervals, Source
@@ -261,11 +261,21 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
     return Source(batches, lambda i: f"synthetic frame {i} of seed {config.seed}", epoch=0)
 
 
-def _pooled(config: ConfigDict) -> Source:
-    plan = PoolPlan(config.pool_frames, config.seed)
+def validation_pool(config: ConfigDict) -> Pool:
+    """Frames that are not trained on, seen with KITTI's sensors."""
+    # The streets of a pool are those of a seed, from the first on.
+    return _pool(config, "val", PoolPlan(SHARD, config.seed + 1, VIEWS[:1], (1,)))
+
+
+def _pool(config: ConfigDict, name: str, plan: PoolPlan) -> Pool:
     root = Path(config.pool_dir) if config.pool_dir else cache_dir() / f"pool-v{VERSION}"
     with named("pool_dir"):
-        pool = write_pool(root, plan, partial(progress.frames_progress, label="Rendering"))
+        show = partial(progress.frames_progress, label=f"Rendering for {name}")
+        return write_pool(root / name, plan, show)
+
+
+def _pooled(config: ConfigDict) -> Source:
+    pool = _pool(config, "train", PoolPlan(config.pool_frames, config.seed))
     windows = Windows(
         config.seed,
         tuple(config.crop),

@@ -54,7 +54,9 @@ class Backbone(nn.Module):
         # Patches are of few positions already, so fewer channels hold what is in them.
         widest = 8 if self.spec.patch == 1 else 4
         resnet = [
-            parts.resnet_layer(block, blocks[i], width * min(2**i, widest), i, f"conv{i + 2}{suffix}")
+            parts.resnet_layer(
+                block, blocks[i], width * min(2**i, widest), i, f"conv{i + 2}{suffix}"
+            )
             for i in range(4)
         ]
         return [*resnet, parts.halve(width * widest, f"conv6{suffix}")]

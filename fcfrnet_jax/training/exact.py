@@ -33,8 +33,8 @@ def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) 
 def edge_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
     """Returns the mean error of the differences of log depth to neighbours at `EDGE_STEPS`.
 
-    The sharp edges and smooth surfaces of rendered frames have the right differences; blurred edges,
-    stripes and terraces do not. The arguments are those of `log_error`.
+    Blurred edges, stripes and terraces have wrong differences. The arguments are those of
+    `log_error`.
     """
     error = _log(depth) - _log(_target(exact))
     total = jnp.zeros(())

@@ -108,14 +108,8 @@ def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> E
     keys = jax.random.split(key, 6)
     reach = jnp.array(size) - jnp.array(windows.crop)
     corner = jax.random.randint(keys[0], (2,), 0, reach + 1)
-    exact = _cut(frame["depth"], corner, windows.crop).astype(jnp.float32) / UNIT
-    known = jnp.unpackbits(frame["known"])[: size[0] * size[1]].reshape(size)
-    known = _cut(known, corner, windows.crop) > 0
-    first, second = (_points(frame, scan, size, corner) for scan in range(2))
-    own = scatter(first, jnp.ones(first.row.shape, bool), windows.crop)
-    agrees = (own > 0) & (jnp.abs(own - exact) < SAME * exact)
-    ground_truth = jnp.where(known, jnp.where(agrees, own, exact), 0.0)
-    sparse = draw_sparse(keys[1], (first, second), exact, windows.patterns)
+    exact, ground_truth, scans = frame_maps(frame, size, corner, windows.crop)
+    sparse = draw_sparse(keys[1], scans, exact, windows.patterns)
     density = jnp.mean(sparse > 0)
     # Errors are much larger where there are few points; unweighted, these frames would count most.
     weight = jnp.clip(density / FULL_DENSITY, 0.002, 1.0) ** 0.6
@@ -128,6 +122,25 @@ def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> E
         "image": image,
         "weight": weight.reshape(1, 1, 1),
     }
+
+
+def frame_maps(
+    frame: dict[str, jax.Array], size: Size, corner: jax.Array, crop: Size
+) -> tuple[jax.Array, jax.Array, tuple[Points, Points]]:
+    """Returns the exact depth and the ground truth `[h, w]` in metres, and the scans, of a window.
+
+    Args:
+      frame, size: as for `pool_example`.
+      corner: `[2]`, the first row and column of the window.
+      crop: its (height, width).
+    """
+    exact = _cut(frame["depth"], corner, crop).astype(jnp.float32) / UNIT
+    known = jnp.unpackbits(frame["known"])[: size[0] * size[1]].reshape(size)
+    known = _cut(known, corner, crop) > 0
+    first, second = (_points(frame, scan, size, corner) for scan in range(2))
+    own = scatter(first, jnp.ones(first.row.shape, bool), crop)
+    agrees = (own > 0) & (jnp.abs(own - exact) < SAME * exact)
+    return exact, jnp.where(known, jnp.where(agrees, own, exact), 0.0), (first, second)
 
 
 def _image(
