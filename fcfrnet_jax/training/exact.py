@@ -1,7 +1,7 @@
 """Losses on the exact depth of rendered frames, which is known at all pixels, the sky included.
 
-They compare logarithms, so that an error counts relative to the distance. As in `losses.py`, each is
-a mean over the pixels of the batch, or with `axis_name` this device's share of it.
+They compare logarithms, so that an error counts relative to the distance. As in `losses.py`, each
+is a mean over the pixels of the batch, or with `axis_name` this device's share of it.
 """
 
 import jax
