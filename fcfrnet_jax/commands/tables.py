@@ -49,17 +49,24 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
 
 
 def print_patterns(step: int, figures: Figures) -> None:
-    """Prints the validation on rendered frames with several scan patterns."""
+    """Prints the validation on rendered frames with several scan patterns.
+
+    Args:
+      step: the training step.
+      figures: what `make_pool_validation` returns.
+    """
     names = next(iter(figures.values()))
-    table = Table("RMSE / MAE (mm)", *names, "against the fill", "above the scan, error (%)")
+    table = Table("RMSE / MAE (mm)", *names, "change", "above (%)")
     for case, maps in figures.items():
         pairs = [f"{values['rmse_mm']:.0f} / {values['mae_mm']:.0f}" for values in maps.values()]
         fill, last = maps["fill"], list(maps.values())[-1]
         change = (100 * (last[name] / fill[name] - 1) for name in ("rmse_mm", "mae_mm"))
         above = " ".join(f"{100 * values['above']:.1f}" for values in maps.values())
-        table.add_row(case, *pairs, "{:+.1f}, {:+.1f} %".format(*change), above)
+        table.add_row(case, *pairs, "{:+.1f}, {:+.1f}%".format(*change), above)
     console = Console(stderr=True)
-    console.print(f"Step {step}, rendered frames:")
+    console.print(
+        f"Step {step}, rendered frames; change against the fill; median error above the scan:"
+    )
     console.print(table)
 
 

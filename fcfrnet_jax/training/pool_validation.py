@@ -13,7 +13,7 @@ import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.patterns import random_points, scatter
-from fcfrnet_jax.evaluation.depth_maps import depth_maps
+from fcfrnet_jax.evaluation.depth_maps import MAPS, depth_maps
 from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.networks.models import Network, Variables
@@ -24,6 +24,8 @@ from fcfrnet_jax.training.pool_batches import frame_maps
 # Rows above the highest measured point of a column that do not count as above the scan.
 MARGIN = 3
 GRAY = 128
+# Frames of the pool that are used.
+FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,14 @@ def make_pool_validation(
         figures: Figures = {}
         for case in CASES:
             found = []
-            for i in range(len(pool)):
+            for i in range(min(FRAMES, len(pool))):
                 example = _example(pool, i, crop, case)
                 batch = {name: leaf[None, None] for name, leaf in example.items()}
                 found.append(
                     jax.tree.map(float, jax.tree.map(jnp.squeeze, step(replicated, batch)))
                 )
-            figures[case.name] = jax.tree.map(lambda *values: float(np.nanmean(values)), *found)
+            means = jax.tree.map(lambda *values: float(np.nanmean(values)), *found)
+            figures[case.name] = {name: means[name] for name in MAPS if name in means}
         return figures
 
     return validate
