@@ -78,6 +78,7 @@ def render_scene(
     travelled: float | jax.Array = 0.0,
     window: Size | None = None,
     corner: Corner = (0, 0),
+    dense: float | jax.Array = 0.0,
 ) -> RenderedFrame:
     """Renders one frame of the street generated from `key`.
 
@@ -90,27 +91,30 @@ def render_scene(
         depth is that of the whole image. Noise and missing points are drawn for each window.
       corner: (top, left) of the window in the image, integers. They are not checked: the window
         must lie within the image.
+      dense: the probability of dense traffic.
 
     Raises:
       ValueError: the window is empty or larger than the image.
     """
     window = check_window(camera, window)
-    street = make_street(key, travelled)
+    street = make_street(key, travelled, dense=dense)
     keys = jax.random.split(_frame_key(key, travelled), 3)
     view = _see(keys[0], street, camera, window, corner)
     return _measure(keys[1], keys[2], street, lidar, camera, corner, view)
 
 
 @partial(jax.jit, static_argnames=("camera", "lidar"))
-def scan_scene(key: jax.Array, camera: Camera, lidar: Lidar) -> jax.Array:
+def scan_scene(
+    key: jax.Array, camera: Camera, lidar: Lidar, dense: float | jax.Array = 0.0
+) -> jax.Array:
     """Returns another scanner's sparse depth `[h, w]` of the frame that `render_scene` renders.
 
     Args:
-      key, camera: as for `render_scene`.
+      key, camera, dense: as for `render_scene`.
       lidar: the other scanner.
     """
     window = check_window(camera, None)
-    street = make_street(key, 0.0)
+    street = make_street(key, 0.0, dense=dense)
     scan_key = jax.random.fold_in(_frame_key(key, 0.0), 4)
     points = scan(scan_key, street, lidar, camera, window, (0, 0))
     return sparse_map(points, camera, window, (0, 0))

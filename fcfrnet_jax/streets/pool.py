@@ -75,6 +75,7 @@ class PoolPlan:
       seed: of the streets.
       views: the sensors.
       shares: how many of `sum(shares)` successive frames each view has.
+      dense: the probability of dense traffic.
 
     Raises:
       ValueError: a number of frames that is not a positive multiple of `SHARD`.
@@ -84,6 +85,7 @@ class PoolPlan:
     seed: int = 0
     views: tuple[View, ...] = VIEWS
     shares: tuple[int, ...] = SHARES
+    dense: float = 0.25
 
     def __post_init__(self) -> None:
         if self.frames < SHARD or self.frames % SHARD:
@@ -211,10 +213,10 @@ def _write_shard(path: Path, plan: PoolPlan, indices: range, advance: Any) -> No
 def _record(plan: PoolPlan, index: int) -> dict[str, Any]:
     view = plan.view(index)
     key = jax.random.fold_in(jax.random.key(plan.seed), index)
-    frame = render_scene(key, view.camera, view.lidar)
+    frame = render_scene(key, view.camera, view.lidar, dense=plan.dense)
     other = view.others[index // sum(plan.shares) % len(view.others)]
     lidars = (view.lidar, other)
-    maps = (frame.sparse_depth, scan_scene(key, view.camera, other))
+    maps = (frame.sparse_depth, scan_scene(key, view.camera, other, plan.dense))
     scans = [_points(depth, view.camera, lidar) for depth, lidar in zip(maps, lidars, strict=True)]
     return {
         "image": np.asarray(frame.image),

@@ -4,6 +4,7 @@ The world frame has x to the right, y down and z along the street, in metres. Th
 up to a bend, after which it may rise or fall.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -70,7 +71,10 @@ class Street(NamedTuple):
 
 
 def make_street(
-    key: jax.Array, travelled: float | jax.Array = 0.0, veer: float | jax.Array = 0.0
+    key: jax.Array,
+    travelled: float | jax.Array = 0.0,
+    veer: float | jax.Array = 0.0,
+    dense: float | jax.Array = 0.0,
 ) -> Street:
     """Generates a street, with a camera in the right lane about 1.65 m above the ground.
 
@@ -78,6 +82,7 @@ def make_street(
       key: the JAX random key; the same key gives the same solids.
       travelled: the position of the camera in metres along the street, within about 6 m of 0.
       veer: an additional rotation of the camera in radians, from z towards x.
+      dense: the probability of dense traffic, with vehicles from 3 m on.
     """
     # All random numbers are drawn at once, because each call of the generator adds compile time.
     rows = iter(jax.random.uniform(key, DRAWS))
@@ -88,9 +93,21 @@ def make_street(
     style = draw_style(draw)
     hilly = draw(1, 0.0, 1.0)[0] < 0.5
     ground = Ground(draw(1, 12.0, 70.0)[0], jnp.where(hilly, draw(1, -0.07, 0.06)[0], 0.0))
+    # A key of its own, so that streets without dense traffic are the same whatever its probability.
+    is_dense = jax.random.uniform(jax.random.fold_in(key, 1)) < dense
     parts = [
         build(draw, style, ground)
-        for build in (_surface, vehicles, people, cyclists, buildings, hedges, trees, poles, rails)
+        for build in (
+            _surface,
+            partial(vehicles, dense=is_dense),
+            people,
+            cyclists,
+            buildings,
+            hedges,
+            trees,
+            poles,
+            rails,
+        )
     ]
     upright = [boxes for part in parts for boxes in part.upright]
     turned = [boxes for part in parts for boxes, _ in part.turned]

@@ -60,15 +60,26 @@ KINDS = {
     "wheel": ((0.29, 0.34), (0.32, 0.37), (0.33, 0.37), (0.45, 0.52), (0.45, 0.5)),
 }
 LORRY = 3
+# Dense traffic: ranges of the near ends of the driving vehicles, in metres, and the chance of each.
+QUEUE = ((3.5, 9.0), (13.0, 24.0), (3.0, 9.0), (10.0, 18.0), (19.0, 30.0))
+QUEUED = 0.9
 
 
-def vehicles(draw: Draw, style: Style, ground: Ground) -> SolidParts:
-    """Builds parked vehicles on both sides, vehicles ahead, and oncoming ones."""
+def vehicles(
+    draw: Draw, style: Style, ground: Ground, dense: jax.Array | bool = False
+) -> SolidParts:
+    """Builds parked vehicles on both sides, vehicles ahead, and oncoming ones.
+
+    With `dense`, a bool scalar, there are more of the latter two, and nearer ones.
+    """
     side = jnp.concatenate([sides(PARKED), jnp.array([1.0, 1.0, -1.0, -1.0, -1.0])])
     row = jnp.arange(PARKED) // 2
     parked_z = 3.0 + 7.0 * row + draw(PARKED, 0.0, 1.8) + jnp.tile(draw(2, -2.0, 6.0), PARKED // 2)
     near, far = draw(DRIVING, 0.0, 1.0), jnp.array([8.0, 35.0, 10.0, 25.0, 45.0])
-    z = jnp.concatenate([parked_z, far + jnp.array([18.0, 30.0, 15.0, 20.0, 30.0]) * near])
+    driving_z = far + jnp.array([18.0, 30.0, 15.0, 20.0, 30.0]) * near
+    first, last = jnp.array(QUEUE).T
+    driving_z = jnp.where(dense, first + (last - first) * near, driving_z)
+    z = jnp.concatenate([parked_z, driving_z])
     kerb = style.half_width - 1.05 + draw(PARKED, -0.15, 0.15)
     lane = style.lane + draw(DRIVING, -0.3, 0.3)
     x = side * jnp.concatenate([kerb, lane])
@@ -80,7 +91,8 @@ def vehicles(draw: Draw, style: Style, ground: Ground) -> SolidParts:
     # A few vehicles turn or cross the street, at a distance from the camera.
     turning = (draw(COUNT, 0.0, 1.0) < 0.08) & (z > 15.0)
     yaw += jnp.where(turning, draw(COUNT, -1.6, 1.6), 0.0)
-    chance = jnp.where(jnp.arange(COUNT) < PARKED, style.parked, style.traffic)
+    traffic = jnp.where(dense, QUEUED, style.traffic)
+    chance = jnp.where(jnp.arange(COUNT) < PARKED, style.parked, traffic)
     present = draw(COUNT, 0.0, 1.0) < chance
     heavy = draw(COUNT, 0.0, 1.0) < jnp.where(jnp.arange(COUNT) < PARKED, 0.5, 1.0) * style.heavy
     kind = jnp.where(heavy, 2.0 + 3.0 * draw(COUNT, 0.0, 1.0), 2.0 * draw(COUNT, 0.0, 1.0) ** 1.5)
