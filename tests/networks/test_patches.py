@@ -79,7 +79,8 @@ def test_without_a_residual_depths_stay_between_those_of_the_base():
     head[..., 0] = 0.0
     base = RNG.uniform(1.0, 4.0, (1, 12, 16, 1)).astype(np.float32)
     found = patches.combine(jnp.array(head), jnp.array(base), 4)
-    assert base.min() <= found.min() and found.max() <= base.max()
+    assert base.min() <= found.min()
+    assert found.max() <= base.max()
 
 
 def test_a_uniform_base_and_residual_give_their_sum_at_every_patch():
@@ -114,7 +115,8 @@ def test_measured_depths_are_kept_in_prediction_only(variables):
 def test_a_frame_without_measurements_gets_finite_depth(variables):
     image, sparse = inputs()
     coarse, fine = models.build(SPEC).apply(variables, image, 0 * sparse)
-    assert np.isfinite(coarse).all() and np.isfinite(fine).all()
+    assert np.isfinite(coarse).all()
+    assert np.isfinite(fine).all()
 
 
 def test_the_spec_survives_json():
