@@ -15,6 +15,7 @@ from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables, train_setup
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
+from fcfrnet_jax.commands.train_pools import validation_pool
 from fcfrnet_jax.commands.train_setup import TrainedModel
 from fcfrnet_jax.commands.workdir import claim
 from fcfrnet_jax.data.frame import Frame
@@ -167,7 +168,7 @@ def make_pooled_validation(
 
     It prints a table. The returns are those of `make_validation`.
     """
-    pool = train_setup.validation_pool(config)
+    pool = validation_pool(config)
     options = select.compiler_options(jnp.dtype(config.dtype))
     measure = make_pool_validation(model.network, options, pool, VALIDATED)
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,14 +10,13 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax import progress
 from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.settings import flagged, named
+from fcfrnet_jax.commands.train_pools import pool_source
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
-from fcfrnet_jax.files import cache_dir
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
@@ -32,13 +29,10 @@ from fcfrnet_jax.networks.specs import (
 )
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
-from fcfrnet_jax.streets.data_set import VERSION
-from fcfrnet_jax.streets.pool import SHARD, VIEWS, Pool, PoolPlan, write_pool
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Intervals, Source
 from fcfrnet_jax.training.objective import Objective
-from fcfrnet_jax.training.pool_batches import Windows, pool_batches
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 from fcfrnet_jax.weights import checkpoint
 
@@ -239,7 +233,7 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
         frames = find_frames(config, config.split, model, objective)
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     if config.pool_frames:
-        return _pooled(config)
+        return pool_source(config, _process())
     camera, lidar = scaled_rig(tuple(config.camera))
     with named("source=synthetic"):
         streets = Streets(
@@ -259,36 +253,6 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
         )
 
     return Source(batches, lambda i: f"synthetic frame {i} of seed {config.seed}", epoch=0)
-
-
-def validation_pool(config: ConfigDict) -> Pool:
-    """Frames that are not trained on, seen with KITTI's sensors."""
-    # The streets of a pool are those of a seed, from the first on.
-    return _pool(config, "val", PoolPlan(SHARD, config.seed + 1, VIEWS[:1], (1,)))
-
-
-def _pool(config: ConfigDict, name: str, plan: PoolPlan) -> Pool:
-    root = Path(config.pool_dir) if config.pool_dir else cache_dir() / f"pool-v{VERSION}"
-    with named("pool_dir"):
-        show = partial(progress.frames_progress, label=f"Rendering for {name}")
-        return write_pool(root / name, plan, show)
-
-
-def _pooled(config: ConfigDict) -> Source:
-    pool = _pool(config, "train", PoolPlan(config.pool_frames, config.seed))
-    windows = Windows(
-        config.seed,
-        tuple(config.crop),
-        clutter=config.clutter,
-        misalignment=round(config.misalignment),
-    )
-
-    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        return pool_batches(
-            pool, windows, batch_size=config.batch_size, first_step=first_step, process=_process()
-        )
-
-    return Source(batches, lambda i: f"pool position {i} of seed {config.seed}", epoch=0)
 
 
 def _stored(

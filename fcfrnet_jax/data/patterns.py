@@ -73,7 +73,7 @@ def draw_sparse(
       `[H, W]` metres, 0 = missing.
     """
     keys = jax.random.split(key, 7)
-    size = exact.shape
+    size = (exact.shape[0], exact.shape[1])
     second, thinned, chance = jax.random.uniform(keys[0], (3,))
     points = Points(
         *(jnp.where(second < patterns.second, b, a) for a, b in zip(*scans, strict=True))

@@ -113,7 +113,7 @@ def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
     base = to_patches(base, patch)
     depth = jnp.mean(base, axis=-1, keepdims=True) + residual  # [B, h, w, 1]
     for step in range(STEPS):
-        logits = lax.split(affinities[step % SETS], (1,) * NEIGHBOURS, 3)
+        logits = list(lax.split(affinities[step % SETS], (1,) * NEIGHBOURS, 3))
         logits[NEIGHBOURS // 2] += OWN
         depth = mix(logits, neighbours(depth, DILATIONS[step % len(DILATIONS)]))
     upsampling[-1] += OWN

@@ -232,14 +232,11 @@ def _points(depth: jax.Array, camera: Camera, lidar: Lidar) -> dict[str, np.ndar
     beam = np.asarray(_beam(depth, camera, lidar)).ravel()
     flat = np.asarray(depth).ravel()
     found = np.flatnonzero(flat > 0)[:POINTS]
-    points = {
-        "pixel": np.full(POINTS, -1, np.int32),
-        "range": np.zeros(POINTS, np.uint16),
-        "beam": np.zeros(POINTS, np.uint8),
-    }
-    for name, values in (("pixel", found), ("range", _stored(flat[found])), ("beam", beam[found])):
-        points[name][: len(found)] = values
-    return points
+    pixel = np.full(POINTS, -1, np.int32)
+    ranges, beams = np.zeros(POINTS, np.uint16), np.zeros(POINTS, np.uint8)
+    count = len(found)
+    pixel[:count], ranges[:count], beams[:count] = found, _stored(flat[found]), beam[found]
+    return {"pixel": pixel, "range": ranges, "beam": beams}
 
 
 @partial(jax.jit, static_argnames=("camera", "lidar"))

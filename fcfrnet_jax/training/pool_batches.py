@@ -156,8 +156,9 @@ def _image(
 
 
 def _cut(array: jax.Array, corner: jax.Array, crop: Size) -> jax.Array:
-    start = (corner[0], corner[1], *[0] * (array.ndim - 2))
-    return jax.lax.dynamic_slice(array, start, (*crop, *array.shape[2:]))
+    for axis in range(2):
+        array = jax.lax.dynamic_slice_in_dim(array, corner[axis], crop[axis], axis)
+    return array
 
 
 def _points(frame: dict[str, jax.Array], scan: int, size: Size, corner: jax.Array) -> Points:

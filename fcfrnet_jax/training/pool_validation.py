@@ -100,7 +100,7 @@ def score(figures: Figures) -> float:
 
 
 def _example(pool: Pool, index: int, crop: Size, case: Case) -> dict[str, np.ndarray]:
-    frame = {name: leaf[0] for name, leaf in pool.read(np.array([index])).items()}
+    frame = {name: jnp.asarray(leaf[0]) for name, leaf in pool.read(np.array([index])).items()}
     size = pool.plan.size
     exact, ground_truth, (points, _) = frame_maps(frame, size, jnp.zeros(2, jnp.int32), size)
     if case.points:
@@ -108,7 +108,8 @@ def _example(pool: Pool, index: int, crop: Size, case: Case) -> dict[str, np.nda
         sparse = random_points(jax.random.key(index), exact, density)
     else:
         sparse = scatter(points, points.beam % case.every == 0, size)
-    image = np.full_like(frame["image"], GRAY) if case.gray else frame["image"]
+    image = np.asarray(frame["image"])
+    image = np.full_like(image, GRAY) if case.gray else image
     top, left = crop_box(size, crop)
     maps = {"sparse_depth": sparse, "ground_truth": ground_truth, "exact_depth": exact}
     arrays = {name: np.asarray(leaf)[..., None] for name, leaf in maps.items()} | {"image": image}

@@ -72,7 +72,8 @@ class PackedParts(Parts):
         block, conv = self.checkpointed(ConvNormAct), self._bound(packing.PackedConv)
         return block(features, conv, self.packed_norm(1, 2), name=name)
 
-    def head(self) -> nn.Module:
+    def head(self, features: int = 1) -> nn.Module:
+        assert features == 1  # networks of patches are not packed
         return packing.PackedHead(dtype=jnp.promote_types(self.dtype, jnp.float32), name=HEAD)
 
     def shuffle(self, level: int, fused: bool, name: str) -> nn.Module:
