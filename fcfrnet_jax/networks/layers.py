@@ -76,7 +76,8 @@ class Head(nn.Module):
     """1x1 convolution of several arrays `[B, H, W, C]`, by default to one channel.
 
     The variables and the result are those of `nn.Conv` applied to the concatenated arrays. The
-    arrays are not concatenated because at full resolution that takes longer than the convolution.
+    arrays are not concatenated for one channel, because at full resolution that takes longer than
+    the convolution.
     """
 
     features: int = 1
@@ -86,6 +87,8 @@ class Head(nn.Module):
     def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
         channels = [part.shape[-1] for part in parts]
         *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), self.features), *parts)
+        if self.features > 1:
+            return jnp.concatenate(parts, axis=-1) @ kernel[0, 0] + bias
         kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
         products = (part @ share for part, share in zip(parts, kernels, strict=True))
         return sum(products, start=bias)

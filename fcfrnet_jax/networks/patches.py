@@ -35,6 +35,8 @@ SETS = 2
 NEIGHBOURS = 9
 # Added to the logits of the position itself, so that training starts near the base depth.
 OWN = 3.0
+# With this, no power overflows, and the smallest share is nothing next to the largest.
+LIMIT = 30.0
 
 
 def outputs(patch: int) -> int:
@@ -121,11 +123,14 @@ def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
 
 
 def mix(logits: Sequence[jax.Array], values: Sequence[jax.Array]) -> jax.Array:
-    """The mean of arrays with the softmax of `logits` as weights, at each position."""
+    """The mean of arrays with the softmax of `logits` as weights, at each position.
+
+    Logits count up to `LIMIT`.
+    """
     # Sums of whole arrays are much faster on CPUs than reductions over a short axis, and one
-    # division of the sums lets XLA compute everything in one loop.
-    largest = lax.stop_gradient(functools.reduce(jnp.maximum, logits))
-    powers = [jnp.exp(array - largest) for array in logits]
+    # division of the sums lets XLA compute everything in one loop. Subtracting the largest logit,
+    # as is usual, would make XLA look for it again for each of the arrays.
+    powers = [jnp.exp(jnp.clip(array, -LIMIT, LIMIT)) for array in logits]
     products = [power * value for power, value in zip(powers, values, strict=True)]
     return functools.reduce(jnp.add, products) / functools.reduce(jnp.add, powers)
 
