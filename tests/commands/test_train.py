@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         ({"checkpoint": "nowhere"}, "--config.checkpoint: nowhere: no such folder"),
         ({"residual_share": 0.0}, "--config.residual_share must be above 0 and at most 1, got 0.0"),
         ({"residual_share": 0.5}, "--config.residual_share applies to the fine network"),
-        ({"coarse": {"layers": 101}}, "--config.coarse: layers must be one of 18, 34, 50, got 101"),
+        ({"coarse": {"layers": 101}}, "--config.coarse: layers must be one of 10, 18, 34, 50, got 101"),
         ({"augmentation": {"flip": 2.0}}, "--config.augmentation: flip must be between 0 and 1"),
         ({"mode": "magic"}, "--config.mode must be one of dense, sparse, photo"),
         ({"fine_weight": -1.0}, "--config.fine_weight must not be negative"),

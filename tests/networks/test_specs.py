@@ -117,8 +117,8 @@ def test_an_unknown_network_is_refused():
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (CoarseToFineSpec, {"layers": 101}, "layers must be one of 18, 34, 50, got 101"),
-        (CoarseToFineSpec, {"layers": 18.0}, r"layers must be one of 18, 34, 50, got 18\.0"),
+        (CoarseToFineSpec, {"layers": 101}, "layers must be one of 10, 18, 34, 50, got 101"),
+        (CoarseToFineSpec, {"layers": 18.0}, r"layers must be one of 10, 18, 34, 50, got 18\.0"),
         (CoarseToFineSpec, {"modality": "d"}, "modality must be one of rgbd, gd, got 'd'"),
         (CoarseToFineSpec, {"width": 6}, "width must be a positive multiple of 4, got 6"),
         (CoarseToFineSpec, {"width": 0}, "width must be a positive multiple of 4, got 0"),
