@@ -62,6 +62,55 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def parse_json(data: bytes) -> dict[str, Any]:
+    """Parses a JSON object.
+
+    Raises:
+      ValueError: not UTF-8, not JSON, or another value. The message continues a sentence that
+        begins with the name of the file.
+    """
+    if not data.strip():
+        raise ValueError("is empty, expected a JSON object")
+    try:
+        found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not valid JSON: byte {error.start} is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is not valid JSON at {where}") from error
+    except ValueError as error:  # a constant, or more digits than Python converts
+        raise ValueError("is not valid JSON: it holds a number that cannot be read") from error
+    except RecursionError as error:
+        raise ValueError("is not valid JSON: it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"holds a JSON {type(found).__name__}, expected an object")
+    return found
+
+
+def read_json(path: str | os.PathLike, remedy: str) -> dict[str, Any]:
+    """Reads a file that holds a JSON object.
+
+    Args:
+      path: the file.
+      remedy: the end of the error message, what to do with a damaged file.
+
+    Raises:
+      ValueError: a folder, or a damaged file.
+      OSError: the file cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a JSON file; {remedy}")
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON. Raises ValueError for NaN and infinity, which JSON lacks."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"

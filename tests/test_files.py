@@ -11,6 +11,7 @@ from fcfrnet_jax.files import (
     differing,
     first_line,
     list_some,
+    read_json,
     write_json,
 )
 
@@ -81,3 +82,27 @@ def test_the_first_line_of_an_error():
 
 def test_differing_values_are_named_in_order():
     assert differing({"c": 1, "a": 2, "b": 3}, {"c": 0, "b": 3, "d": 4}) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "is empty"),
+        (b"\xff{}", "byte 0 is not UTF-8 text"),
+        (b'{"a": 1,\n]', "is not valid JSON at line 2, column 1"),
+        (b'{"a": NaN}', "a number that cannot be read"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "a number that cannot be read"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[1]", "a JSON list, expected an object"),
+    ],
+)
+def test_a_damaged_json_file_is_named_with_fault_and_remedy(data, fault, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{path}: .*{fault}.*; delete it$"):
+        read_json(path, "delete it")
+
+
+def test_a_json_object_is_read(tmp_path):
+    write_json(tmp_path / "record.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "record.json", "delete it") == {"a": [1, 2.5, None]}
