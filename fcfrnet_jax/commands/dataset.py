@@ -10,6 +10,7 @@ from fcfrnet_jax.commands import tables
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
+from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.streets import sample
 
@@ -19,13 +20,15 @@ def data_dir(config: ConfigDict) -> Path:
     return Path(config.data_dir) if config.data_dir else sample.sample_dir()
 
 
-def crop_of(config: ConfigDict) -> tuple[int, int] | None:
-    """Rows and columns of the crop, or None for whole frames."""
-    return tuple(config.crop) if any(config.crop) else None
-
-
-def checked(config: ConfigDict, frames: Sequence[Frame]) -> tuple[list[Frame], list[check.BadFile]]:
+def checked(
+    config: ConfigDict, frames: Sequence[Frame], crop: Size
+) -> tuple[list[Frame], list[check.BadFile]]:
     """Reads every file of the frames.
+
+    Args:
+      config: its `skip_bad_frames` leaves out frames instead of raising an error.
+      frames: the frames.
+      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame.
 
     Returns:
       The frames that can be used, and the bad files of the others.
@@ -33,7 +36,7 @@ def checked(config: ConfigDict, frames: Sequence[Frame]) -> tuple[list[Frame], l
     Raises:
       ValueError: files cannot be used and `config.skip_bad_frames` is off.
     """
-    bad = check.check_frames(frames, crop_of(config))
+    bad = check.check_frames(frames, crop)
     if not config.skip_bad_frames:
         check.raise_bad_files(bad)
     good = check.drop_bad_frames(frames, bad)

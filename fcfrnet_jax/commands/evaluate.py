@@ -174,7 +174,7 @@ def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], l
     frames = kitti.find_frames(
         data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
     )
-    return dataset.checked(config, frames)
+    return dataset.checked(config, frames, tuple(config.crop))
 
 
 def evaluate_frames(
@@ -207,7 +207,7 @@ def evaluate_frames(
             parallel.replicate(variables, jax.local_devices()),
             frames,
             batch_size=config.batch_size or jax.local_device_count(),
-            crop=dataset.crop_of(config),
+            crop=tuple(config.crop),
             visit=write,
             advance=advance,
         )

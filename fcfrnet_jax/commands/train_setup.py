@@ -153,7 +153,7 @@ def find_frames(
     )
     if not (config.check_files or config.skip_bad_frames):
         return frames
-    return dataset.checked(config, frames)[0]
+    return dataset.checked(config, frames, tuple(config.crop))[0]
 
 
 def make_intervals(config: ConfigDict, epoch: int) -> Intervals:

@@ -36,13 +36,13 @@ class BadFile:
     reason: str
 
 
-def check_frames(frames: Sequence[Frame], crop: Size | None, threads: int = 8) -> list[BadFile]:
+def check_frames(frames: Sequence[Frame], crop: Size, threads: int = 8) -> list[BadFile]:
     """Finds the files that are missing, damaged, of the wrong kind or of the wrong size.
 
     Args:
       frames: the frames to check; every file is read completely, once.
-      crop: (height, width) in pixels that must fit into each frame. None: all frames must have the
-        size of the first one without a bad file.
+      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame. Frames
+        may have different sizes.
       threads: how many frames are read at the same time.
 
     Returns:
@@ -50,10 +50,9 @@ def check_frames(frames: Sequence[Frame], crop: Size | None, threads: int = 8) -
     """
     with ThreadPoolExecutor(threads) as pool:
         checked = list(pool.map(_check_frame, frames))
-    sizes = [size for size, bad_files in checked if not bad_files]
     found = []
     for frame, (size, bad_files) in zip(frames, checked, strict=True):
-        reason = None if bad_files else _check_size(size, crop, sizes[0])
+        reason = None if bad_files else _check_size(size, crop)
         found += bad_files if reason is None else [BadFile(frame, frame.sparse, reason)]
     return found
 
@@ -154,13 +153,8 @@ def _check_file(path: Path, is_depth: bool) -> Size:
     return header.size
 
 
-def _check_size(size: Size, crop: Size | None, first: Size) -> str | None:
-    if crop is None and size != first:
-        return (
-            f"is {_text(size)}, the first frame is {_text(first)}: without a crop all frames must "
-            "have the same size"
-        )
-    if crop is not None and (size[0] < crop[0] or size[1] < crop[1]):
+def _check_size(size: Size, crop: Size) -> str | None:
+    if size[0] < crop[0] or size[1] < crop[1]:
         return f"is {_text(size)}, smaller than the crop {_text(crop)}"
     return None
 
