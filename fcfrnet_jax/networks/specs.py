@@ -188,7 +188,7 @@ def differing_settings(found: Spec, wanted: Spec) -> dict[str, tuple[Any, Any]]:
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in record.items():
         inner = _flat(value) if isinstance(value, dict) else {"": value}
         flat |= {f"{name}.{key}".rstrip("."): leaf for key, leaf in inner.items()}

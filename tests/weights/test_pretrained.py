@@ -11,7 +11,7 @@ from fcfrnet_jax.commands import evaluate
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.configs import pretrain_compact
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
-from fcfrnet_jax.weights import checkpoint
+from fcfrnet_jax.weights import arrays, checkpoint
 from tests.conftest import ROOT
 
 
@@ -38,6 +38,14 @@ def test_was_trained_by_the_committed_config_on_rendered_streets_alone():
     assert provenance["settings"] | {"xla_flags": ""} == config
     assert provenance["trained_steps"] == config["steps"]
     assert (config["source"], config["data_dir"], config["checkpoint"]) == ("synthetic", "", "")
+
+
+def test_has_the_weights_of_version_0_1_and_their_checksum():
+    _, variables = checkpoint.load_model(fcfrnet_jax.COMPACT)
+    digest = arrays.digest(arrays.by_name(variables))
+    assert digest == "fa86af5f2ff064300d13068a5a2f9727"
+    record = json.loads((fcfrnet_jax.COMPACT / "model.json").read_text())
+    assert record["variables"]["digest"] == digest
 
 
 def test_contains_no_path_of_the_training_machine():
