@@ -15,7 +15,7 @@ from absl import logging
 import fcfrnet_jax
 from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
-from fcfrnet_jax.networks.specs import Spec, TwoStageSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.weights import arrays, description
 from fcfrnet_jax.weights.description import REMEDY, Description
 
@@ -232,3 +232,23 @@ def combine(coarse: Model, fine: Model) -> tuple[TwoStageSpec, Variables]:
     """
     spec = TwoStageSpec(coarse[0], fine[0])  # type: ignore[arg-type]  # checked by the class
     return spec, join_variables(coarse[1], fine[1])
+
+
+def take_stage(model: Model, stage: str) -> Model:
+    """Takes one network, `coarse` or `fine`, out of a model.
+
+    A model of that network alone is returned unchanged.
+
+    Raises:
+      ValueError: the model does not have the network, or `stage` has another value.
+    """
+    spec, variables = model
+    kinds = {"coarse": SparseToCoarseSpec, "fine": CoarseToFineSpec}
+    if stage not in kinds:
+        raise ValueError(f"stage must be one of {', '.join(kinds)}, got {stage!r}")
+    if isinstance(spec, TwoStageSpec):
+        taken = {kind: tree[stage] for kind, tree in variables.items()}
+        return (spec.coarse if stage == "coarse" else spec.fine), taken
+    if not isinstance(spec, kinds[stage]):
+        raise ValueError(f"a {spec.network} model has no {stage} network")
+    return model

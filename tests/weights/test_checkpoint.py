@@ -301,3 +301,20 @@ def test_the_name_of_a_shipped_model_is_not_a_folder_here(tmp_path, monkeypatch,
 def test_two_fine_networks_cannot_be_combined():
     with pytest.raises(ValueError, match="then coarse_to_fine, got coarse_to_fine then"):
         checkpoint.combine((FINE, {}), (FINE, {}))
+
+
+def test_a_stage_is_taken_out_of_a_two_stage_model():
+    coarse, fine = ((spec, random_variables(spec)) for spec in (SPEC, FINE))
+    both = checkpoint.combine(coarse, fine)
+    for stage, model in {"coarse": coarse, "fine": fine}.items():
+        for source in (both, model):
+            spec, variables = checkpoint.take_stage(source, stage)
+            assert spec == model[0]
+            jax.tree.map(np.testing.assert_array_equal, variables, model[1])
+
+
+def test_a_stage_that_is_not_there():
+    with pytest.raises(ValueError, match="a sparse_to_coarse model has no fine network"):
+        checkpoint.take_stage((SPEC, {}), "fine")
+    with pytest.raises(ValueError, match="stage must be one of coarse, fine, got 'both'"):
+        checkpoint.take_stage((SPEC, {}), "both")
