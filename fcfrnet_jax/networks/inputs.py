@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from fcfrnet_jax.geometry import luma
 
-
 # Metres. 16-bit depth PNGs hold less; much larger values overflow in the convolutions.
 MAX_INPUT = 256.0
 
