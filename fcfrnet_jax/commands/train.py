@@ -12,7 +12,7 @@ from rich.console import Console
 
 import fcfrnet_jax
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import dataset, train_setup
+from fcfrnet_jax.commands import dataset, train_setup, train_start
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
 from fcfrnet_jax.commands.train_setup import TrainedModel
@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     learning_rate = train_setup.make_learning_rate(config, source.epoch, intervals.total)
     optimizer = train_setup.make_optimizer(config, learning_rate)
     ema_decay = config.ema_decay or None
-    variables = train_setup.starting_variables(config, model)
+    variables = train_start.starting_variables(config, model)
     state = initial_state(variables, optimizer, ema=ema_decay is not None)
     with flagged():
         update = make_update(

@@ -52,6 +52,11 @@ def _check_stage(config: ConfigDict) -> None:
             "--config.stage=coarse does not use --config.coarse_checkpoint; to start from a model, "
             "give --config.checkpoint"
         )
+    if config.stage == "joint" and config.checkpoint and config.coarse_checkpoint:
+        raise ValueError(
+            "--config.checkpoint of --config.stage=joint holds both networks, so it leaves "
+            "--config.coarse_checkpoint unused; give one of them"
+        )
     if not 0 < config.residual_share <= 1:
         raise ValueError(
             f"--config.residual_share must be above 0 and at most 1, got {config.residual_share}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +16,12 @@ from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.networks import select
-from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
 from fcfrnet_jax.networks.specs import (
     CoarseToFineSpec,
     SparseToCoarseSpec,
     Spec,
     TwoStageSpec,
-    spec_to_json,
 )
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
@@ -107,34 +104,6 @@ def make_model(config: ConfigDict) -> TrainedModel:
         )
     network = select.for_training(TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat)
     return TrainedModel(spec, network.clone(freeze_coarse=True), frozen)
-
-
-def starting_variables(config: ConfigDict, model: TrainedModel) -> dict[str, Any]:
-    """The variables before the first update: random, or those of the checkpoints of the config.
-
-    Raises:
-      ValueError: a checkpoint holds another model than the config describes.
-    """
-    with named("init"):
-        drawn = initial_variables(model.spec, config.seed, config.init)
-    if config.checkpoint:
-        return _load(config, "checkpoint", model.spec)
-    if config.stage == "joint" and config.coarse_checkpoint:
-        assert isinstance(model.spec, TwoStageSpec)
-        loaded = _load(config, "coarse_checkpoint", model.spec.coarse)
-        return {kind: tree | {"coarse": loaded[kind]} for kind, tree in drawn.items()}
-    return drawn
-
-
-def _load(config: ConfigDict, setting: str, wanted: Spec) -> Variables:
-    with named(setting):
-        spec, variables = checkpoint.load_model(config[setting])
-        if spec != wanted:
-            found, expected = spec_to_json(spec), spec_to_json(wanted)
-            raise ValueError(
-                f"{config[setting]} holds {found}, but the config describes {expected}"
-            )
-    return variables
 
 
 def find_frames(

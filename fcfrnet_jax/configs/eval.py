@@ -7,8 +7,6 @@
 
 from ml_collections import ConfigDict
 
-import fcfrnet_jax
-
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -25,9 +23,9 @@ def get_config() -> ConfigDict:
     # Leave out frames with damaged files, and list them in metrics.json, instead of failing.
     config.skip_bad_frames = False
 
-    # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The default
-    # is the compact two-stage model of the package, trained on rendered streets.
-    config.checkpoint = str(fcfrnet_jax.COMPACT)
+    # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The name
+    # compact stands for the compact two-stage model of the package, trained on rendered streets.
+    config.checkpoint = "compact"
     # Folder of a coarse model to run before a fine one.
     config.coarse_checkpoint = ""
     # Where the coarse depth comes from: network, files, fill, or auto for the first of these that

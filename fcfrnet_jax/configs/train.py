@@ -87,7 +87,8 @@ def get_config() -> ConfigDict:
 
     # Initialisation of the weights: resnet, or reference for that of the released code.
     config.init = "resnet"
-    # Folder of a model to start from; empty to start from random weights.
+    # Folder of a model to start from, or compact for the compact model; empty to start from random
+    # weights.
     config.checkpoint = ""
     # Folder of a coarse model: frozen with stage=fine, the start of the coarse network with
     # stage=joint.

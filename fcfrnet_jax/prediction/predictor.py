@@ -83,8 +83,8 @@ def load(
     """Loads a model checkpoint for prediction.
 
     Args:
-      checkpoint_dir: the folder of a model checkpoint, such as `fcfrnet_jax.COMPACT` or one that
-        the converter or training wrote.
+      checkpoint_dir: the folder of a model checkpoint that the converter or training wrote, or
+        `"compact"` for the compact model of the package (`fcfrnet_jax.COMPACT`).
       dtype: of the convolutions, `float32` or `bfloat16`; inputs and outputs are float32.
       coarse_checkpoint: a sparse-to-coarse model to run before a coarse-to-fine model.
       stage: `coarse` or `fine` for this network of a two-stage model alone; None for the whole
@@ -100,7 +100,10 @@ def load(
         spec, variables = checkpoint.take_stage((spec, variables), stage)
     if coarse_checkpoint is not None:
         coarse = checkpoint.load_model(coarse_checkpoint)
-        spec, variables = checkpoint.combine(coarse, (spec, variables))
+        try:
+            spec, variables = checkpoint.combine(coarse, (spec, variables))
+        except ValueError as error:
+            raise ValueError(f"{coarse_checkpoint} and {checkpoint_dir}: {error}") from error
     return Predictor(spec, variables, dtype)
 
 

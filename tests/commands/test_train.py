@@ -156,6 +156,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         ({"batch_size": 6}, "--config.batch_size=6 must be a positive multiple of the 8 devices"),
         ({"accumulate": 0}, "of the 8 devices times --config.accumulate=0"),
         ({"stage": "fine"}, "needs either --config.coarse_checkpoint or --config.coarse_dir"),
+        (
+            {"stage": "joint", "checkpoint": "x", "coarse_checkpoint": "y"},
+            "holds both networks, so it leaves --config.coarse_checkpoint unused; give one",
+        ),
         ({"coarse_checkpoint": "x"}, "--config.stage=coarse does not use --config.coarse_checkp"),
         ({"coarse_dir": "maps"}, "--config.coarse_dir applies to --config.stage=fine only"),
         ({"split": "test_completion"}, "--config.split must be one of train, val, got"),
@@ -193,17 +197,6 @@ def test_the_photometric_loss_needs_neighbours(scenes, tmp_path):
     """Every drive of the validation split has one frame."""
     with pytest.raises(ValueError, match=r"a photometric loss needs unbroken drives"):
         trained(tmp_path, scenes, split="val", mode="photo")
-
-
-def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
-    checkpoint.save_model(tmp_path / "fine", FINE, random_variables(FINE), provenance={})
-    folder = str(tmp_path / "fine")
-    with pytest.raises(
-        ValueError, match=r"--config.checkpoint: .*/fine holds {'network': 'coarse_to_fine', "
-    ):
-        trained(tmp_path / "run", scenes, checkpoint=folder)
-    with pytest.raises(ValueError, match=r"holds a coarse_to_fine model, expected sparse_to_coars"):
-        trained(tmp_path / "run", scenes, stage="fine", coarse_checkpoint=folder)
 
 
 def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path):

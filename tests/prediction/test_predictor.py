@@ -143,6 +143,12 @@ def test_two_checkpoints_make_one_predictor(folders):
     np.testing.assert_allclose(predictor(*inputs()), expected, rtol=1e-4, atol=TOLERANCE)
 
 
+def test_models_that_cannot_be_combined_are_named(folders):
+    message = f"{folders[FINE]} and {folders[FINE]}: a two-stage model is .* got coarse_to_fine"
+    with pytest.raises(ValueError, match=message):
+        fcfrnet_jax.load(folders[FINE], coarse_checkpoint=folders[FINE])
+
+
 @pytest.mark.parametrize(("modality", "channels"), [("d", 0), ("rgb", 3), ("g", 1), ("gd", 3)])
 def test_modalities(modality, channels):
     spec = SparseToCoarseSpec(18, modality, width=8)

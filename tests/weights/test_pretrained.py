@@ -3,11 +3,12 @@
 import json
 import tomllib
 
+import jax
 import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import evaluate
+from fcfrnet_jax.commands import evaluate, train_setup, train_start
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.configs import pretrain_compact
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
@@ -46,6 +47,15 @@ def test_has_the_weights_of_version_0_1_and_their_checksum():
     assert digest == "fa86af5f2ff064300d13068a5a2f9727"
     record = json.loads((fcfrnet_jax.COMPACT / "model.json").read_text())
     assert record["variables"]["digest"] == digest
+
+
+def test_its_name_is_enough_to_predict_and_to_start_a_training():
+    spec, variables = checkpoint.load_model(fcfrnet_jax.COMPACT)
+    assert fcfrnet_jax.load("compact").spec == spec
+    config = pretrain_compact.get_config()
+    config.checkpoint = "compact"
+    found = train_start.starting_variables(config, train_setup.make_model(config))
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
 def test_contains_no_path_of_the_training_machine():

@@ -1,0 +1,82 @@
+"""The variables with which a training starts, and messages that name what does not match."""
+
+import jax
+import numpy as np
+import pytest
+
+from fcfrnet_jax.commands import train_setup, train_start
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.weights import checkpoint
+from tests.commands.runs import config_of
+from tests.random_weights import random_variables
+
+pytestmark = pytest.mark.usefixtures("short_resnets")
+WIDE = SparseToCoarseSpec(18, "gd", 8, base="fill")
+COARSE = SparseToCoarseSpec(18, width=4)
+FINE = CoarseToFineSpec(18, width=4, window=3)
+MODELS = {"wide": WIDE, "coarse": COARSE, "fine": FINE, "both": TwoStageSpec(COARSE, FINE)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, short_resnets):
+    folder = tmp_path_factory.mktemp("models")
+    for name, spec in MODELS.items():
+        checkpoint.save_model(folder / name, spec, random_variables(spec), provenance={})
+    return folder
+
+
+def start(folder, **settings):
+    names = {"checkpoint", "coarse_checkpoint"} & settings.keys()
+    config = config_of("", **settings | {name: str(folder / settings[name]) for name in names})
+    return train_start.starting_variables(config, train_setup.make_model(config))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"checkpoint": "wide"},
+            "checkpoint=.*/wide holds a model of another shape; to start from it, set "
+            r"--config.coarse.modality=gd \(not rgbd\), --config.coarse.width=8 \(not 4\), "
+            r"--config.coarse.base=fill \(not none\)$",
+        ),
+        (
+            {"checkpoint": "fine", "stage": "fine", "coarse_checkpoint": "wide"},
+            r"checkpoint=.*/fine holds .* shape; .* set --config.fine.window=3 \(not 5\)$",
+        ),
+        (
+            {"checkpoint": "both", "stage": "joint"},
+            r"checkpoint=.*/both holds .* shape; .* set --config.fine.window=3 \(not 5\)$",
+        ),
+        (
+            {"coarse_checkpoint": "wide", "stage": "joint"},
+            r"coarse_checkpoint=.*/wide holds a.*set --config.coarse.modality=gd \(not rgbd\), ",
+        ),
+        (
+            {"checkpoint": "both"},
+            "holds a two_stage model, expected sparse_to_coarse; set --config.stage=joint to train",
+        ),
+        (
+            {"checkpoint": "coarse", "stage": "joint"},
+            "sparse_to_coarse model, expected two_stage; give it as --config.coarse_checkpoint",
+        ),
+        (
+            {"coarse_checkpoint": "fine", "stage": "joint"},
+            "coarse_checkpoint=.*/fine holds a coarse_to_fine model, expected sparse_to_coarse$",
+        ),
+        (
+            {"coarse_checkpoint": "both", "stage": "fine"},
+            "coarse_checkpoint=.*/both holds a two_stage model, expected sparse_to_coarse$",
+        ),
+    ],
+)
+def test_only_what_differs_is_named_with_the_flag_that_makes_it_agree(folder, settings, message):
+    with pytest.raises(ValueError, match=message):
+        start(folder, **settings)
+
+
+def test_following_the_advice_loads_the_model(folder):
+    config = config_of("", checkpoint=str(folder / "wide"))
+    config.coarse.update(modality="gd", width=8, base="fill")
+    found = train_start.starting_variables(config, train_setup.make_model(config))
+    jax.tree.map(np.testing.assert_array_equal, found, random_variables(WIDE))
