@@ -1,8 +1,9 @@
-"""Checks which config a training workdir belongs to."""
+"""Reads and writes what a training workdir records about its run."""
 
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,10 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.files import differing, write_json
+from fcfrnet_jax.files import read_json, write_json
+from fcfrnet_jax.training.journal import read_journal
+from fcfrnet_jax.weights.checkpoint import check_free
 
-# A run may be resumed with other values of these.
-FREE = {
-    "coordinator",
-    "processes",
-    "process",
-    "keep",
-    "save_every",
-    "panels",
-    "threads",
-    "xla_flags",
-}
 # The behaviour of versions that lacked a setting, as its value today. A workdir whose config.json
 # lacks one of these is resumed with it.
 OLD_BEHAVIOUR: dict[str, Any] = {
@@ -39,22 +31,86 @@ OLD_BEHAVIOUR: dict[str, Any] = {
 # Settings that no longer exist: their old default, and why another value is refused.
 Removed = Mapping[str, tuple[Any, str]]
 REMOVED: Removed = {}
+# Files that other tasks write.
+FOREIGN = {
+    "metrics.json": "an evaluation",
+    "rendered.json": "a rendered dataset",
+    "model.json": "a model",
+}
+# Files and folders of a training run, which only the run itself may have written.
+OWN = ("run.json", "metrics.jsonl", "snapshots", "best", "last")
+ANOTHER = "choose another --workdir"
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Records the config in the workdir, or checks that the recorded one is the same.
+@dataclass(frozen=True)
+class Found:
+    """What a workdir holds.
+
+    Attributes:
+      folder: the workdir.
+      settings: those of the run, by dotted names; None if there is none.
+      facts: the content of `run.json`; empty for runs of versions before 0.2.
+      step: the step of the newest snapshot; 0 if there is none.
+      lines: the records of `metrics.jsonl`.
+    """
+
+    folder: Path
+    settings: dict[str, Any] | None
+    facts: dict[str, Any]
+    step: int
+    lines: list[dict[str, float]]
+
+    @property
+    def started(self) -> bool:
+        """Whether the run has made updates. Before, any config may use the workdir."""
+        return self.settings is not None and bool(self.step or self.lines)
+
+    @property
+    def newest_model(self) -> Path | None:
+        """The model folder with the newest weights, if there is one."""
+        models = [self.folder / name for name in ("last", "best")]
+        return next((model for model in models if (model / "model.json").is_file()), None)
+
+
+def read(folder: str | Path) -> Found:
+    """Reads a workdir; it writes nothing.
 
     Raises:
-      ValueError: the workdir belongs to another config, or to one that used a setting that no
-        longer exists.
+      ValueError: the folder holds something else than a training run, or a part of the run is
+        damaged or missing.
     """
-    record = json.loads(json.dumps(config.to_dict()))
-    path = workdir / "config.json"
-    if path.exists():
-        before = upgraded(flat(json.loads(path.read_text(encoding="utf-8"))), path)
-        _check_same(before, flat(record), workdir, cosine=config.schedule == "cosine")
-    elif jax.process_index() == 0:
-        write_json(path, record)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--workdir={folder} is a file, expected a folder")
+    path = folder / "config.json"
+    if not path.exists():
+        _check_unused(folder)
+        return Found(folder, None, {}, 0, [])
+    settings = upgraded(flat(_read(path)), path)
+    facts = _read(folder / "run.json") if (folder / "run.json").exists() else {}
+    if settings.get("task") != "train":
+        raise ValueError(f"{path}: is not the config of a training run; {ANOTHER}")
+    for name in ("best", "last"):
+        check_free(folder / name, overwrite=True)
+    found = Found(folder, settings, facts, _newest_step(folder), read_journal(folder))
+    _check_snapshots(found)
+    return found
+
+
+def claim(found: Found, config: ConfigDict, facts: Mapping[str, Any]) -> None:
+    """Records the config in `config.json` and `facts` in `run.json`, from the first process."""
+    files = [("run.json", dict(facts)), ("config.json", to_json(config))]
+    if jax.process_index() != 0:
+        return
+    # A kill between the two must leave what the next run accepts: in a new workdir a config without
+    # facts, later facts about changes that config.json does not show yet.
+    for name, content in files if found.settings else reversed(files):
+        write_json(found.folder / name, content)
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The settings of a config as JSON types, where tuples are lists."""
+    return json.loads(json.dumps(config.to_dict()))
 
 
 def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED) -> dict[str, Any]:
@@ -74,20 +130,49 @@ def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED
         if value != default:
             raise ValueError(f"{path}: the setting {name}={value!r} no longer exists: {reason}")
     # Older versions recorded paths as they were given.
-    return found | {name: os.path.expanduser(found[name]) for name in PATHS if name in found}
+    paths = {name: found[name] for name in PATHS if isinstance(found.get(name), str)}
+    return found | {name: os.path.expanduser(value) for name, value in paths.items()}
 
 
-def _check_same(
-    before: dict[str, Any], settings: dict[str, Any], workdir: Path, *, cosine: bool
-) -> None:
-    # The cosine schedule depends on the length of the run.
-    free = FREE if cosine else FREE | {"steps", "epochs"}
-    changed = [
-        f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
-        for name in differing(before, settings)
-        if name not in free
-    ]
-    if changed:
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, f"restore it from a copy, or {ANOTHER}")
+
+
+def _check_unused(folder: Path) -> None:
+    """Raises ValueError if a folder without config.json holds files that training would change."""
+    for name, what in FOREIGN.items():
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds {what} ({name}); {ANOTHER}")
+    for name in OWN:
+        path = folder / name
+        # A run that was killed before its first step leaves an empty folder of snapshots.
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise ValueError(
+                f"{folder} holds {name} but no config.json, which tells what run it is from; "
+                f"restore config.json from a copy, or {ANOTHER}"
+            )
+
+
+def _newest_step(folder: Path) -> int:
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir():
+        return 0
+    return max((int(path.name) for path in snapshots.iterdir() if path.name.isdecimal()), default=0)
+
+
+def _check_snapshots(found: Found) -> None:
+    """Raises ValueError if the run had snapshots and has none any more."""
+    if found.step:
+        return
+    assert found.settings is not None
+    reached = max((line["step"] for line in found.lines), default=0)
+    every = found.settings.get("save_every") or float("inf")
+    # A kill can leave no snapshot as long as the first one may not have been complete.
+    lost = reached > 2 * every or (reached and not (found.folder / "snapshots").is_dir())
+    if lost or (found.folder / "last" / "model.json").is_file():
+        model = found.newest_model
+        start = f"; --config.checkpoint={model} starts from its weights" if model else ""
         raise ValueError(
-            f"{workdir} belongs to another config: {'; '.join(changed)}; choose another --workdir"
+            f"{found.folder} records a run up to step {reached}, but has no snapshots to resume "
+            f"from in {found.folder / 'snapshots'}; restore that folder, or {ANOTHER}{start}"
         )

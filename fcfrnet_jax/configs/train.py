@@ -145,11 +145,12 @@ def get_config() -> ConfigDict:
     # Seed of the initial weights, the order of the frames and the augmentation.
     config.seed = 0
 
-    # Steps between records of the losses in metrics.jsonl and TensorBoard.
+    # Steps between records of the losses in metrics.jsonl and TensorBoard; 0 for one at the end
+    # only.
     config.log_every = 5
     # Steps between validations; 0 for one at the end only.
     config.validate_every = 20
-    # Steps between snapshots.
+    # Steps between snapshots; 0 for one at the end, or when the run is stopped.
     config.save_every = 20
     # Number of snapshots to keep.
     config.keep = 3

@@ -120,10 +120,8 @@ def make_train_dataset(
     share = share_of_batch(batch_size, process)
     if seed < 0 or first_step < 0:
         raise ValueError(f"seed and first_step must not be negative, got {seed} and {first_step}")
-    near = _near_frames(frames, near_reach) if near_reach else None
-    if near_reach:
-        check_calibrated(frames, "finding poses")
-    columns = frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
+    near = near_frames(frames, near_reach) if near_reach else None
+    columns = training_columns(frames)
 
     import tensorflow as tf
 
@@ -265,8 +263,22 @@ def leave_out(*keys: str) -> Op:
     return lambda example: {key: value for key, value in example.items() if key not in keys}
 
 
-def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
-    """Lists the neighbours of each frame; a frame without neighbours is its own."""
+def training_columns(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
+    """Returns `pipeline.frame_columns`; every kind of file must be that of all frames or none."""
+    return frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
+
+
+def near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
+    """Lists the neighbours of each frame; a frame without neighbours is its own.
+
+    Args:
+      frames: the frames to train on.
+      reach: the largest difference between the numbers of neighbours.
+
+    Raises:
+      ValueError: frames lack what poses are estimated from: images, calibration and, for at least
+        one frame, a neighbour.
+    """
     without = [frame.name for frame in frames if frame.image is None]
     if without:
         raise ValueError(
@@ -279,4 +291,5 @@ def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
             f"none of the {len(frames)} frames has another of its drive and camera within {reach} "
             f"frames, e.g. {frames[0].name}: a photometric loss needs unbroken drives"
         )
+    check_calibrated(frames, "finding poses")
     return [found or [i] for i, found in enumerate(near)]

@@ -96,8 +96,8 @@ class Snapshots:
         if damaged:
             listed = "; ".join(reason for _, reason in damaged)
             raise ValueError(
-                f"{self._folder}: no snapshot can be read ({listed}); delete this folder to train "
-                "from the beginning, or restore a snapshot from a copy"
+                f"{self._folder}: no snapshot can be read ({listed}); restore one from a copy, or "
+                "train in another folder"
             )
         return None
 

@@ -83,7 +83,7 @@ def test_a_step_whose_snapshot_is_damaged_twice(tmp_path):
 def test_all_damaged(tmp_path):
     saved(tmp_path / "run", 10).close()
     damage(tmp_path / "run", 10)
-    message = rf"run: no snapshot can be read \({tmp_path}/run/10.*\); delete this folder to train"
+    message = rf"run: no snapshot can be read \({tmp_path}/run/10.*\); restore one from a copy, or"
     with pytest.raises(ValueError, match=message):
         Snapshots(tmp_path / "run", 3).restore(state_of(0))
 

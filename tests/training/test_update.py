@@ -471,7 +471,7 @@ def test_invalid_settings_are_refused(settings, message):
     [
         ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
         ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
-        ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
+        ({"smoothness_weight": -1.0}, "smoothness_weight must be finite and at least 0, got -1.0"),
     ],
 )
 def test_invalid_objectives_are_refused(settings, message):

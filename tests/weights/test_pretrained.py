@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import evaluate, train_setup, train_start
+from fcfrnet_jax.commands import evaluate, trained_model
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.configs import pretrain_compact
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
@@ -54,7 +54,7 @@ def test_its_name_is_enough_to_predict_and_to_start_a_training():
     assert fcfrnet_jax.load("compact").spec == spec
     config = pretrain_compact.get_config()
     config.checkpoint = "compact"
-    found = train_start.starting_variables(config, train_setup.make_model(config))
+    found = trained_model.starting_variables(config, trained_model.make_model(config))
     jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import train_setup, train_start
+from fcfrnet_jax.commands import trained_model
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.commands.runs import config_of
@@ -28,7 +28,7 @@ def folder(tmp_path_factory, short_resnets):
 def start(folder, **settings):
     names = {"checkpoint", "coarse_checkpoint"} & settings.keys()
     config = config_of("", **settings | {name: str(folder / settings[name]) for name in names})
-    return train_start.starting_variables(config, train_setup.make_model(config))
+    return trained_model.starting_variables(config, trained_model.make_model(config))
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_only_what_differs_is_named_with_the_flag_that_makes_it_agree(folder, se
 def test_following_the_advice_loads_the_model(folder):
     config = config_of("", checkpoint=str(folder / "wide"))
     config.coarse.update(modality="gd", width=8, base="fill")
-    found = train_start.starting_variables(config, train_setup.make_model(config))
+    found = trained_model.starting_variables(config, trained_model.make_model(config))
     jax.tree.map(np.testing.assert_array_equal, found, random_variables(WIDE))
