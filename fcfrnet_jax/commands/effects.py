@@ -37,7 +37,7 @@ _GROUPS = {
     Effect.LENGTH: "steps epochs",
     Effect.FRAMES: "data_dir coarse_dir skip_bad_frames",
     Effect.WEIGHTS: "coarse_checkpoint",
-    Effect.BEST: "val_split residual_share",
+    Effect.BEST: "val_split val_crop residual_share",
     Effect.NOTHING: """
         task check_files remat log_every validate_every save_every keep panels threads xla_flags
         coordinator processes process

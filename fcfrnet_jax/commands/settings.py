@@ -76,3 +76,12 @@ def check_ranges(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if number not in allowed:
                 raise ValueError(f"--config.{name} must be {allowed}, got {value}")
+
+
+def check_crop(config: ConfigDict, setting: str) -> None:
+    """Raises ValueError unless a setting is the rows and columns of a crop, or 0 for all."""
+    crop = tuple(config[setting])
+    if len(crop) != 2 or min(crop) < 0:
+        raise ValueError(
+            f"--config.{setting} must be rows and columns, where 0 keeps all of them, got {crop}"
+        )

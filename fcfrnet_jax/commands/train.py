@@ -88,8 +88,8 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
     frames: list[Frame] = []
     names = None
     if config.source == "files":
-        frames, names = train_setup.find_frames(config, config.split, model, objective)
-    val_frames, val_names = train_setup.find_frames(config, config.val_split, model, objective)
+        frames, names = train_setup.training_frames(config, model, objective)
+    val_frames, val_names = train_setup.validation_frames(config, model)
     validation.check_share(config, val_frames)
     source = train_setup.make_source(config, frames)
     resumption = resume.compare(

@@ -3,7 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands.settings import Range, check_choices, check_ranges
+from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges
 from fcfrnet_jax.prediction import DTYPES
 from fcfrnet_jax.sensors.lidar import HDL64
 from fcfrnet_jax.training.losses import SCALES
@@ -17,6 +17,7 @@ RANGES = {
     "clutter": _SHARE,
     "misalignment": Range(0.0),
     "crop": Range(16),
+    "val_crop": Range(0),
     "augmentation.flip": _SHARE,
     "augmentation.brightness": _SHARE,
     "augmentation.contrast": _SHARE,
@@ -63,6 +64,7 @@ def check_config(config: ConfigDict) -> None:
     check_choices(config, choices)
     check_ranges(config, RANGES)
     _check_crop(config)
+    check_crop(config, "val_crop")
     parts = jax.device_count() * config.accumulate
     if config.batch_size % parts:
         raise ValueError(

@@ -20,6 +20,7 @@ from fcfrnet_jax.data.frame_names import FrameNames
 from fcfrnet_jax.data.poses import pose_failure
 from fcfrnet_jax.data.train_pipeline import make_train_dataset, near_frames, training_columns
 from fcfrnet_jax.files import list_some
+from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
@@ -51,10 +52,10 @@ def make_objective(config: ConfigDict) -> Objective:
         )
 
 
-def find_frames(
-    config: ConfigDict, split: str, model: TrainedModel, objective: Objective
+def training_frames(
+    config: ConfigDict, model: TrainedModel, objective: Objective
 ) -> tuple[list[Frame], FrameNames]:
-    """The frames of a split, with every file that training or validation reads.
+    """The frames to train on, with every file that training reads.
 
     Returns:
       The frames that can be used, and the names of all.
@@ -62,15 +63,33 @@ def find_frames(
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    require = {"image"} if model.spec.uses_image or "photo" in config.mode else set()
-    if split == config.val_split or objective.supervision == "ground_truth":
+    near = "photo" in config.mode
+    require = {"image"} if model.spec.uses_image or near else set()
+    if objective.supervision == "ground_truth":
         require.add("ground_truth")
+    calibrated = near or bool(config.augmentation.beams)
+    return _find_frames(config, config.split, require, tuple(config.crop), calibrated)
+
+
+def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
+    """The frames to validate on, as in `training_frames`, with every file that validation reads."""
+    require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
+    return _find_frames(config, config.val_split, require, tuple(config.val_crop))
+
+
+def _find_frames(
+    config: ConfigDict, split: str, require: set[str], crop: Size, calibrated: bool = False
+) -> tuple[list[Frame], FrameNames]:
     frames = kitti.find_frames(
-        dataset.data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+        dataset.data_dir(config),
+        split,
+        coarse_dir=config.coarse_dir or None,
+        require=require,
+        calibrated=calibrated,
     )
     left_out: list[str] = []
     if config.check_files or config.skip_bad_frames:
-        frames, bad = dataset.checked(config, frames, tuple(config.crop))
+        frames, bad = dataset.checked(config, frames, crop)
         left_out = [item.frame.name for item in bad]
     return frames, FrameNames.of((frame.name for frame in frames), left_out)
 

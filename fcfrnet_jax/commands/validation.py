@@ -36,13 +36,15 @@ def make_validation(
     options = select.compiler_options(jnp.dtype(config.dtype))
     eval_step = make_eval_step(model.network, options)
     share = frames[jax.process_index() :: jax.process_count()]
+    reads_images = frames[0].image is not None
+    images = {} if reads_images else dataset.panel_images(config, config.val_split, share)
 
     def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
         drawn: dict[str, np.ndarray] = {}
 
         def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
             if frame in share[: config.panels]:
-                drawn[frame.name] = dataset.panel(frame, example, maps, metrics)
+                drawn[frame.name] = dataset.panel(frame, example, maps, metrics, images)
 
         measured = measure_frames(
             eval_step,
@@ -51,7 +53,7 @@ def make_validation(
             ),
             share,
             batch_size=jax.local_device_count(),
-            crop=tuple(config.crop),
+            crop=tuple(config.val_crop),
             visit=draw,
             advance=lambda _: None,
         )

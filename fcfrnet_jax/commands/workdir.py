@@ -28,6 +28,8 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "coarse.base": "none",
     "coarse.keep_measured": False,
 }
+# Settings that had the value of another one in the versions that lacked them.
+OLD_EQUAL = {"val_crop": "crop"}
 # Settings that no longer exist: their old default, and why another value is refused.
 Removed = Mapping[str, tuple[Any, str]]
 REMOVED: Removed = {}
@@ -124,7 +126,8 @@ def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED
     Raises:
       ValueError: a removed setting has another value than its old default.
     """
-    found = OLD_BEHAVIOUR | dict(settings)
+    equal = {name: settings[other] for name, other in OLD_EQUAL.items() if other in settings}
+    found = OLD_BEHAVIOUR | equal | dict(settings)
     for name, (default, reason) in removed.items():
         value = found.pop(name, default)
         if value != default:

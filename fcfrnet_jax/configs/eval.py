@@ -18,7 +18,8 @@ def get_config() -> ConfigDict:
     config.data_dir = ""
     # The split to evaluate: train, val, val_selection or test_completion.
     config.split = "val_selection"
-    # Rows and columns of the crop at the bottom centre, multiples of 16; (0, 0) for whole frames.
+    # Rows and columns of the crop at the bottom centre; 0 keeps all of them, so that (0, 0) is for
+    # whole frames.
     config.crop = (352, 1216)
     # Leave out frames with damaged files, and list them in metrics.json, instead of failing.
     config.skip_bad_frames = False
@@ -28,8 +29,9 @@ def get_config() -> ConfigDict:
     config.checkpoint = "compact"
     # Folder of a coarse model to run before a fine one.
     config.coarse_checkpoint = ""
-    # Where the coarse depth comes from: network, files, fill, or auto for the first of these that
-    # is available.
+    # Where the coarse depth comes from: network, files, fill, or auto for coarse_dir or, if that is
+    # empty, the first of these that is available. With files and fill, only the fine network of a
+    # two-stage model runs.
     config.coarse_source = "auto"
     # Folder with stored coarse maps; empty for data_depth_dense_new in data_dir, if it exists.
     config.coarse_dir = ""

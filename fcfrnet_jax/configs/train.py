@@ -36,8 +36,11 @@ def get_config() -> ConfigDict:
     config.misalignment = 0.0
     # Folder with stored coarse maps, for stage=fine.
     config.coarse_dir = ""
-    # Rows and columns of the crop, multiples of 16.
+    # Rows and columns of the training crop, multiples of 16.
     config.crop = (96, 320)
+    # Rows and columns of the crop at the bottom centre on which the model is validated; 0 keeps all
+    # of them.
+    config.val_crop = (0, 0)
     # Read every file before training starts, so that a damaged one cannot end the run later.
     config.check_files = True
     # Leave out frames with damaged files instead of failing.

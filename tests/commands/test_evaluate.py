@@ -10,8 +10,10 @@ import jax
 import numpy as np
 import pytest
 
+import fcfrnet_jax
 from fcfrnet_jax.commands import tables
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
+from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation import metrics
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
@@ -155,26 +157,77 @@ def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_f
 
 
 def test_fill_as_the_coarse_source(scenes, models_folder, tmp_path):
-    result = evaluated(
-        tmp_path,
-        data_dir=str(scenes),
-        checkpoint=str(models_folder / "fine"),
-        coarse_source="fill",
+    fine, both = (
+        evaluated(
+            tmp_path / name,
+            data_dir=str(scenes),
+            checkpoint=str(models_folder / name),
+            coarse_source="fill",
+        )
+        for name in ("fine", "both")
     )
-    assert result["metrics"]["coarse"] == result["metrics"]["fill"]
-    assert result["metrics"]["fine"] != result["metrics"]["fill"]
+    assert fine["coarse_source"] == both["coarse_source"] == "fill"
+    assert fine["metrics"]["coarse"] == fine["metrics"]["fill"]
+    assert fine["metrics"]["fine"] != fine["metrics"]["fill"]
+    assert both["metrics"] == fine["metrics"]
 
 
 def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folder, tmp_path):
     # Coarse maps have the frames' size.
-    settings = {"data_dir": str(scenes), "crop": (48, 160)}
+    settings = {"data_dir": str(scenes), "crop": (0, 0)}
     first = evaluated(tmp_path / "first", **settings)
-    stored, fine = str(tmp_path / "first" / "predictions"), str(models_folder / "fine")
-    second = evaluated(tmp_path / "second", checkpoint=fine, coarse_dir=stored, **settings)
+    assert first["coarse_source"] is None
+    stored = str(tmp_path / "first" / "predictions")
+    second, third = (
+        evaluated(
+            tmp_path / name,
+            checkpoint=str(models_folder / name),
+            coarse_dir=stored,
+            **settings,
+        )
+        for name in ("fine", "both")
+    )
     # The PNG rounds to 1/256 m.
     expected = first["metrics"]["fill"]["mae_mm"]
     assert second["metrics"]["coarse"]["mae_mm"] == pytest.approx(expected, abs=2)
+    assert second["coarse_source"] == third["coarse_source"] == "files"
     assert "fine" in second["metrics"]
+    assert third["metrics"] == second["metrics"]
+
+
+def test_the_fill_alone_reads_neither_images_nor_calibration(scenes, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    for path in data.rglob("calib_cam_to_cam.txt"):
+        path.write_text("P_rect_02: damaged")
+    frames = find_frames(data, "val", calibrated=False)
+    frames[0].image.write_bytes(b"damaged")
+    frames[1].image.unlink()
+    whole = evaluated(tmp_path / "whole", data_dir=str(scenes), panels=3)
+    result = evaluated(tmp_path / "out", data_dir=str(data), panels=3)
+    assert result["metrics"] == whole["metrics"]
+    panels = [
+        [read_image(path) for path in sorted((tmp_path / out / "panels").iterdir())]
+        for out in ("out", "whole")
+    ]
+    same = [a.shape == b.shape and (a == b).all() for a, b in zip(*panels, strict=True)]
+    assert same == [False, False, True]
+
+
+def test_whole_frames_of_two_sizes_equal_the_predictor(models_folder, tmp_path):
+    data = tmp_path / "data"
+    kitti_tree.write_drive(data, numbers=(0, 2), size=(45, 75))
+    kitti_tree.write_drive(data, numbers=(1, 3), size=(40, 78))
+    model = models_folder / "coarse"
+    result = evaluated(tmp_path / "out", data_dir=str(data), checkpoint=str(model), crop=(0, 0))
+    predictor = fcfrnet_jax.load(model)
+    frames = find_frames(data, "val")
+    assert [frame["name"] for frame in result["per_frame"]] == [frame.name for frame in frames]
+    for frame in frames:
+        written = read_depth(tmp_path / "out" / "predictions" / f"{frame.name}.png")
+        expected = predictor(read_image(frame.image), read_depth(frame.sparse))
+        # The PNG rounds to 1/256 m.
+        np.testing.assert_allclose(written, expected, rtol=0, atol=0.6 / 256)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +237,7 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
         ({"coarse_source": "magic"}, "--config.coarse_source must be one of auto, network, files"),
         ({"dtype": "int8"}, "--config.dtype must be one of float32, bfloat16, got 'int8'"),
         ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a positive multiple of the 8"),
-        ({"crop": (350, 1216)}, r"two multiples of 16, or \(0, 0\), got \(350, 1216\)"),
+        ({"crop": (-1, 64)}, r"crop must be rows and columns, .* got \(-1, 64\)"),
         ({"coarse_source": "network"}, "needs a coarse network: give --config.coarse_checkpoint"),
         (
             {"coarse_checkpoint": "fine"},
@@ -195,8 +248,18 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
             {"coarse_checkpoint": "coarse", "checkpoint": "both"},
             "checkpoint=.*/both holds a coarse network, and so does .*coarse_checkpoint=.*/coarse;",
         ),
-        ({"checkpoint": "both", "coarse_source": "fill"}, "leaves the coarse network of"),
-        ({"checkpoint": "both", "coarse_dir": "maps"}, "leaves --config.coarse_dir=maps unused; g"),
+        (
+            {"checkpoint": "coarse", "coarse_source": "fill"},
+            "coarse_source=fill needs a fine network, but --config.checkpoint=.*/coarse holds a co",
+        ),
+        (
+            {"checkpoint": "coarse", "coarse_dir": "maps"},
+            "coarse_dir=maps needs a fine network, but --config.checkpoint=.*/coarse holds a coar",
+        ),
+        (
+            {"checkpoint": "fine", "coarse_checkpoint": "coarse", "coarse_dir": "maps"},
+            "coarse_dir=maps leaves --config.coarse_checkpoint=.*/coarse unused; give one",
+        ),
         (
             {"coarse_source": "fill", "coarse_dir": "maps"},
             "=fill leaves --config.coarse_dir unused",

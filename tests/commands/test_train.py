@@ -21,6 +21,7 @@ from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import initial_state
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
+from tests.commands.evaluations import evaluated
 from tests.commands.runs import config_of, finish, newest, start, trained, wait_for_step
 from tests.random_weights import random_variables
 
@@ -68,6 +69,14 @@ def test_records_every_step_and_the_validation(coarse_run):
     assert {"loss", "coarse/depth", "gradient_norm", "learning_rate"} < lines[0].keys()
     assert "val/coarse/rmse_mm" in lines[-1]
     assert list((coarse_run / "tensorboard").iterdir())
+
+
+def test_validation_measures_whole_frames_as_the_evaluation_does(coarse_run, scenes, tmp_path):
+    settings = {"data_dir": str(scenes), "checkpoint": str(coarse_run / "last"), "crop": (0, 0)}
+    means = evaluated(tmp_path, **settings)["metrics"]
+    recorded = read_journal(coarse_run)[-1]
+    for name in ("fill", "coarse"):
+        assert recorded[f"val/{name}/rmse_mm"] == pytest.approx(means[name]["rmse_mm"], rel=1e-4)
 
 
 def test_the_moving_average_is_saved(coarse_run):
@@ -164,6 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         ({"coarse_checkpoint": "x"}, "--config.stage=coarse does not use --config.coarse_checkp"),
         ({"coarse_dir": "maps"}, "--config.coarse_dir applies to --config.stage=fine only"),
         ({"split": "test_completion"}, "--config.split must be one of train, val, got"),
+        ({"val_crop": (0, -1)}, r"--config.val_crop must be at least 0, got \(0, -1\)"),
         ({"crop": (30, 64)}, r"--config.crop must be two multiples of 16, got \(30, 64\)"),
         ({"steps": 0}, "--config.steps or --config.epochs must set the length of the training"),
         ({"keep": 0}, "--config.keep must be at least 1, got 0"),

@@ -99,6 +99,15 @@ def test_the_config_of_another_task_is_refused(tmp_path):
         workdir.read(tmp_path)
 
 
+def test_an_older_version_validated_on_the_training_crop(tmp_path):
+    started(tmp_path, crop=(64, 96))
+    change_record(tmp_path, val_crop=None)
+    assert compared(tmp_path, crop=(64, 96), val_crop=(64, 96)).changed == {}
+    whole = compared(tmp_path, crop=(64, 96))
+    assert whole.changed == {"val_crop": ([64, 96], [0, 0])}
+    assert whole.new_selection
+
+
 def test_nested_settings_that_an_older_version_lacked(tmp_path):
     started(tmp_path)
     change_record(tmp_path, coarse={"layers": 18, "modality": "rgbd", "width": 8})

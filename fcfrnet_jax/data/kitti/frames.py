@@ -23,6 +23,7 @@ def find_frames(
     *,
     coarse_dir: str | os.PathLike | None = None,
     require: Collection[str] = ("image", "ground_truth"),
+    calibrated: bool = True,
 ) -> list[Frame]:
     """Finds the frames of `split` under `data_dir`, sorted by name.
 
@@ -34,6 +35,7 @@ def find_frames(
         and "coarse" is required: the folders `data_depth_dense_new` beside `velodyne_raw`.
       require: which of `PARTNERS` every frame must have in addition to its sparse depth. The others
         are not searched and are None. A `coarse_dir` implies "coarse".
+      calibrated: read the calibration of the frames that have one. Otherwise `intrinsics` is None.
 
     Raises:
       ValueError: an unknown split, a missing folder, no frames, or files without a partner.
@@ -57,7 +59,7 @@ def find_frames(
         files["coarse"] = _coarse_maps(data_dir, coarse_dir, split, names)
     for kind in sorted(kinds):
         _check_partners(kind, files, split, data_dir)
-    return _frames(names, files, _intrinsics(data_dir, split, names))
+    return _frames(names, files, _intrinsics(data_dir, split, names) if calibrated else {})
 
 
 def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
