@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands import dataset, tables
-from fcfrnet_jax.commands.settings import check_choices, check_crop, named
+from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth, write_image
@@ -65,12 +65,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
     check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES, "dtype": DTYPES})
+    check_ranges(config, {"batch_size": Range(0), "panels": Range(0)})
     check_crop(config, "crop")
     devices = jax.local_device_count()
-    if config.batch_size < 0 or config.batch_size % devices:
+    if config.batch_size % devices:
         raise ValueError(
-            f"--config.batch_size={config.batch_size} must be 0 or a positive multiple of the "
-            f"{devices} devices here"
+            f"--config.batch_size={config.batch_size} must be 0 or a multiple of the {devices} "
+            "devices here"
         )
 
 

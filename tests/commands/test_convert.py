@@ -49,6 +49,13 @@ def test_an_error_is_one_line_with_the_file(name, reason, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def test_nothing_is_written_if_the_coarse_checkpoint_cannot_be_read(released, tmp_path):
+    arguments = [str(released), str(tmp_path / "model"), "--coarse", str(tmp_path / "nowhere")]
+    with pytest.raises(SystemExit, match=r"nowhere: No such file"):
+        convert.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_strict_refuses_unknown_entries(tmp_path):
     state = narrow_state() | {"old_layer.weight": np.ones(3, np.float32)}
     (tmp_path / "weights.pdparams").write_bytes(pickle.dumps(state, protocol=4))

@@ -236,8 +236,10 @@ def test_whole_frames_of_two_sizes_equal_the_predictor(models_folder, tmp_path):
         ({"split": "test"}, "--config.split must be one of train, val, val_selection, test"),
         ({"coarse_source": "magic"}, "--config.coarse_source must be one of auto, network, files"),
         ({"dtype": "int8"}, "--config.dtype must be one of float32, bfloat16, got 'int8'"),
-        ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a positive multiple of the 8"),
         ({"crop": (-1, 64)}, r"crop must be rows and columns, .* got \(-1, 64\)"),
+        ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a multiple of the 8 devices"),
+        ({"batch_size": -8}, "--config.batch_size must be at least 0, got -8"),
+        ({"panels": -1}, "--config.panels must be at least 0, got -1"),
         ({"coarse_source": "network"}, "needs a coarse network: give --config.coarse_checkpoint"),
         (
             {"coarse_checkpoint": "fine"},
@@ -276,7 +278,7 @@ def test_invalid_settings_are_refused(settings, message, scenes, models_folder, 
             settings = settings | {setting: str(models_folder / settings[setting])}
     with pytest.raises(ValueError, match=message):
         evaluated(tmp_path / "out", **{"data_dir": str(scenes)} | settings)
-    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_ground_truth_there_are_predictions_only(tmp_path, capsys):
