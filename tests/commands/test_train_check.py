@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.settings import Range
 from fcfrnet_jax.commands.train_check import RANGES, check_config
 from tests.commands.runs import config_of
@@ -19,7 +20,7 @@ def test_every_number_outside_its_range_is_refused(name):
         values += [math.nan, math.inf]
     for value in values:
         config = config_of("nowhere").copy_and_resolve_references().unlock()
-        is_tuple = name in ("camera", "crop", "augmentation.beams")
+        is_tuple = isinstance(config_files.flat(config)[name], tuple)
         config.update_from_flattened_dict({name: (value,) if is_tuple else value})
         with pytest.raises(
             ValueError, match=rf"^--config\.{name} must be {allowed}, got .*{value}"
