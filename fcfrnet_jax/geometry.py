@@ -40,6 +40,11 @@ def margins(size: tuple[Any, Any], multiple: int) -> tuple[Any, Any]:
     return -size[0] % multiple, -size[1] % multiple
 
 
+def crop_size(size: Size, crop: Size) -> Size:
+    """Returns the height and width of a crop in which 0 means the whole height or width."""
+    return crop[0] or size[0], crop[1] or size[1]
+
+
 def crop_offsets(size: tuple[Any, Any], crop: tuple[Any, Any]) -> tuple[Any, Any]:
     """`crop_box` without checks, for integers or integer tensors of any library.
 
