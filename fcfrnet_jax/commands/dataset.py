@@ -1,6 +1,6 @@
 """What evaluation and training do with the frames of a dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.data import check
-from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data import check, kitti, plausibility
+from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
@@ -23,28 +23,66 @@ def data_dir(config: ConfigDict) -> Path:
     return Path(config.data_dir) if config.data_dir else sample.sample_dir()
 
 
-def checked(
-    config: ConfigDict, frames: Sequence[Frame], crop: Size
-) -> tuple[list[Frame], list[check.BadFile]]:
-    """Reads every file of the frames.
+def find_frames(
+    config: ConfigDict,
+    split: str,
+    require: Collection[str],
+    *,
+    crop_setting: str = "crop",
+    random_crop: bool = False,
+    read_files: bool = True,
+) -> tuple[list[Frame], list[BadFile]]:
+    """Finds the frames of a split that can be used.
 
     Args:
-      config: its `skip_bad_frames` leaves out frames instead of raising an error.
-      frames: the frames.
-      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame.
+      config: of evaluation or training.
+      split: one of `kitti.SPLITS`.
+      require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
+      crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
+      random_crop: whether the crop is placed at random.
+      read_files: whether every file is read, or only its existence is checked.
 
     Returns:
       The frames that can be used, and the bad files of the others.
 
     Raises:
-      ValueError: files cannot be used and `config.skip_bad_frames` is off.
+      ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
+        the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    bad = check.check_frames(frames, crop)
-    if not config.skip_bad_frames:
-        check.raise_bad_files(bad)
-    good = check.drop_bad_frames(frames, bad)
-    check.check_density(good)
+    found, bad = kitti.search_frames(
+        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    crop = tuple(config[crop_setting])
+    if read_files:
+        bad = bad + check.check_frames(found, crop, random_crop=random_crop)
+    good = check.without_bad(found, bad)
+    if not (good and config.skip_bad_frames):
+        check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))
+    check.log_left_out(bad)
+    if config.check_depth:
+        try:
+            plausibility.check_depth(good, (0, 0) if random_crop else crop)
+        except ValueError as error:
+            raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
     return good, bad
+
+
+def _advice(
+    config: ConfigDict, good: Sequence[Frame], bad: Sequence[BadFile], crop_setting: str
+) -> list[str]:
+    """What to do about bad frames."""
+    advice = []
+    if any(item.path.suffix == ".txt" for item in bad):
+        advice.append("the photometric loss and --config.augmentation.beams need calibration")
+    if any(item.too_small for item in bad):
+        fitting = check.largest_crop(bad)
+        if min(fitting):
+            advice.append(f'--config.{crop_setting}="{fitting}" fits into every frame')
+        if config.task == "evaluate" or crop_setting == "val_crop":
+            advice.append(f'--config.{crop_setting}="(0, 0)" uses whole frames')
+    if good:
+        advice.append("--config.skip_bad_frames=True leaves such frames out")
+    return advice
 
 
 def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:

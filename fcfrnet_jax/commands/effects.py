@@ -39,7 +39,8 @@ _GROUPS = {
     Effect.WEIGHTS: "coarse_checkpoint",
     Effect.BEST: "val_split val_crop residual_share",
     Effect.NOTHING: """
-        task check_files remat log_every validate_every save_every keep panels threads xla_flags
+        task check_files check_depth remat log_every validate_every save_every keep panels threads
+        xla_flags
         coordinator processes process
         """,
 }

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands import dataset, tables
 from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
-from fcfrnet_jax.data import check, kitti
-from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.pipeline import hide_accelerators
@@ -161,7 +161,7 @@ def _check_fine_alone(config: ConfigDict, spec: Spec | None) -> None:
 
 def find_frames(
     config: ConfigDict, model: Model | None, source: str | None
-) -> tuple[list[Frame], list[check.BadFile]]:
+) -> tuple[list[Frame], list[BadFile]]:
     """Finds and checks the frames of the split, with every file that the evaluation reads.
 
     Args:
@@ -175,20 +175,12 @@ def find_frames(
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    data_dir = dataset.data_dir(config)
     require = {"image"} if model and model[0].uses_image else set()
     if config.split != "test_completion":
         require.add("ground_truth")
     if source == "files":
         require.add("coarse")
-    frames = kitti.find_frames(
-        data_dir,
-        config.split,
-        coarse_dir=config.coarse_dir or None,
-        require=require,
-        calibrated=False,
-    )
-    return dataset.checked(config, frames, tuple(config.crop))
+    return dataset.find_frames(config, config.split, require)
 
 
 def evaluate_frames(
@@ -235,7 +227,7 @@ def summarise(
     config: ConfigDict,
     source: str | None,
     per_frame: list[dict[str, Any]],
-    bad: list[check.BadFile],
+    bad: list[BadFile],
 ) -> dict[str, Any]:
     """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]

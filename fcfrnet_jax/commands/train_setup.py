@@ -13,14 +13,12 @@ from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.commands.trained_model import TrainedModel
 from fcfrnet_jax.commands.workdir import Found
-from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.frame_names import FrameNames
 from fcfrnet_jax.data.poses import pose_failure
 from fcfrnet_jax.data.train_pipeline import make_train_dataset, near_frames, training_columns
 from fcfrnet_jax.files import list_some
-from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
@@ -67,31 +65,32 @@ def training_frames(
     require = {"image"} if model.spec.uses_image or near else set()
     if objective.supervision == "ground_truth":
         require.add("ground_truth")
-    calibrated = near or bool(config.augmentation.beams)
-    return _find_frames(config, config.split, require, tuple(config.crop), calibrated)
+    if near or config.augmentation.beams:
+        require.add("intrinsics")
+    return _find_frames(
+        config, config.split, require, "crop", random_crop=config.augmentation.random_crop
+    )
 
 
 def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
     """The frames to validate on, as in `training_frames`, with every file that validation reads."""
     require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
-    return _find_frames(config, config.val_split, require, tuple(config.val_crop))
+    return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
 
 
 def _find_frames(
-    config: ConfigDict, split: str, require: set[str], crop: Size, calibrated: bool = False
+    config: ConfigDict, split: str, require: set[str], crop_setting: str, *, random_crop: bool
 ) -> tuple[list[Frame], FrameNames]:
-    frames = kitti.find_frames(
-        dataset.data_dir(config),
+    frames, bad = dataset.find_frames(
+        config,
         split,
-        coarse_dir=config.coarse_dir or None,
-        require=require,
-        calibrated=calibrated,
+        require,
+        crop_setting=crop_setting,
+        random_crop=random_crop,
+        read_files=config.check_files or config.skip_bad_frames,
     )
-    left_out: list[str] = []
-    if config.check_files or config.skip_bad_frames:
-        frames, bad = dataset.checked(config, frames, crop)
-        left_out = [item.frame.name for item in bad]
-    return frames, FrameNames.of((frame.name for frame in frames), left_out)
+    names = (frame.name for frame in frames)
+    return frames, FrameNames.of(names, (item.frame.name for item in bad))
 
 
 def total_steps(settings: Mapping[str, Any], epoch: int) -> int:

@@ -21,8 +21,12 @@ def get_config() -> ConfigDict:
     # Rows and columns of the crop at the bottom centre; 0 keeps all of them, so that (0, 0) is for
     # whole frames.
     config.crop = (352, 1216)
-    # Leave out frames with damaged files, and list them in metrics.json, instead of failing.
+    # Leave out frames with missing, damaged or empty files, and list them in metrics.json, instead
+    # of failing.
     config.skip_bad_frames = False
+    # Compare the depth maps of a few frames, and stop if they cannot be right: another unit, a
+    # missing depth that is not 0, the ground truth as an input, or coarse maps with holes.
+    config.check_depth = True
 
     # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The name
     # compact stands for the compact two-stage model of the package, trained on rendered streets.

@@ -43,8 +43,11 @@ def get_config() -> ConfigDict:
     config.val_crop = (0, 0)
     # Read every file before training starts, so that a damaged one cannot end the run later.
     config.check_files = True
-    # Leave out frames with damaged files instead of failing.
+    # Leave out frames with missing, damaged or empty files instead of failing.
     config.skip_bad_frames = False
+    # Compare the depth maps of a few frames, and stop if they cannot be right: another unit, a
+    # missing depth that is not 0, the ground truth as an input, or coarse maps with holes.
+    config.check_depth = True
 
     config.augmentation = ConfigDict()
     # Probability of a horizontal flip.

@@ -5,13 +5,14 @@ call of a data op binds its settings, and the inner function maps one example.
 """
 
 import os
-import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcfrnet_jax.data import check
 from fcfrnet_jax.data.augment import IMAGES
+from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, margins
@@ -22,27 +23,6 @@ if TYPE_CHECKING:
 Example = dict[str, Any]
 Op = Callable[[Example], Example]
 MAPS = {*IMAGES, "sparse_depth", "ground_truth", "coarse_depth"}
-
-
-class BatchStream:
-    """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be iterated repeatedly.
-
-    The arrays are read-only views of TensorFlow's memory.
-    """
-
-    def __init__(self, dataset: "tf.data.Dataset") -> None:
-        self._dataset = dataset
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        source = [self._dataset.as_numpy_iterator()]
-        # If a thread still runs a Python function of the chain when the interpreter ends, the
-        # process aborts. The finalizer releases the iterator before that.
-        release = weakref.finalize(self, source.clear)
-        try:
-            while (batch := next(source[0], None)) is not None:
-                yield batch
-        finally:
-            release()
 
 
 def make_eval_dataset(
@@ -78,6 +58,8 @@ def make_eval_dataset(
         index: int32 [B], position in `frames`, -1 = padding;
         mask: bool [B], False = padding, for which the other arrays are 0.
 
+      While iterating, a file that is damaged or missing raises a ValueError that names it.
+
     Raises:
       ValueError: no frames, a batch size under 1, or only some of the frames have an image or a
         coarse map.
@@ -99,7 +81,12 @@ def make_eval_dataset(
             .with_options(reading_options(threads))
         )
 
-    return BatchStream(chain())
+    def raise_bad(_: int) -> None:
+        # Batches of one size are not in the order of the frames.
+        advice = ["skip_bad_frames=True leaves such frames out"] if len(frames) > 1 else []
+        check.raise_bad_files(check.check_frames(frames, crop), advice)
+
+    return BatchStream(chain(), raise_bad)
 
 
 def check_batches(frames: Sequence[Frame], batch_size: int) -> None:

@@ -4,17 +4,16 @@ The example at a position of the stream depends only on the seed and the positio
 therefore resume after any step, and the pipeline has no state to save.
 """
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fcfrnet_jax.data import check
+from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame, check_calibrated, neighbours
 from fcfrnet_jax.data.pipeline import (
-    BatchStream,
     Example,
     Op,
     check_batches,
@@ -34,34 +33,6 @@ if TYPE_CHECKING:
 
 # The seeds of NumPy's generators are (seed, one of these, epoch or position).
 _EPOCH, _EXAMPLE = range(2)
-
-
-class TrainBatches(BatchStream):
-    """A `BatchStream` whose errors name the file that cannot be read; see `make_train_dataset`."""
-
-    def __init__(
-        self,
-        dataset: "tf.data.Dataset",
-        first_step: int,
-        crop: Size,
-        frames_of_step: Callable[[int], list[Frame]],
-    ) -> None:
-        super().__init__(dataset)
-        self._first_step, self._crop = first_step, crop
-        self._frames_of_step = frames_of_step
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        import tensorflow as tf
-
-        batches = super().__iter__()
-        for step in itertools.count(self._first_step):
-            try:
-                batch = next(batches)
-            except tf.errors.OpError as error:
-                # TensorFlow's message does not name the file.
-                check.raise_bad_files(check.check_frames(self._frames_of_step(step), self._crop))
-                raise OSError(f"the batch of step {step} cannot be read: {error}") from error
-            yield batch
 
 
 def make_train_dataset(
@@ -145,12 +116,17 @@ def make_train_dataset(
             .with_options(reading_options(threads))
         )
 
-    def frames_of_step(step: int) -> list[Frame]:
-        index = shuffled(step * batch_size + np.arange(*share), len(frames), seed)
+    def raise_bad(position: int) -> None:
+        positions = (first_step + position) * batch_size + np.arange(*share)
+        index = shuffled(positions, len(frames), seed).tolist()
         nearby = [j for i in index for j in near[i]] if near else []
-        return [frames[i] for i in dict.fromkeys([*index.tolist(), *nearby])]
+        read = [frames[i] for i in dict.fromkeys([*index, *nearby])]
+        check.raise_bad_files(
+            check.check_frames(read, crop, random_crop=True),
+            ["restore the file and resume, or resume with skip_bad_frames=True"],
+        )
 
-    return TrainBatches(chain(), first_step, crop, frames_of_step)
+    return BatchStream(chain(), raise_bad)
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:

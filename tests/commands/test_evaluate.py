@@ -200,7 +200,7 @@ def test_the_fill_alone_reads_neither_images_nor_calibration(scenes, tmp_path):
     shutil.copytree(scenes, data)
     for path in data.rglob("calib_cam_to_cam.txt"):
         path.write_text("P_rect_02: damaged")
-    frames = find_frames(data, "val", calibrated=False)
+    frames = find_frames(data, "val")
     frames[0].image.write_bytes(b"damaged")
     frames[1].image.unlink()
     whole = evaluated(tmp_path / "whole", data_dir=str(scenes), panels=3)
@@ -318,9 +318,9 @@ def test_a_run_that_fails_leaves_the_results_of_the_last_one(scenes, tmp_path):
     before = evaluated(tmp_path / "out", data_dir=str(data))
     assert list(before["metrics"]) == ["fill"]
     victim = sorted((data / "val").rglob("groundtruth/image_02/*.png"))[-1]
-    write_depth(victim, np.zeros((48, 160)))
+    write_depth(victim, np.full((48, 160), 0.05))
     with pytest.raises(ValueError, match=f"{victim} has no depth above 0.1 m in the crop"):
-        evaluated(tmp_path / "out", data_dir=str(data))
+        evaluated(tmp_path / "out", data_dir=str(data), check_depth=False)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == before
     assert len(list((tmp_path / "out" / "predictions").rglob("*.png"))) == 3
     assert not list((tmp_path / "out").glob(".incomplete*"))

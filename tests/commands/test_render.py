@@ -10,7 +10,7 @@ import pytest
 
 from configs import render as render_config
 from fcfrnet_jax.commands import render
-from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.images import read_image
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64
@@ -120,6 +120,6 @@ def test_a_killed_and_repeated_command_gives_the_same_data_set(streets, tmp_path
 def test_rendered_frames_pass_the_checks_and_drives_move_on(streets):
     frames = kitti.find_frames(streets, "train")
     assert check.check_frames(frames, (48, 160)) == []
-    check.check_density(frames)
+    plausibility.check_depth(frames, (0, 0))
     first, second, other = (read_image(frames[i].image).astype(float) for i in (0, 1, 3))
     assert 1 < np.abs(first - second).mean() < np.abs(first - other).mean()

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.sensors.lidar import spinning
@@ -88,7 +88,7 @@ def test_all_frames_are_found_and_pass_the_checks(written, split, count):
     assert len(frames) == count
     assert all(frame.intrinsics is not None for frame in frames)
     assert check.check_frames(frames, (48, 160)) == []
-    check.check_density(frames)
+    plausibility.check_depth(frames, (0, 0))
 
 
 def test_the_frames_of_a_drive_are_neighbours(written):
