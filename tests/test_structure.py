@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "data": {"sensors"},
     "streets": {"data", "sensors"},
-    "prediction": {"networks", "weights"},
+    "prediction": {"data", "networks", "weights"},
     "evaluation": {"networks", "data", "weights", "pictures", "parallel"},
     "training": {
         "networks",

@@ -148,6 +148,8 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
             f"a missing depth counts as {CLOSEST} m"
         )
         yield Finding("holes", key, text, 1 - density > MAX_HOLES)
+    elif not values.size:
+        yield Finding("empty", key, "no pixel has a depth", False)
     if values.size < MIN_PIXELS:
         return
     missing = _finding_of_largest(key, values)

@@ -1,5 +1,6 @@
 """Predicts depth maps in other programs, without TensorFlow."""
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.geometry import margins
 from fcfrnet_jax.networks import models, select
-from fcfrnet_jax.networks.specs import Spec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
 from fcfrnet_jax.weights import checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -26,7 +28,14 @@ class Predictor:
       ValueError: an unknown dtype.
     """
 
-    def __init__(self, spec: Spec, variables: models.Variables, dtype: str = "float32"):
+    def __init__(
+        self,
+        spec: Spec,
+        variables: models.Variables,
+        dtype: str = "float32",
+        *,
+        check_depth: bool = True,
+    ):
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.spec = spec
@@ -34,6 +43,9 @@ class Predictor:
         self._variables = jax.device_put(folded)
         # Compiled once for each batch and image size.
         self._apply = jax.jit(partial(_predict, network), compiler_options=options)
+        self._checks_depth = check_depth
+        self._to_check = plausibility.SAMPLES
+        self._warned: set[str] = set()
 
     def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
         """Predicts dense depth for a batch of frames, or for one frame without the batch axis.
@@ -55,8 +67,9 @@ class Predictor:
 
         Raises:
           ValueError: an input that is missing, not used by the model or of the wrong shape or
-            dtype, image values outside 0..255, or a depth that is negative, not finite or not
-            exact in float32.
+            dtype, image values outside 0..255, a depth that is negative, not finite or not exact
+            in float32, or depth that is impossible, see `data.plausibility`; the first frames are
+            checked, and unusual depth gives one warning.
         """
         _check_wanted("image", image, self.spec.uses_image)
         _check_wanted("depth", depth, self.spec.uses_depth)
@@ -68,9 +81,26 @@ class Predictor:
         if sizes[0] != sizes[-1]:
             raise ValueError(f"image {sizes[0]} and depth {sizes[-1]} must have the same [B, H, W]")
         _, height, width = sizes[0]
+        if depth is not None and self._checks_depth:
+            self._check_depth(depth[..., 0])
         prediction = self._apply(self._variables, _padded(image), _padded(depth))
         found = np.asarray(prediction)[:, :height, :width, 0]
         return found[0] if single else found
+
+    def _check_depth(self, depth: np.ndarray) -> None:
+        """Checks the first frames of a stream, and finds every empty one."""
+        key = "coarse_depth" if isinstance(self.spec, CoarseToFineSpec) else "sparse_depth"
+        for frame in depth:
+            if not self._to_check and frame.any():
+                continue
+            self._to_check = max(self._to_check - 1, 0)
+            for finding in plausibility.find_implausible({key: frame}):
+                text = f"{key.replace('_', ' ')}: {finding.text}"
+                if finding.impossible:
+                    raise ValueError(f"{text}; check_depth=False skips this check")
+                if finding.kind not in self._warned:
+                    self._warned.add(finding.kind)
+                    warnings.warn(text, stacklevel=3)
 
 
 def load(
@@ -79,6 +109,7 @@ def load(
     *,
     coarse_checkpoint: str | Path | None = None,
     stage: str | None = None,
+    check_depth: bool = True,
 ) -> Predictor:
     """Loads a model checkpoint for prediction.
 
@@ -90,6 +121,8 @@ def load(
       stage: `coarse` or `fine` for this network of a two-stage model alone; None for the whole
         model. The fine network alone takes coarse depth, from any source, and does not put measured
         depths back.
+
+      check_depth: refuse depth that cannot be right, such as millimetres.
 
     Raises:
       ValueError: a folder that is not a checkpoint or is damaged, models that cannot be combined, a
@@ -104,7 +137,7 @@ def load(
             spec, variables = checkpoint.combine(coarse, (spec, variables))
         except ValueError as error:
             raise ValueError(f"{coarse_checkpoint} and {checkpoint_dir}: {error}") from error
-    return Predictor(spec, variables, dtype)
+    return Predictor(spec, variables, dtype, check_depth=check_depth)
 
 
 def _predict(
