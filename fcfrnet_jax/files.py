@@ -1,5 +1,6 @@
 """Atomic writing of files, the cache folder, and the wording of messages."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -87,12 +88,13 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return found
 
 
-def read_json(path: str | os.PathLike, remedy: str) -> dict[str, Any]:
+def read_json(path: str | os.PathLike, remedy: str, *, sealed: bool = False) -> dict[str, Any]:
     """Reads a file that holds a JSON object.
 
     Args:
       path: the file.
       remedy: the end of the error message, what to do with a damaged file.
+      sealed: the object has the digest of `with_digest`, which is checked and removed.
 
     Raises:
       ValueError: a folder, or a damaged file.
@@ -102,9 +104,36 @@ def read_json(path: str | os.PathLike, remedy: str) -> dict[str, Any]:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, expected a JSON file; {remedy}")
     try:
-        return parse_json(path.read_bytes())
+        found = parse_json(path.read_bytes())
+        return without_digest(found) if sealed else found
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {remedy}") from error
+
+
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns JSON values with the entry `digest`, a checksum of the others (BLAKE2b, 128 bits).
+
+    White space and the order of the entries do not change it.
+    """
+    text = json.dumps(dict(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {**record, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
+
+
+def without_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks the digest of `with_digest`, and removes it.
+
+    Raises:
+      ValueError: the record has no digest, or another one. The message continues a sentence that
+        begins with the name of the file.
+    """
+    rest = {name: value for name, value in record.items() if name != "digest"}
+    try:
+        intact = with_digest(rest)["digest"] == record.get("digest")
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if not intact:
+        raise ValueError("does not match its checksum, so it is damaged or was edited")
+    return rest
 
 
 def _refuse_constant(name: str) -> None:

@@ -12,6 +12,8 @@ from fcfrnet_jax.files import (
     first_line,
     list_some,
     read_json,
+    with_digest,
+    without_digest,
     write_json,
 )
 
@@ -106,3 +108,24 @@ def test_a_damaged_json_file_is_named_with_fault_and_remedy(data, fault, tmp_pat
 def test_a_json_object_is_read(tmp_path):
     write_json(tmp_path / "record.json", {"a": [1, 2.5, None]})
     assert read_json(tmp_path / "record.json", "delete it") == {"a": [1, 2.5, None]}
+
+
+def test_a_digest_covers_every_value_but_not_white_space_or_order():
+    record = {"a": 1, "b": {"c": [0.5, None, True]}, "d": "text"}
+    sealed = with_digest(record)
+    assert without_digest(dict(reversed(sealed.items()))) == record
+    changes = {"a": 2}, {"a": 1.0}, {"b": {"c": [0.5, None, False]}}, {"e": 0}, {"digest": None}
+    for change in changes:
+        with pytest.raises(
+            ValueError, match="does not match its checksum, so it is damaged or was"
+        ):
+            without_digest(sealed | change)
+
+
+def test_a_sealed_file_is_checked(tmp_path):
+    path = tmp_path / "record.json"
+    write_json(path, with_digest({"a": 1}))
+    assert read_json(path, "delete it", sealed=True) == {"a": 1}
+    path.write_text(path.read_text().replace('"a": 1', '"a": 3'))
+    with pytest.raises(ValueError, match=f"{path}: does not match its checksum.*; delete it"):
+        read_json(path, "delete it", sealed=True)

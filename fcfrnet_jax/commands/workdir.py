@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.files import read_json, write_json
+from fcfrnet_jax.files import read_json, with_digest, write_json
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights.checkpoint import check_free
 
@@ -42,6 +42,7 @@ FOREIGN = {
 # Files and folders of a training run, which only the run itself may have written.
 OWN = ("run.json", "metrics.jsonl", "snapshots", "best", "last")
 ANOTHER = "choose another --workdir"
+REMEDY = f"restore it from a copy, or {ANOTHER}"
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def read(folder: str | Path) -> Found:
     if not path.exists():
         _check_unused(folder)
         return Found(folder, None, {}, 0, [])
-    settings = upgraded(flat(_read(path)), path)
-    facts = _read(folder / "run.json") if (folder / "run.json").exists() else {}
+    settings = upgraded(flat(read_json(path, REMEDY)), path)
+    recorded = folder / "run.json"
+    facts = read_json(recorded, REMEDY, sealed=True) if recorded.exists() else {}
     if settings.get("task") != "train":
         raise ValueError(f"{path}: is not the config of a training run; {ANOTHER}")
     for name in ("best", "last"):
@@ -101,7 +103,7 @@ def read(folder: str | Path) -> Found:
 
 def claim(found: Found, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     """Records the config in `config.json` and `facts` in `run.json`, from the first process."""
-    files = [("run.json", dict(facts)), ("config.json", to_json(config))]
+    files = [("run.json", with_digest(facts)), ("config.json", to_json(config))]
     if jax.process_index() != 0:
         return
     # A kill between the two must leave what the next run accepts: in a new workdir a config without
@@ -135,10 +137,6 @@ def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED
     # Older versions recorded paths as they were given.
     paths = {name: found[name] for name in PATHS if isinstance(found.get(name), str)}
     return found | {name: os.path.expanduser(value) for name, value in paths.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, f"restore it from a copy, or {ANOTHER}")
 
 
 def _check_unused(folder: Path) -> None:

@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from fcfrnet_jax.files import read_json
+from fcfrnet_jax.files import describe, read_json
 from fcfrnet_jax.weights import arrays
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Snapshots:
             try:
                 found = self._read(step)
             except (ValueError, OSError) as error:
-                damaged.append((step, str(error)))
+                damaged.append((step, describe(error)))
                 continue
             self._set_aside(damaged, step)
             wanted = arrays.by_name(like)

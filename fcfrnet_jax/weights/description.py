@@ -1,13 +1,11 @@
 """The `model.json` of a model folder: its spec, where its weights come from, and checksums."""
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcfrnet_jax.files import read_json, write_json
+from fcfrnet_jax.files import read_json, with_digest, without_digest, write_json
 from fcfrnet_jax.networks.specs import Spec, spec_from_json, spec_to_json
 
 FILE = "model.json"
@@ -57,7 +55,7 @@ def write_description(directory: Path, description: Description) -> None:
         "provenance": description.provenance,
         "variables": {"folder": description.folder, "digest": description.digest},
     }
-    write_json(directory / FILE, record | {"digest": _digest(record)})
+    write_json(directory / FILE, with_digest(record))
 
 
 def read_description(directory: Path) -> Description:
@@ -73,8 +71,6 @@ def read_description(directory: Path) -> Description:
         return _description(record)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {REMEDY}") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}: is nested too deeply; {REMEDY}") from error
 
 
 def _description(record: dict[str, Any]) -> Description:
@@ -85,9 +81,7 @@ def _description(record: dict[str, Any]) -> Description:
             "update fcfrnet_jax if a newer version wrote it, or else"
         )
     if found == FORMAT or "digest" in record:
-        digest = record.pop("digest", None)
-        if digest != _digest(record):
-            raise ValueError("its checksum does not match: it is damaged or was edited")
+        record = without_digest(record)
     spec = spec_from_json(record.get("model"))
     provenance = record.get("provenance")
     if not isinstance(provenance, dict):
@@ -101,9 +95,3 @@ def _description(record: dict[str, Any]) -> Description:
     if not (isinstance(folder, str) and isinstance(digest, str) and is_variables_folder(folder)):
         raise ValueError("does not name the folder and the checksum of its variables")
     return Description(spec, provenance, folder, digest)
-
-
-def _digest(record: dict[str, Any]) -> str:
-    """A checksum of JSON values, independent of white space and the order of the entries."""
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
