@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from fcfrnet_jax.data.images import write_depth, write_image
-from fcfrnet_jax.files import atomic_path, differing, write_json
+from fcfrnet_jax.files import atomic_path, differing, read_json, write_json
 from fcfrnet_jax.geometry import crop_box, crop_intrinsics
 from fcfrnet_jax.sensors.camera import KITTI, Camera
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
@@ -150,7 +150,7 @@ def _holds(root: Path, plan: Plan) -> bool:
     # marker first.
     free = not root.exists() or (root.is_dir() and _is_free(root))
     if marker.is_file():
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = read_json(marker, "delete the folder, or use another one")
         if found == wanted:
             return True
         changed = [

@@ -1,5 +1,6 @@
 """Reads the calibration of the cameras."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
       single camera has only one of them.
 
     Raises:
-      ValueError: the line of a camera does not hold twelve numbers, or there is no such line.
+      ValueError: the line of a camera does not hold twelve numbers, a focal length is not positive,
+        or there is no such line.
     """
-    lines = dict(line.partition(":")[::2] for line in Path(path).read_text().splitlines())
+    lines = dict(line.partition(":")[::2] for line in _read_text(path).splitlines())
     cameras = {}
     for camera in ("02", "03"):
         line = lines.get(f"P_rect_{camera}")
@@ -27,7 +29,8 @@ def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
         values = _numbers(line)
         if len(values) != 12:
             raise ValueError(f"{path}: P_rect_{camera} must be 12 numbers, got {len(values)}")
-        cameras[f"image_{camera}"] = (values[0], values[5], values[2], values[6])
+        intrinsics = (values[0], values[5], values[2], values[6])
+        cameras[f"image_{camera}"] = _plausible(intrinsics, f"{path}: P_rect_{camera}")
     if not cameras:
         raise ValueError(f"{path}: has neither P_rect_02 nor P_rect_03")
     return cameras
@@ -37,12 +40,31 @@ def read_intrinsics(path: str | os.PathLike) -> Intrinsics:
     """Reads (fx, fy, cx, cy) from a text file of a selection, a row-major 3x3 matrix.
 
     Raises:
-      ValueError: the file does not hold nine numbers.
+      ValueError: the file does not hold nine numbers, or a focal length is not positive.
     """
-    values = _numbers(Path(path).read_text())
+    values = _numbers(_read_text(path))
     if len(values) != 9:
         raise ValueError(f"{path}: intrinsics must be 9 numbers, got {len(values)}")
-    return values[0], values[4], values[2], values[5]
+    return _plausible((values[0], values[4], values[2], values[5]), f"{path}: intrinsics")
+
+
+def _read_text(path: str | os.PathLike) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: byte {error.start} is not text; restore the file from the dataset"
+        ) from error
+
+
+def _plausible(intrinsics: Intrinsics, where: str) -> Intrinsics:
+    if not (all(map(math.isfinite, intrinsics)) and min(intrinsics[:2]) > 0):
+        listed = ", ".join(f"{value:g}" for value in intrinsics)
+        raise ValueError(
+            f"{where}: expected positive focal lengths and finite numbers, got fx, fy, cx, cy = "
+            f"{listed}; restore the file from the dataset"
+        )
+    return intrinsics
 
 
 def _numbers(text: str) -> list[float]:
