@@ -64,6 +64,7 @@ USED_BY_OTHERS = {"pillow"}
 # Test modules that test more than one module, or something outside the package.
 WITHOUT_A_MODULE = {
     "test_benchmarks.py": "runs the benchmarks",
+    "test_corruption.py": "damages files of every kind that the commands read",
     "test_package.py": "installs the wheel",
     "test_readme.py": "runs the commands of the documents",
     "test_structure.py": "reads all modules",
