@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import check, kitti
-from fcfrnet_jax.data.frame import Frame, check_calibrated
+from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.configs import eval as eval_config
+from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
@@ -124,24 +125,27 @@ def loaded(folder: Path) -> Any:
     return str(spec), checkpoint.load_provenance(folder), variables
 
 
-def find(folder: Path, **needs: Any) -> list[Frame]:
+def find(folder: Path, *require: str) -> list[Frame]:
+    """Finds and checks the frames as the commands do."""
     split = "val_selection" if (folder / "depth_selection").exists() else "val"
-    return kitti.find_frames(folder, split, **needs)
+    config = eval_config.get_config()
+    # The depth maps are noise.
+    config.update(data_dir=str(folder), crop=(0, 0), check_depth=False)
+    if "coarse" in require:
+        config.coarse_dir = str(folder / "coarse")
+    return dataset.find_frames(config, split, require)[0]
 
 
 def frames_of(folder: Path) -> list[np.ndarray]:
     """Reads all frames as evaluation does: after the check of their files."""
-    frames = find(folder, coarse_dir=folder / "coarse")
-    check.raise_bad_files(check.check_frames(frames, (0, 0)))
+    frames = find(folder, "image", "ground_truth", "coarse")
     maps = [path for frame in frames for path in (frame.sparse, frame.coarse, frame.ground_truth)]
     return [*map(read_depth, maps), *(read_image(frame.image) for frame in frames)]
 
 
 def intrinsics_of(folder: Path) -> list[Any]:
     """Reads the intrinsics as training with a photometric loss does."""
-    frames = find(folder, require=())
-    check_calibrated(frames, "the photometric loss")
-    return [frame.intrinsics for frame in frames]
+    return [frame.intrinsics for frame in find(folder, "intrinsics")]
 
 
 def resumed(folder: Path) -> Any:
