@@ -1,14 +1,22 @@
-"""Atomic writing of files, the cache folder, and the wording of messages."""
+"""Atomic writing of files, JSON, the cache folder, and the wording of messages."""
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+# The names that `temporary_path` makes, with the ending that older versions gave to old models.
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.\w+)?(\.old)?")
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux' <fcntl.h> and <stdio.h>
 
 
 def describe(error: Exception) -> str:
@@ -49,18 +57,81 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary path is in the same folder and has the same suffix, from which image writers
     choose their format. Missing parent folders are created. After an error, the temporary file is
-    removed and `path` is unchanged. If `path` is a folder, it must be empty.
+    removed and `path` is unchanged. If `path` is a folder, it must be empty. After a power cut,
+    `path` is the old or the new file, complete.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns an unused hidden name beside `path`, which `is_temporary` recognises."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+
+
+def is_temporary(path: Path, target: Path | None = None) -> bool:
+    """Returns whether a path is named like a temporary file of ours, for `target` if given."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None or target is None:
+        return match is not None
+    return match["stem"] == target.stem and (match["suffix"] or "") in (target.suffix, ".old")
+
+
+def remove_temporaries(path: Path) -> None:
+    """Removes the temporary files and folders for `path` that killed processes have left.
+
+    The caller must hold a lock: temporary files of other processes would be removed too.
+    """
+    if path.parent.is_dir():
+        for found in path.parent.iterdir():
+            if is_temporary(found, path):
+                remove(found)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder. A folder disappears in one step; a link is not followed."""
+    if path.is_dir() and not path.is_symlink():
+        if not is_temporary(path):
+            path = path.rename(temporary_path(path))
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Waits until a file, or the list of names in a folder, is on disk (`fsync`)."""
+    # Windows cannot open folders, and some network file systems cannot synchronise them.
+    with suppress(PermissionError, *((OSError,) if os.path.isdir(path) else ())):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def exchange(one: str | os.PathLike, other: str | os.PathLike) -> None:
+    """Swaps two files, folders or links of the same file system in one step.
+
+    Raises:
+      OSError: one of them is missing, or the system or the file system cannot do this: it needs
+        Linux and a local file system such as ext4, XFS, Btrfs or tmpfs.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if sys.platform != "linux" or rename is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
+    sys.audit("fcfrnet_jax.exchange", os.fspath(one), os.fspath(other))
+    paths = os.fsencode(one), os.fsencode(other)
+    if rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

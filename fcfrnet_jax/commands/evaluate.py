@@ -1,7 +1,6 @@
 """Evaluates depth maps on a KITTI split: metrics, predictions and panels."""
 
-import shutil
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
-from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands import dataset, results, run_record, tables
 from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.frame import BadFile, Frame
@@ -20,7 +19,6 @@ from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import average
-from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
 from fcfrnet_jax.prediction import DTYPES
@@ -34,11 +32,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """Runs a config of the task evaluate and returns what it writes to `metrics.json`.
 
     Writes `metrics.json`, `predictions/` with a KITTI depth PNG for every frame, named as its
-    image, and `panels/` to the workdir. They appear when the run is complete and replace those of
-    an earlier run.
+    image, and, if `panels` is not 0, `panels/` to the workdir. They appear together when the run is
+    complete and replace those of an earlier run.
 
     Raises:
-      ValueError: a setting, a checkpoint or a data file cannot be used.
+      ValueError: a setting, a checkpoint or a data file cannot be used, or the workdir holds files
+        that are not results and would be replaced.
+      BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
     check_config(config)
@@ -46,18 +46,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     source = coarse_source(config, model[0] if model else None)
     if model and source in ("files", "fill"):
         model = checkpoint.take_stage(model, "fine")
-    frames, bad = find_frames(config, model, source)
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=workdir))
-    try:
-        per_frame = evaluate_frames(config, model, frames, staging)
-        result = summarise(config, source, per_frame, bad)
-        for folder in ("predictions", "panels"):
-            _replace(staging / folder, workdir / folder)
-        write_json(workdir / "metrics.json", result)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with results.new_results(workdir) as folder:
+        started = time.time()
+        frames, bad = find_frames(config, model, source)
+        per_frame = evaluate_frames(config, model, frames, folder)
+        result = run_record.describe(started) | summarise(config, source, per_frame, bad)
+        results.write_metrics(folder, result)
     tables.print_metrics(result, workdir)
     return result
 
@@ -195,14 +190,12 @@ def evaluate_frames(
     with_panel = {frame.name for frame in frames[: config.panels]}
     reads_images = model is not None and model[0].uses_image
     images = {} if reads_images else dataset.panel_images(config, config.split, frames)
-    for name in ("predictions", "panels"):
-        (folder / name).mkdir()
 
     def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         best = maps[list(maps)[-1]]
-        write_depth(folder / "predictions" / f"{frame.name}.png", best)
+        write_depth(folder / results.PREDICTIONS / f"{frame.name}.png", best)
         if frame.name in with_panel:
-            path = folder / "panels" / f"{frame.name.replace('/', '_')}.png"
+            path = folder / results.PANELS / results.panel_name(frame.name)
             write_image(path, dataset.panel(frame, example, maps, metrics, images))
 
     network, variables, options = (
@@ -231,29 +224,27 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]
+    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
+    stored = config.coarse_dir or layout.KIND_FOLDERS["coarse"][0]
     return {
         "split": config.split,
         "frames": len(per_frame),
         "checkpoint": config.checkpoint or None,
         "coarse_checkpoint": config.coarse_checkpoint or None,
         "coarse_source": source,
-        "provenance": {
-            setting: checkpoint.load_provenance(config[setting])
-            for setting in ("checkpoint", "coarse_checkpoint")
-            if config[setting]
-        },
+        "coarse_dir": stored if source == "files" else None,
+        "provenance": {setting: checkpoint.load_provenance(config[setting]) for setting in given},
+        "digests": {setting: checkpoint.load_digest(config[setting]) for setting in given},
         "data": config.data_dir or "sample scenes",
+        "crop": list(config.crop),
+        "dtype": config.dtype,
+        "batch_size": config.batch_size or jax.local_device_count(),
         "metrics": {
             name: average([frame["metrics"][name] for frame in per_frame]) for name in maps
         },
         "per_frame": per_frame,
+        "panels": [results.panel_name(frame["name"]) for frame in per_frame[: config.panels]],
         "skipped": [
             {"name": item.frame.name, "path": str(item.path), "reason": item.reason} for item in bad
         ],
     }
-
-
-def _replace(source: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    source.rename(target)

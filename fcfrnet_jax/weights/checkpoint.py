@@ -132,6 +132,15 @@ def load_provenance(model: str | Path) -> dict[str, Any]:
     return _describe(model_dir(model)).provenance
 
 
+def load_digest(model: str | Path) -> str | None:
+    """Reads the checksum of the variables; None for a checkpoint of version 0.1.
+
+    Raises:
+      ValueError: the folder is not a model checkpoint, or its `model.json` is damaged.
+    """
+    return _describe(model_dir(model)).digest
+
+
 def load_model(model: str | Path) -> Model:
     """Reads a model checkpoint: its spec and its variables as float32 NumPy arrays.
 

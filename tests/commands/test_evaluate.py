@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import tables
+from fcfrnet_jax.commands import evaluate, tables
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation import metrics
@@ -122,6 +123,25 @@ def test_the_files_of_a_run(two_stage):
     assert names == {"metrics.json", "panels", "predictions"}
 
 
+def test_the_record_of_a_run(two_stage):
+    result, _ = two_stage
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", result["run"])
+    expected = {
+        "crop": list(CROP),
+        "dtype": "float32",
+        "batch_size": 8,
+        "coarse_source": "network",
+        "coarse_dir": None,
+        "devices": {"platform": "cpu", "kind": "cpu", "number": 8},
+    }
+    assert {name: result[name] for name in expected} == expected
+    assert result["seconds"] > 0
+    assert {len(digest) for digest in result["digests"].values()} == {32}
+    assert result["digests"].keys() == {"checkpoint", "coarse_checkpoint"}
+    assert result["versions"]["jax"] == jax.__version__
+    assert None not in result["versions"].values()
+
+
 def test_the_origin_of_the_weights(two_stage, capsys):
     result, workdir = two_stage
     assert result["provenance"] == {
@@ -192,6 +212,8 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
     assert second["metrics"]["coarse"]["mae_mm"] == pytest.approx(expected, abs=2)
     assert second["coarse_source"] == third["coarse_source"] == "files"
     assert "fine" in second["metrics"]
+    assert second["coarse_dir"] == stored
+    assert first["coarse_source"] is None
     assert third["metrics"] == second["metrics"]
 
 
@@ -323,4 +345,19 @@ def test_a_run_that_fails_leaves_the_results_of_the_last_one(scenes, tmp_path):
         evaluated(tmp_path / "out", data_dir=str(data), check_depth=False)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == before
     assert len(list((tmp_path / "out" / "predictions").rglob("*.png"))) == 3
-    assert not list((tmp_path / "out").glob(".incomplete*"))
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_workdir_with_files_of_a_user_is_refused_before_the_work(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "evaluate_frames", None)  # fails if called
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "mine.png").touch()
+    with pytest.raises(ValueError, match="predictions was not written by an evaluation"):
+        evaluated(tmp_path, data_dir=str(scenes))
+    assert (tmp_path / "predictions" / "mine.png").exists()
+
+
+def test_without_panels_there_is_no_folder_for_them(scenes, tmp_path, capsys):
+    evaluated(tmp_path, data_dir=str(scenes), panels=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "predictions"}
+    assert f"Wrote metrics.json and predictions to {tmp_path}" in capsys.readouterr().out
