@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
-from fcfrnet_jax.commands import dataset, results, run_record, tables
+from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands.output import results, run_record
 from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.frame import BadFile, Frame

@@ -7,16 +7,16 @@ import threading
 
 import pytest
 
-from fcfrnet_jax.commands import results
+from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.process import lock_folder
-from tests.commands.killed_results import found, names, write_set
+from tests.commands.output.killed_results import found, names, write_set
 from tests.conftest import ROOT
 
 NOT_OURS = r"was not written by an evaluation.*move it away or choose another workdir"
 
 
 def killed(folder, *options):
-    program = [sys.executable, "-m", "tests.commands.killed_results", str(folder), *options]
+    program = [sys.executable, "-m", "tests.commands.output.killed_results", str(folder), *options]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return sum(int(line.split()[-1]) for line in done.stdout.splitlines())

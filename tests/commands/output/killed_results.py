@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from fcfrnet_jax import files
-from fcfrnet_jax.commands import results
+from fcfrnet_jax.commands.output import results
 from tests.kill_points import killed_everywhere
 
 FRAMES = ("drive/image_02/0", "drive/image_02/1")
