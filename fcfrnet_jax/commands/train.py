@@ -163,10 +163,8 @@ def _interruptible(folder: Path, snapshots: Snapshots) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         newest = max(snapshots.steps(), default=0)
-        kept = (
-            f"the newest snapshot, of step {newest}" if newest else "the start; it has no snapshot"
-        )
-        _say([f"Interrupted; the same command continues {folder} from {kept}."])
+        place = f"from the snapshot of step {newest}" if newest else "from the start"
+        _say([f"Interrupted; the same command continues {place} in {folder}"])
         raise
 
 

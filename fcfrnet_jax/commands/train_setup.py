@@ -129,11 +129,11 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
     if settings["schedule"] != "cosine":
         return [total]
     recorded = found.facts.get("lengths", [before])
-    # An extension of which no step was made can be taken back.
+    if total in recorded:
+        return recorded[: recorded.index(total) + 1]
+    # An extension of which no step was made may be replaced.
     recorded = [end for start, end in pairwise([0, *recorded]) if start < step]
     last = recorded[-1]
-    if total == last:
-        return recorded
     if step < last:
         raise ValueError(
             f"{found.folder} is at step {step} of {last}, and --config.{given} would end it at "

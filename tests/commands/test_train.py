@@ -144,6 +144,103 @@ def test_a_finished_run_is_left_alone(copied_run, scenes):
     assert (copied_run / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
+    trained(copied_run, scenes, steps=6)
+    whole = trained(tmp_path / "whole", scenes, steps=6)
+    journals = [(run / "metrics.jsonl").read_bytes() for run in (copied_run, whole)]
+    assert journals[0] == journals[1]
+    assert newest(copied_run) == newest(whole)
+
+
+@pytest.mark.slow
+def test_an_extended_cosine_restarts_and_resumes_exactly(scenes, tmp_path):
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    trained(run, scenes, schedule="cosine", steps=2)
+    trained(run, scenes, schedule="cosine", steps=6)
+    rates = [line["learning_rate"] for line in read_journal(run) if "learning_rate" in line]
+    expected = [0.5 + 0.5 * np.cos(np.pi * done) for done in (0, 1 / 2, 0, 1 / 4, 1 / 2, 3 / 4)]
+    np.testing.assert_allclose(rates, 1e-3 * np.array(expected), rtol=1e-5)
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "snapshots" / "6")
+    trained(copy, scenes, schedule="cosine", steps=6)
+    assert (copy / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+    assert newest(copy) == newest(run)
+
+
+def test_a_length_below_the_current_step_is_refused(copied_run, scenes):
+    shutil.rmtree(copied_run / "last")
+    before = (copied_run / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"is at step 4 already, and --config.steps=3 ends at ste"):
+        trained(copied_run, scenes, steps=3)
+    assert (copied_run / "metrics.jsonl").read_bytes() == before
+
+
+def stopped_at_2(run):
+    """Takes a finished run back to the snapshot of step 2, which has no validation."""
+    shutil.rmtree(run / "snapshots" / "4")
+    for name in ("best", "last"):
+        shutil.rmtree(run / name)
+    return run
+
+
+def test_a_stopped_run_is_finished_at_its_step(copied_run, scenes, capsys):
+    trained(stopped_at_2(copied_run), scenes, steps=2)
+    for name in ("best", "last"):
+        assert checkpoint.load_provenance(copied_run / name)["trained_steps"] == 2
+    assert [line["step"] for line in read_journal(copied_run)] == [1, 2, 2]
+    rmse = read_journal(copied_run)[-1]["val/coarse/rmse_mm"]
+    printed = capsys.readouterr().err
+    assert "Continuing with steps=2 (was 4)." in printed
+    assert f"Step 2 of 2: models best (step 2, RMSE {rmse:.1f} mm) and last are in" in printed
+
+
+def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
+    trained(tmp_path / "run", scenes, validate_every=1)
+    printed = capsys.readouterr().err.splitlines()
+    lines = [line for line in printed if "RMSE / MAE in mm: fill " in line]
+    assert len(lines) == 4
+    assert lines[0].endswith("; best so far")
+    rmse = [row["val/coarse/rmse_mm"] for row in read_journal(tmp_path / "run") if len(row) > 9]
+    best = f"step {1 + int(np.argmin(rmse))}, RMSE {min(rmse):.1f} mm"
+    assert f"models best ({best}) and last are in" in printed[-1]
+
+
+def test_moved_data_resume(copied_run, coarse_run, scenes, tmp_path, capsys):
+    shutil.copytree(scenes, tmp_path / "moved")
+    shutil.rmtree(copied_run / "snapshots" / "4")
+    trained(copied_run, tmp_path / "moved")
+    assert (copied_run / "metrics.jsonl").read_bytes() == (
+        coarse_run / "metrics.jsonl"
+    ).read_bytes()
+    assert (
+        f"Continuing with data_dir='{tmp_path}/moved' (was '{scenes}')." in capsys.readouterr().err
+    )
+
+
+def test_the_advice_about_a_damaged_frame_works_in_a_run(copied_run, scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / "moved")
+    victim = next((tmp_path / "moved" / "train").rglob("velodyne_raw/image_02/*.png"))
+    victim.write_bytes(victim.read_bytes()[:500])
+    shutil.rmtree(copied_run / "snapshots" / "4")
+    with pytest.raises(ValueError, match=r"truncated .*; skip_bad_frames=True leaves such frames"):
+        trained(copied_run, tmp_path / "moved")
+    trained(copied_run, tmp_path / "moved", skip_bad_frames=True)
+    assert newest(copied_run)[0] == 4
+
+
+def test_an_interrupted_run_tells_its_snapshot(copied_run, scenes, monkeypatch, capsys):
+    shutil.rmtree(copied_run / "snapshots" / "4")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(copied_run, scenes)
+    told = "Interrupted; the same command continues from the snapshot of step 2 in "
+    assert told in capsys.readouterr().err
+
+
 def test_another_config_is_refused(coarse_run, scenes):
     message = r"other settings, which the updates depend on: learning_rate was 0.001, is 0.1; give"
     with pytest.raises(ValueError, match=message):
@@ -213,7 +310,8 @@ def test_invalid_settings_are_refused(settings, message, scenes, tmp_path):
 def test_the_photometric_loss_needs_neighbours(scenes, tmp_path):
     """Every drive of the validation split has one frame."""
     with pytest.raises(ValueError, match=r"a photometric loss needs unbroken drives"):
-        trained(tmp_path, scenes, split="val", mode="photo")
+        trained(tmp_path / "run", scenes, split="val", mode="photo")
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path):
@@ -238,6 +336,7 @@ def test_leaving_out_beams_needs_calibration(scenes, tmp_path):
         match=r"2 frames cannot be used: .*calib_cam_to_cam.txt is missing .* need calibration$",
     ):
         trained(tmp_path / "run", data, augmentation=beams)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -262,5 +361,7 @@ def test_sigterm_saves_and_ends_cleanly(scenes, tmp_path):
     process = start(tmp_path / "run", scenes, steps=500, save_every=400)
     wait_for_step(tmp_path / "run", process, 3)
     process.send_signal(signal.SIGTERM)
-    assert "stopped; the same command continues" in finish(process)
-    assert newest(tmp_path / "run")[0] == read_journal(tmp_path / "run")[-1]["step"]
+    printed = finish(process)
+    step = newest(tmp_path / "run")[0]
+    assert f"stopped; the same command continues from the snapshot of step {step} in" in printed
+    assert step == read_journal(tmp_path / "run")[-1]["step"]

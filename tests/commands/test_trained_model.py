@@ -1,5 +1,7 @@
 """The variables with which a training starts, and messages that name what does not match."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -80,3 +82,21 @@ def test_following_the_advice_loads_the_model(folder):
     config.coarse.update(modality="gd", width=8, base="fill")
     found = trained_model.starting_variables(config, trained_model.make_model(config))
     jax.tree.map(np.testing.assert_array_equal, found, random_variables(WIDE))
+
+
+def test_a_run_that_resumes_needs_its_checkpoints_no_more():
+    config = config_of("", checkpoint="gone")
+    model = trained_model.make_model(config)
+    found = trained_model.starting_variables(config, model, resumes=True)
+    assert jax.tree.map(np.shape, found) == jax.tree.map(np.shape, random_variables(COARSE))
+
+
+def test_the_digest_of_a_frozen_network_is_that_of_its_weights(folder):
+    def digest(name):
+        frozen = str(folder / name)
+        config = config_of("", stage="fine", coarse_checkpoint=frozen)
+        return trained_model.make_model(config).frozen_digest()
+
+    shutil.copytree(folder / "coarse", folder / "moved")
+    assert digest("coarse") == digest("moved") != digest("wide")
+    assert trained_model.make_model(config_of("")).frozen_digest() is None
