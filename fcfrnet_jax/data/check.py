@@ -35,7 +35,8 @@ def check_frames(
     Args:
       frames: the frames to check; every file is read completely, once. They may have different
         sizes.
-      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame.
+      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame. Coarse
+        maps may have the size of the crop.
       random_crop: whether the crop is placed at random. Depth maps then need a depth anywhere;
         otherwise they need one at the bottom centre.
       threads: how many frames are read at the same time.
@@ -95,7 +96,8 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool) -> list[BadFile]:
             bad_files.append(BadFile(frame, path, str(error)))
             continue
         first_path, first_size = first = first or (path, size)
-        if size != first_size:
+        cropped = not random_crop and path == frame.coarse and size == crop_size(first_size, crop)
+        if size != first_size and not cropped:
             reason = f"is {_text(size)}, {first_path} is {_text(first_size)}"
             bad_files.append(BadFile(frame, path, reason))
     if first and not bad_files and not _fits(crop, first[1]):

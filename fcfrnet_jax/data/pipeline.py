@@ -178,14 +178,26 @@ def read_files() -> Op:
 def crop_bottom_centre(crop: Size) -> Op:
     """Crops all maps at the bottom centre, see `geometry.crop_box`, and adapts the intrinsics.
 
-    A height or width of 0 keeps that of the frame.
+    A height or width of 0 keeps that of the frame. A coarse map that already has the size of the
+    crop, such as a prediction, is kept.
     """
     import tensorflow as tf
 
     def cut(example: Example) -> Example:
         shape = tf.shape(example["sparse_depth"])
         box = crop[0] or shape[0], crop[1] or shape[1]
-        return crop_at(example, *crop_offsets((shape[0], shape[1]), box), box)
+        top, left = crop_offsets((shape[0], shape[1]), box)
+        if "coarse_depth" in example:
+            coarse = example["coarse_depth"]
+            below, right = shape[0] - box[0] - top, shape[1] - box[1] - left
+            example = example | {
+                "coarse_depth": tf.cond(
+                    tf.reduce_all(tf.shape(coarse)[:2] == tf.stack(box)),
+                    lambda: tf.pad(coarse, [[top, below], [left, right], [0, 0]]),
+                    lambda: coarse,
+                )
+            }
+        return crop_at(example, top, left, box)
 
     return cut if any(crop) else lambda example: example
 

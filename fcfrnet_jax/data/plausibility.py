@@ -134,6 +134,7 @@ def _paths(frame: Frame) -> dict[str, Path]:
 
 
 def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:
+    """The crop of a depth map; a coarse map may already have its size."""
     crop = crop_size(depth.shape, crop)
     top, left = crop_offsets(depth.shape, crop)
     return depth[top : top + crop[0], left : left + crop[1]]
