@@ -9,13 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata, util
 from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.files import cache_dir
+from fcfrnet_jax.files import cache_dir, remove_temporaries
 
 try:
     import fcntl
@@ -113,22 +113,29 @@ def _accelerator_may_be_used() -> bool:
 
 @contextmanager
 def lock_folder(folder: Path, clean: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Keeps other commands from writing to a workdir; creates it if it is missing.
+    """Keeps other commands from writing to a workdir, which is created; for the rest see `lock`.
 
-    A folder that was created, and is still empty at the end, is removed. For the rest see `lock`.
+    Raises:
+      ValueError: the workdir is a file.
     """
-    created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock(folder / ".fcfrnet.lock", folder, clean=clean):
-            yield
-    finally:
-        if created and not any(folder.iterdir()):
-            folder.rmdir()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--workdir={folder} is a file, expected a folder")
+    with lock(folder / ".fcfrnet.lock", folder, clean=clean):
+        yield
 
 
-def lock_beside(path: Path) -> Path:
-    """The lock file for a file or folder that is replaced as a whole."""
+@contextmanager
+def lock_beside(path: Path) -> Iterator[None]:
+    """Keeps other commands from writing a file or folder that is replaced as a whole.
+
+    What killed processes have left beside it is removed. For the rest see `lock`.
+    """
+    with lock(lock_file(path), path, clean=lambda: remove_temporaries(path)):
+        yield
+
+
+def lock_file(path: Path) -> Path:
+    """The lock file beside a file or folder."""
     return path.with_name(f".{path.name}.lock")
 
 
@@ -142,7 +149,7 @@ def lock(
     nobody.
 
     Args:
-      path: the lock file. Missing parent folders are created.
+      path: the lock file. Its folder is created, and removed if it is empty at the end.
       folder: what the lock protects, for the message.
       shared: allow other holders of a shared lock. A holder of an exclusive one is waited for.
       clean: called while nobody else holds the lock, to remove what killed processes have left: at
@@ -152,6 +159,7 @@ def lock(
       BlockingIOError: another process holds the lock; the message names it.
       OSError: the lock file cannot be written.
     """
+    created = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     if shared:
         _clean_alone(path, clean)
@@ -166,6 +174,9 @@ def lock(
         os.close(descriptor)
         if shared:
             _clean_alone(path, clean)
+        if created:
+            with suppress(OSError):  # not empty
+                path.parent.rmdir()
 
 
 def _acquire(path: Path, folder: Path, shared: bool) -> int:

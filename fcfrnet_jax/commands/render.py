@@ -27,11 +27,12 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
 
     Raises:
       ValueError: an invalid setting, or a workdir that contains something else.
+      BlockingIOError: another process writes to the workdir.
       OSError: the workdir, or the folder beside it where the dataset is written, is not writable.
     """
     plan = make_plan(config)
     show = partial(progress.frames_progress, label="Rendering")
-    written = write_data_set(workdir, plan, show)
+    written = write_data_set(workdir, plan, show, alone=True)
     parts = f"{plan.train} frames for train, {plan.val} for val"
     parts += f" ({plan.selection} of them also in the selection)" if plan.selection else ""
     outcome = f"Wrote {workdir}" if written else f"{workdir} is complete already"

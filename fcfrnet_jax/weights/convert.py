@@ -20,6 +20,7 @@ from fcfrnet_jax.networks.specs import (
     StageSpec,
     spec_to_json,
 )
+from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
 
@@ -255,21 +256,21 @@ def convert_paddle(
     Raises:
       ValueError: the file is damaged, unsafe or does not match a network, with all mismatches
         reported together; or `output_dir` is not empty.
-      OSError: a file cannot be read, or the folder cannot be written.
+      OSError: a file cannot be read, the folder cannot be written, or another process writes to it.
     """
-    check_free(Path(output_dir), overwrite)
-    result = convert(path, strict)
-    if coarse_path is not None:
-        coarse = convert(coarse_path, strict)
-        try:
-            spec, variables = combine(coarse[:2], result[:2])
-        except ValueError as error:
-            raise ValueError(f"{coarse_path} and {path}: {error}") from error
-        provenance = {"coarse": coarse.provenance, "fine": result.provenance}
-        result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
-    save_model(
-        output_dir, result.spec, result.variables, provenance=result.provenance, overwrite=overwrite
-    )
+    output_dir = Path(output_dir).absolute()
+    check_free(output_dir, overwrite)
+    with lock_beside(output_dir):
+        result = convert(path, strict)
+        if coarse_path is not None:
+            coarse = convert(coarse_path, strict)
+            try:
+                spec, variables = combine(coarse[:2], result[:2])
+            except ValueError as error:
+                raise ValueError(f"{coarse_path} and {path}: {error}") from error
+            provenance = {"coarse": coarse.provenance, "fine": result.provenance}
+            result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
+        save_model(output_dir, *result[:2], provenance=result.provenance, overwrite=overwrite)
     return result
 
 
