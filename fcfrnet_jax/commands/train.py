@@ -61,6 +61,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
     Raises:
       ValueError: a setting, checkpoint or data file cannot be used, the workdir holds something
         else than this run, or a loss is not finite.
+      BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
     with flagged():
@@ -68,12 +69,13 @@ def run(config: ConfigDict, folder: str | Path) -> None:
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     check_config(config)
-    found = workdir.read(folder)
-    plan = make_plan(config, found)
-    # From here on the workdir is written, after every process has read it.
-    parallel.check_agreement({"step": found.step, **plan.resumption.facts})
-    hide_accelerators()
-    train(config, found, plan)
+    with workdir.alone(Path(folder)):
+        found = workdir.read(folder)
+        plan = make_plan(config, found)
+        # From here on the workdir is written, after every process has read it.
+        parallel.check_agreement({"step": found.step, **plan.resumption.facts})
+        hide_accelerators()
+        train(config, found, plan)
 
 
 def make_plan(config: ConfigDict, found: Found) -> Plan:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.files import read_json, with_digest, write_json
+from fcfrnet_jax.files import (
+    is_temporary,
+    read_json,
+    remove_temporaries,
+    with_digest,
+    write_json,
+)
+from fcfrnet_jax.process import lock_folder
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights.checkpoint import check_free
 
@@ -73,6 +81,34 @@ class Found:
         """The model folder with the newest weights, if there is one."""
         models = [self.folder / name for name in ("last", "best")]
         return next((model for model in models if (model / "model.json").is_file()), None)
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Locks the workdir for this job, from its first process, and removes old leftovers from it.
+
+    Raises:
+      ValueError: the workdir is a file.
+      BlockingIOError: another process writes to the workdir.
+    """
+    return nullcontext() if jax.process_index() else lock_folder(folder, lambda: clean(folder))
+
+
+def clean(folder: Path) -> None:
+    """Removes what killed runs have left in a workdir that no other process uses.
+
+    A kill while an older version replaced a model has left the model under a temporary name only;
+    it gets its name back.
+    """
+    for model in (folder / "best", folder / "last"):
+        whole = [
+            path
+            for path in folder.iterdir()
+            if is_temporary(path, model) and (path / "model.json").is_file()
+        ]
+        if whole and not model.exists():
+            max(whole, key=lambda path: (path / "model.json").stat().st_mtime).rename(model)
+    for name in (*OWN, "config.json"):
+        remove_temporaries(folder / name)
 
 
 def read(folder: str | Path) -> Found:

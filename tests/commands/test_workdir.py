@@ -144,3 +144,44 @@ def test_a_kill_between_the_two_records(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps(workdir.to_json(config_of())))
     workdir.claim(workdir.read(tmp_path), config_of(), {})
     assert written[2:] == ["run.json", "config.json"]
+
+
+def test_leftovers_of_killed_runs_are_removed(tmp_path):
+    started(tmp_path)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    for name in (
+        ".best.{}",
+        ".last.{}.old",
+        ".metrics.{}.jsonl",
+        ".config.{}.json",
+        ".run.{}.json",
+    ):
+        (tmp_path / name.format("0a" * 16)).touch()
+    mine = [".best.mine", f".notes.{'0a' * 16}.txt"]
+    for name in mine:
+        (tmp_path / name).touch()
+    with workdir.alone(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, *mine])
+
+
+def test_a_model_that_an_older_version_was_replacing_is_restored(tmp_path):
+    for name in (".best.{}.old", ".last.{}"):
+        folder = tmp_path / name.format("0a" * 16)
+        folder.mkdir()
+        (folder / "model.json").write_text(name)
+    (tmp_path / f".best.{'0b' * 16}").mkdir()  # not complete
+    with workdir.alone(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+    assert (tmp_path / "best" / "model.json").read_text() == ".best.{}.old"
+
+
+def test_a_second_run_is_refused(tmp_path):
+    with (
+        workdir.alone(tmp_path),
+        pytest.raises(BlockingIOError, match=rf"{tmp_path} is in use by process \d+ of .* on "),
+        workdir.alone(tmp_path),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
