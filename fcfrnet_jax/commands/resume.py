@@ -92,7 +92,7 @@ def compare(
         return Resumption(facts, {}, new_selection=False, notes=[])
     assert found.settings is not None
     changed = changes(found.settings, settings)
-    check_settings(found, changed)
+    check_settings(found, changed, settings)
     check_data(found, changed, names, weights, skips=settings["skip_bad_frames"])
     check_devices(found, devices, settings)
     before = found.facts
@@ -105,29 +105,26 @@ def compare(
     facts["lengths"] = lengths(found, total_steps(settings, epoch), settings, started_with)
     same_frames = before.get("val_frames", facts["val_frames"]) == facts["val_frames"]
     new_selection = not same_frames or any(EFFECTS[name] is Effect.BEST for name in changed)
-    notes = _notes(found, changed, facts, new_selection)
+    notes = _notes(found, changed, settings, facts)
+    if new_selection:
+        notes.append("The model best is selected again, by the validations from here on.")
     return Resumption(facts, changed, new_selection, notes)
 
 
-def check_settings(found: Found, changed: Mapping[str, tuple[Any, Any]]) -> None:
+def check_settings(
+    found: Found, changed: Mapping[str, tuple[Any, Any]], settings: Mapping[str, Any]
+) -> None:
     """Refuses changed settings that change the sequence of updates.
 
     Raises:
       ValueError: with all of these settings.
     """
-    assert found.settings is not None
-    unknown = [name for name in found.settings if name not in EFFECTS]
-    if unknown:
-        raise ValueError(
-            f"{found.folder / 'config.json'} has unknown settings: {list_some(unknown)}; it is "
-            "of a newer version or damaged; restore it from a copy, or choose another --workdir"
-        )
     refused = {Effect.UPDATES} if found.step else {Effect.UPDATES, Effect.START}
-    without_effect = unused(found.settings)
+    without_effect = unused(settings)
     listed = [
         f"{name} was {old!r}, is {new!r}"
         for name, (old, new) in changed.items()
-        if effect(name, found.settings) in refused and name not in without_effect
+        if effect(name, settings) in refused and name not in without_effect
     ]
     coarse_dirs = changed.get("coarse_dir", ("", ""))
     if bool(coarse_dirs[0]) != bool(coarse_dirs[1]):
@@ -220,18 +217,19 @@ def _ways_out(found: Found) -> str:
 def _notes(
     found: Found,
     changed: Mapping[str, tuple[Any, Any]],
+    settings: Mapping[str, Any],
     facts: Mapping[str, Any],
-    new_selection: bool,
 ) -> list[str]:
-    assert found.settings is not None
-    silent = {"process", "processes", "coordinator", *unused(found.settings)}
+    silent = {"process", "processes", "coordinator", *unused(settings)}
     told = [
         f"{name}={new!r} (was {old!r})"
         for name, (old, new) in changed.items()
-        if name not in silent and effect(name, found.settings) is not Effect.START
+        if name not in silent and effect(name, settings) is not Effect.START
     ]
     notes = [f"Continuing with {', '.join(told)}."] if told else []
-    started = [name for name in changed if effect(name, found.settings) is Effect.START]
+    if "coarse_dir" in changed:
+        notes.append("The coarse maps are compared by the names of their frames only.")
+    started = [name for name in changed if effect(name, settings) is Effect.START]
     if started:
         notes.append(f"Not used, because the run continues from a snapshot: {', '.join(started)}.")
     devices = found.facts.get("devices", facts["devices"])
@@ -240,13 +238,11 @@ def _notes(
             f"Continuing on {facts['devices']} devices (was {devices}); sums differ by rounding."
         )
     left_out = [(facts.get("frames") or {}).get("left_out", []) for facts in (found.facts, facts)]
-    if left_out[0] != left_out[1]:
+    if left_out[0] != left_out[1] and (found.facts or "skip_bad_frames" in changed):
         notes.append(
             f"{len(left_out[1])} training frames are left out (was {len(left_out[0])}), so the "
             "updates differ from those of an uninterrupted run."
         )
     if len(facts["lengths"]) > len(found.facts.get("lengths", [0])):
         notes.append(f"The cosine schedule restarts after step {facts['lengths'][-2]}.")
-    if new_selection:
-        notes.append("The model best is selected again, by the validations from here on.")
     return notes

@@ -13,8 +13,11 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
+from fcfrnet_jax.commands.effects import EFFECTS, Effect
+from fcfrnet_jax.configs import train as train_config
 from fcfrnet_jax.files import (
     is_temporary,
+    list_some,
     read_json,
     remove_temporaries,
     with_digest,
@@ -128,8 +131,7 @@ def read(folder: str | Path) -> Found:
     settings = upgraded(flat(read_json(path, REMEDY)), path)
     recorded = folder / "run.json"
     facts = read_json(recorded, REMEDY, sealed=True) if recorded.exists() else {}
-    if settings.get("task") != "train":
-        raise ValueError(f"{path}: is not the config of a training run; {ANOTHER}")
+    settings = _checked(settings, path)
     for name in ("best", "last"):
         check_free(folder / name, overwrite=True)
     found = Found(folder, settings, facts, _newest_step(folder), read_journal(folder))
@@ -173,6 +175,37 @@ def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED
     # Older versions recorded paths as they were given.
     paths = {name: found[name] for name in PATHS if isinstance(found.get(name), str)}
     return found | {name: os.path.expanduser(value) for name, value in paths.items()}
+
+
+def _checked(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Checks that these are the settings of a training config, with their types.
+
+    Settings without an effect on the updates may be missing, as in older versions.
+
+    Raises:
+      ValueError: a setting is unknown or missing, or has another type.
+    """
+    if settings.get("task") != "train":
+        raise ValueError(f"{path}: is not the config of a training run; {ANOTHER}")
+    expected = flat(to_json(train_config.get_config()))
+    unknown = [name for name in settings if name not in expected]
+    if unknown:
+        raise ValueError(
+            f"{path}: has unknown settings: {list_some(unknown)}; it is of a newer version or "
+            f"damaged; {REMEDY}"
+        )
+    free = {name: value for name, value in expected.items() if EFFECTS[name] is Effect.NOTHING}
+    settings = free | dict(settings)
+    for name, value in expected.items():
+        kinds = (int, float) if isinstance(value, float) else (type(value),)
+        found = settings.get(name)
+        elements = found if isinstance(found, list) else []
+        if type(found) not in kinds or not all(type(element) is int for element in elements):
+            raise ValueError(
+                f"{path}: has the value {found!r} for {name}, where {value!r} is an example; it "
+                f"is damaged; {REMEDY}"
+            )
+    return settings
 
 
 def _check_unused(folder: Path) -> None:

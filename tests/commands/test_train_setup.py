@@ -8,16 +8,17 @@ import pytest
 
 from fcfrnet_jax.commands import train_setup, trained_model, workdir
 from fcfrnet_jax.commands.cli.config_files import flat
+from fcfrnet_jax.files import with_digest, write_json
 from tests import numbered_scenes
 from tests.commands import runs
-from tests.commands.workdirs import change_record, config_of, started
+from tests.commands.workdirs import config_of, started
 
 
 def ends_of(folder, *, schedule="cosine", recorded=None, **settings):
     """The ends of the schedule of a run of 40 steps, at step 20 unless another is given."""
     step = settings.pop("step", 20)
     started(folder, step, schedule=schedule)
-    change_record(folder, "run.json", lengths=recorded or [40])
+    write_json(folder / "run.json", with_digest({"lengths": recorded or [40]}))
     config = flat(config_of(schedule=schedule, **settings))
     total = train_setup.total_steps(config, 20)
     return train_setup.lengths(workdir.read(folder), total, config, 40)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fcfrnet_jax.commands import workdir
-from tests.commands.workdirs import change_record, compared, config_of, started
+from tests.commands.workdirs import change_record, compared, config_of, remove_settings, started
 
 
 def test_a_new_workdir(tmp_path):
@@ -92,6 +92,23 @@ def test_damaged_records_are_named(name, content, tmp_path):
         workdir.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"magic": 3}, "has unknown settings: magic; it is of a newer version or damaged"),
+        ({"save_every": "x"}, "has the value 'x' for save_every, where 20 is an example; it is d"),
+        ({"crop": [32, "x"]}, r"has the value \[32, 'x'\] for crop"),
+        ({"coarse": 3}, "has unknown settings: coarse"),
+        ({"seed": None}, "has the value None for seed"),
+        ({"check_files": 1}, "has the value 1 for check_files"),
+    ],
+)
+def test_damaged_settings_are_named(changes, message, tmp_path):
+    change_record(started(tmp_path), **changes)
+    with pytest.raises(ValueError, match=rf"config\.json: {message}"):
+        workdir.read(tmp_path)
+
+
 def test_the_config_of_another_task_is_refused(tmp_path):
     started(tmp_path)
     change_record(tmp_path, task="render")
@@ -101,7 +118,7 @@ def test_the_config_of_another_task_is_refused(tmp_path):
 
 def test_an_older_version_validated_on_the_training_crop(tmp_path):
     started(tmp_path, crop=(64, 96))
-    change_record(tmp_path, val_crop=None)
+    remove_settings(tmp_path, "val_crop")
     assert compared(tmp_path, crop=(64, 96), val_crop=(64, 96)).changed == {}
     whole = compared(tmp_path, crop=(64, 96))
     assert whole.changed == {"val_crop": ([64, 96], [0, 0])}

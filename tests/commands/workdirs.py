@@ -51,8 +51,16 @@ def started(folder: Path, step: int = 20, weights: str | None = None, **settings
     return folder
 
 
-def change_record(folder: Path, name: str = "config.json", **changes: Any) -> None:
-    """Changes what a file records; None removes a value."""
-    path = folder / name
-    record = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+def change_record(folder: Path, **changes: Any) -> None:
+    """Changes settings in config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def remove_settings(folder: Path, *names: str) -> None:
+    """Removes settings from config.json, as in workdirs of versions that lacked them."""
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({name: value for name, value in record.items() if name not in names})
+    )
