@@ -1,11 +1,14 @@
 """What a training workdir may hold, and workdirs of older versions."""
 
 import json
+import shutil
 
 import pytest
 
 from fcfrnet_jax.commands import workdir
+from fcfrnet_jax.commands.effects import EFFECTS
 from tests.commands.workdirs import change_record, compared, config_of, remove_settings, started
+from tests.conftest import ROOT
 
 
 def test_a_new_workdir(tmp_path):
@@ -202,3 +205,11 @@ def test_a_second_run_is_refused(tmp_path):
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_the_settings_of_version_0_1_are_complete(tmp_path):
+    """A new setting that changes the updates needs its old behaviour in `OLD_BEHAVIOUR`."""
+    shutil.copy(ROOT / "tests/fixtures/workdirs/config-0.1.0.json", tmp_path / "config.json")
+    settings = workdir.read(tmp_path).settings
+    assert settings.keys() == EFFECTS.keys()
+    assert (settings["crop"], settings["val_crop"]) == ([64, 128], [64, 128])
