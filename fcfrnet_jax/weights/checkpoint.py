@@ -191,10 +191,14 @@ def _describe(directory: Path) -> Description:
             found = "no such folder"
         else:
             found = f"no {description.FILE} in it" if directory.is_dir() else "is a file"
-        hint = "a folder that the converter or training wrote"
-        inside = sorted(path.parent for path in directory.glob(f"*/{description.FILE}"))
-        names = " or ".join(map(str, inside[:3])) or f"or the name {', '.join(shipped_models())}"
-        raise ValueError(f"{directory}: {found}; expected {hint}, {names}")
+        inside = sorted(str(path.parent) for path in directory.glob(f"*/{description.FILE}"))
+        hint = (
+            f"did you mean {' or '.join(inside[:3])}?"
+            if inside
+            else "expected a folder that the converter or training wrote, or the name of a model in "
+            f"the package: {', '.join(shipped_models())}"
+        )
+        raise ValueError(f"{directory}: {found}; {hint}")
     return description.read_description(directory)
 
 
