@@ -1,8 +1,5 @@
 """Model checkpoints: a folder with a readable `model.json` and the variables, saved by orbax."""
 
-import os
-import shutil
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 import fcfrnet_jax
-from fcfrnet_jax.files import atomic_path
+from fcfrnet_jax.files import atomic_path, is_temporary, remove, sync
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.weights import arrays, description
@@ -58,13 +55,13 @@ def save_model(
     host = jax.tree.map(np.asarray, variables)
     digest = arrays.digest(arrays.by_name(host))
     if (directory / description.FILE).exists():
-        _remove_variables(directory, keep=lambda path: path.suffix != _UNFINISHED)
+        _clean(directory, None)
         number = 0
         while (directory / description.variables_folder(digest, number)).exists():
             number += 1
         folder = description.variables_folder(digest, number)
         _write(directory, host, Description(spec, provenance, folder, digest))
-        _remove_variables(directory, keep=lambda path: path.name == folder)
+        _clean(directory, folder)
         return
     folder = description.variables_folder(digest, 0)
     with atomic_path(directory) as temporary:
@@ -77,25 +74,19 @@ def _write(directory: Path, variables: Variables, content: Description) -> None:
         checkpointer.save(folder, variables)
     # model.json must not survive a power cut that the variables do not survive.
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        sync(path)
     description.write_description(directory, content)
-    _sync(directory)
+    sync(directory)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_variables(directory: Path, keep: Callable[[Path], bool]) -> None:
-    """Removes subfolders with the variables of other models, or with unfinished ones."""
+def _clean(directory: Path, current: str | None) -> None:
+    """Removes what a killed process has left and, with `current`, the variables of other models."""
     for path in directory.iterdir():
         name = path.name.removesuffix(_UNFINISHED)
-        if path.is_dir() and description.is_variables_folder(name) and not keep(path):
-            shutil.rmtree(path, ignore_errors=True)
+        stale = name != path.name or current not in (None, name)
+        variables = path.is_dir() and description.is_variables_folder(name)
+        if is_temporary(path) or (variables and stale):
+            remove(path)
 
 
 def check_free(directory: Path, overwrite: bool) -> None:
@@ -186,20 +177,19 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def _describe(directory: Path) -> Description:
-    if not (directory / description.FILE).exists():
-        if not directory.exists():
-            found = "no such folder"
-        else:
-            found = f"no {description.FILE} in it" if directory.is_dir() else "is a file"
-        inside = sorted(str(path.parent) for path in directory.glob(f"*/{description.FILE}"))
-        hint = (
-            f"did you mean {' or '.join(inside[:3])}?"
-            if inside
-            else "expected a folder that the converter or training wrote, or the name of a model in "
-            f"the package: {', '.join(shipped_models())}"
-        )
-        raise ValueError(f"{directory}: {found}; {hint}")
-    return description.read_description(directory)
+    if (directory / description.FILE).exists():
+        return description.read_description(directory)
+    if not directory.exists():
+        found = "no such folder"
+    else:
+        found = f"no {description.FILE} in it" if directory.is_dir() else "is a file"
+    inside = sorted(str(path.parent) for path in directory.glob(f"*/{description.FILE}"))
+    if inside:
+        raise ValueError(f"{directory}: {found}; did you mean {' or '.join(inside[:3])}?")
+    raise ValueError(
+        f"{directory}: {found}; expected a folder that the converter or training wrote, or the "
+        f"name of a model in the package: {', '.join(shipped_models())}"
+    )
 
 
 def _read_variables(directory: Path, content: Description) -> Variables:
