@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
@@ -21,6 +22,7 @@ from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.weights import checkpoint
 from tests import kitti_tree, tiny_networks
 from tests.commands import workdirs
+from tests.commands.output.killed_results import write_set
 from tests.random_weights import random_variables
 from tests.training.states import state_of
 
@@ -71,16 +73,15 @@ def short_networks() -> Iterator[None]:
 
 def make_kinds(root: Path) -> list[Kind]:
     """Writes intact files of every kind below a folder."""
-    snapshots, model, selection, drive, run, rendered = (
-        root / name for name in ("snapshots", "model", "selection", "drive", "run", "rendered")
-    )
+    names = ("snapshots", "model", "selection", "drive", "run", "results", "rendered")
+    snapshots, model, selection, drive, run, results_of, rendered = (root / name for name in names)
     write_snapshot(snapshots)
     checkpoint.save_model(model, SPEC, random_variables(SPEC), provenance={"source": "noise"})
     kitti_tree.write_val_selection(selection / kitti_tree.SELECTION)
-    names = kitti_tree.SELECTION_NAMES
-    kitti_tree.flat_coarse_maps(selection / "coarse", names)
+    kitti_tree.flat_coarse_maps(selection / "coarse", kitti_tree.SELECTION_NAMES)
     kitti_tree.write_drive(drive)
     workdirs.started(run)
+    write_set(results_of, "a run")
     write_json(rendered / data_set.MARKER, data_set.settings(PLAN))
     (rendered / "val").mkdir()
     images = {
@@ -102,6 +103,7 @@ def make_kinds(root: Path) -> list[Kind]:
         Kind("config.json", run, "config.json", resumed, False, "root"),
         Kind("run.json", run, "run.json", resumed, True),
         Kind("metrics.jsonl", run, "metrics.jsonl", resumed, False),
+        Kind("metrics.json", results_of, "metrics.json", check_ours, False, "root"),
         Kind("rendered.json", rendered, "rendered.json", is_complete, False, "root"),
     ]
 
@@ -153,6 +155,11 @@ def resumed(folder: Path) -> Any:
     run = workdirs.compared(folder)
     Journal(folder, 20).close()
     return run.epoch, run.ends, run.facts["best_since"], read_journal(folder)
+
+
+def check_ours(folder: Path) -> None:
+    """Checks results as an evaluation that replaces them does."""
+    results.check_ours(folder)
 
 
 def is_complete(folder: Path) -> bool:

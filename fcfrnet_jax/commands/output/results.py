@@ -114,7 +114,7 @@ def _listed(metrics: Path, way_out: str) -> set[Path]:
         panels = result.get("panels", [panel_name(name) for name in names])
         files = {Path(PREDICTIONS) / f"{name}.png" for name in names}
         return files | {Path(PANELS) / name for name in panels}
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{metrics} was not written by an evaluation; {way_out}") from error
 
 
