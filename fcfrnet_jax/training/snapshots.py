@@ -112,7 +112,7 @@ class Snapshots:
         path = folder / "check" / "metadata"
         wanted = read_json(path, "the snapshot is damaged").get("digest")
         if wanted != arrays.digest(found):
-            raise ValueError(f"{folder}: the checksum of the arrays does not match")
+            raise ValueError(f"{folder}: the arrays do not match their checksum")
         return found
 
     def _set_aside(self, damaged: list[tuple[int, str]], intact: int) -> None:

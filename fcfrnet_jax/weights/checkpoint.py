@@ -206,7 +206,7 @@ def _read_variables(directory: Path, content: Description) -> Variables:
     if content.digest is None:
         _say_unprotected(directory.absolute())
     elif content.digest != arrays.digest(found):
-        raise ValueError(f"{folder}: the checksum of the variables does not match: damaged")
+        raise ValueError(f"{folder}: the weights do not match their checksum, so they are damaged")
     return jax.tree.unflatten(jax.tree.structure(shapes), [found[name] for name in wanted])
 
 

@@ -12,6 +12,8 @@ FILE = "model.json"
 FORMAT = 2
 # Version 0.1 wrote format 1: without checksums, and with the variables in `variables`.
 FIRST_FORMAT, FIRST_FOLDER = 1, "variables"
+# The largest part are the names of skipped entries, which may be thousands.
+MAX_BYTES = 2**24
 REMEDY = "restore the folder from a copy, or convert or train the model again"
 
 
@@ -66,9 +68,14 @@ def read_description(directory: Path) -> Description:
       OSError: the file cannot be read.
     """
     path = directory / FILE
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{path}: has {size} bytes, expected at most {MAX_BYTES}; {REMEDY}")
     record = read_json(path, REMEDY)
     try:
         return _description(record)
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply; {REMEDY}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {REMEDY}") from error
 

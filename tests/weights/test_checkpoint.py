@@ -207,7 +207,7 @@ DAMAGES = {
     ),
     "a flipped bit": (
         lambda folder: flip(largest(folder)),
-        "the checksum of the variables does not match",
+        "the weights do not match their checksum",
     ),
     "a damaged index": (
         lambda folder: flip(variables_of(folder) / "manifest.ocdbt"),
@@ -260,6 +260,25 @@ def edit(folder, old, new):
     path = folder / "model.json"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
+
+
+HOSTILE = {
+    "is nested too deeply": '{"format": 1, "model": ' + "[" * 100_000,
+    "not described by an object": '{"format": 1, "model": ' + "[" * 900 + "]" * 900 + "}",
+    "width must be": '{"format": 1, "model": {"network": "sparse_to_coarse", "width": '
+    + "[" * 900 + "]" * 900 + "}}",
+    "width must be at most 1024": '{"format": 1, "model": {"network": "sparse_to_coarse", "width": '
+    + "4" * 4000 + "}}",
+    "a number that cannot be read": '{"format": 1, "model": ' + "1" * 5000 + "}",
+    "16777217 bytes, expected at most 16777216": " " * (2**24 + 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_absurd_descriptions_are_refused_in_a_short_line(fault, tmp_path):
+    (tmp_path / "model.json").write_text(HOSTILE[fault])
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/model.json: .*{fault}.{{,200}}$"):
+        checkpoint.load_model(tmp_path)
 
 
 def test_white_space_and_the_order_of_entries_may_change(saved):
