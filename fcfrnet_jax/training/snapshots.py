@@ -74,15 +74,16 @@ class Snapshots:
           The state, or None if there is no snapshot.
 
         Raises:
-          ValueError: there are snapshots, but none can be read, or the newest intact one does not
+          ValueError: there are snapshots, but all are damaged, or the newest intact one does not
             match `like`.
+          OSError: the system does not allow or fails to read a snapshot; it is not renamed.
         """
         damaged = []
         steps = self.steps()
         for step in reversed(steps):
             try:
                 found = self._read(step)
-            except (ValueError, OSError) as error:
+            except (ValueError, FileNotFoundError) as error:
                 damaged.append((step, describe(error)))
                 continue
             self._set_aside(damaged, step)

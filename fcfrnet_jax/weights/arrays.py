@@ -1,6 +1,9 @@
 """Reads the arrays in a folder that orbax has written, and computes their digest."""
 
+import errno
 import hashlib
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,7 @@ def read_arrays(folder: Path, check: Callable[[Types], None]) -> Arrays:
 
     Raises:
       ValueError: the folder is missing, incomplete or damaged. The message begins with its path.
+      OSError: the system does not allow or fails to read it.
     """
     if not folder.is_dir():
         found = "is a file, expected a folder" if folder.exists() else "is missing"
@@ -77,7 +81,7 @@ def read_arrays(folder: Path, check: Callable[[Types], None]) -> Arrays:
     try:
         stores = _open(folder)
     except Exception as error:  # tensorstore raises various types
-        raise ValueError(f"{folder}: the index of its arrays is damaged") from error
+        raise _failure(folder, "the index of its arrays is damaged", error) from error
     check(types(stores))
     reads = {name: store.read() for name, store in stores.items()}
     arrays = {}
@@ -85,8 +89,16 @@ def read_arrays(folder: Path, check: Callable[[Types], None]) -> Arrays:
         try:
             arrays[name] = np.asarray(read.result())
         except Exception as error:  # as above
-            raise ValueError(f"{folder}: the array {name} is damaged or missing") from error
+            raise _failure(folder, f"the array {name} is damaged or missing", error) from error
     return arrays
+
+
+def _failure(folder: Path, reason: str, error: Exception) -> Exception:
+    """An intact file that cannot be read at the moment must not be taken for a damaged one."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if code is None or int(code[1]) == errno.ENOENT:
+        return ValueError(f"{folder}: {reason}")
+    return OSError(int(code[1]), os.strerror(int(code[1])), str(folder))
 
 
 def _open(folder: Path) -> dict[str, ts.TensorStore]:

@@ -88,6 +88,18 @@ def test_all_damaged(tmp_path):
         Snapshots(tmp_path / "run", 3).restore(state_of(0))
 
 
+def test_a_snapshot_that_cannot_be_read_now_is_not_set_aside(tmp_path):
+    saved(tmp_path / "run", 10, 20).close()
+    manifest = tmp_path / "run" / "20" / "state" / "manifest.ocdbt"
+    intact = manifest.read_bytes()
+    for path in manifest.parent.rglob("d/*"):
+        path.unlink()
+        path.symlink_to(path.name)  # the system refuses a link to itself
+    with pytest.raises(OSError, match=r"Too many levels of symbolic links: '.*run/20/state'"):
+        Snapshots(tmp_path / "run", 3).restore(state_of(0))
+    assert manifest.read_bytes() == intact
+
+
 def test_a_truncated_snapshot_prints_no_traceback(tmp_path, capfd):
     saved(tmp_path / "run", 10).close()
     for path in (tmp_path / "run" / "10" / "state").rglob("*"):
