@@ -70,7 +70,7 @@ WITHOUT_A_MODULE = {
     "test_structure.py": "reads all modules",
     "commands/test_configs.py": "reads the configs and the commands that use them",
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
-    "commands/test_kills.py": "kills the command `train` repeatedly, nightly",
+    "commands/test_kills.py": "kills every command that writes",
     "commands/test_several_processes.py": "runs the command `train` in two processes",
     "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",
     "networks/test_golden.py": "compares whole networks with the reference's data",
