@@ -110,14 +110,14 @@ def make_kinds(root: Path) -> list[Kind]:
 
 def write_snapshot(folder: Path) -> None:
     snapshots = Snapshots(folder, keep=3)
-    snapshots.save(10, state_of(10))
+    snapshots.save(10, state_of(10, 2000))
     snapshots.close()
 
 
 def restored(folder: Path) -> Any:
     snapshots = Snapshots(folder, keep=3)
     try:
-        return snapshots.restore(state_of(0))
+        return snapshots.restore(state_of(0, 2000))
     finally:
         snapshots.close()
 

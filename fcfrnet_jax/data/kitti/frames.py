@@ -129,7 +129,8 @@ def _check_request(split: str, require: Collection[str]) -> None:
 def _existing_folder(path: str | os.PathLike, argument: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{argument}={folder}: there is no such folder")
+        found = "a file, expected a folder" if folder.exists() else "there is no such folder"
+        raise ValueError(f"{argument}={folder}: {found}")
     return folder
 
 

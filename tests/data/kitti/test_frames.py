@@ -177,6 +177,9 @@ def test_no_frames_and_no_folder(tmp_path: Path) -> None:
         find_frames(tmp_path, "val")
     with pytest.raises(ValueError, match=r"data_dir=.*none: there is no such folder"):
         find_frames(tmp_path / "none", "val")
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(ValueError, match=r"data_dir=.*archive.zip: a file, expected a folder$"):
+        find_frames(tmp_path / "archive.zip", "val")
     tree.write_drive(tmp_path)
     with pytest.raises(ValueError, match=r"no train frames .*; the folder has val \(3 frames\)$"):
         find_frames(tmp_path, "train")
