@@ -160,7 +160,8 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
     if far > MAX_FAR:
         text = (
             f"{far:.0%} of the depths are over {FAR:g} m, the largest depth of a model, and their "
-            f"median is {median:.4g} m; depth must be in metres, and in a PNG in 1/256 m"
+            f"median is {median:.4g} m; depth must be in metres, which a PNG stores times 256 "
+            "(millimetres times 0.256)"
         )
         yield Finding("far", key, text, True)
         return
@@ -170,7 +171,7 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
     if median < CLOSEST:
         text = (
             f"the median of the depths is {median:.3g} m, and models predict at least {CLOSEST} "
-            "m; depth must be in metres, and in a PNG in 1/256 m"
+            "m; depth must be in metres, which a PNG stores times 256"
         )
         yield Finding("near", key, text, median < NEAR)
     if key == "sparse_depth" and density > DENSE:

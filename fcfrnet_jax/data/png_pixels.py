@@ -1,7 +1,7 @@
 """Verifies the compressed pixels of a PNG file without undoing its filters.
 
 The checksums of a PNG are valid if a program wrote too few pixels, but no decoder reads such a
-file. Inflating takes about three quarters of the time of decoding; see docs/performance.md.
+file. Inflating takes about three quarters of the time of decoding; see docs/data.md.
 PNG: www.w3.org/TR/png, sections 7 to 10.
 """
 

@@ -223,3 +223,30 @@ def test_no_data_library_is_imported():
     code = f"import sys, fcfrnet_jax; fcfrnet_jax.load; print({unwanted} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_impossible_depth_is_refused(folders):
+    image, depth = inputs()
+    coarse = fcfrnet_jax.load(folders[COARSE])
+    with pytest.raises(ValueError, match=r"sparse depth: .* over 100 m, .*; check_depth=False"):
+        coarse(image, 1000 * depth)
+    unchecked = fcfrnet_jax.load(folders[COARSE], check_depth=False)
+    assert np.isfinite(unchecked(image, 1000 * depth)).all()
+
+
+def test_coarse_depth_with_holes_is_refused():
+    image, depth = inputs()
+    depth[:, :10] = 0
+    with pytest.raises(ValueError, match=r"coarse depth: 31.25% of the pixels have no depth"):
+        fcfrnet_jax.Predictor(FINE, random_variables(FINE))(image, depth)
+
+
+def test_an_empty_scan_gives_one_warning(folders):
+    coarse = fcfrnet_jax.load(folders[COARSE])
+    image, depth = inputs()
+    scan = np.where(depth < 8, depth, 0)
+    for _ in range(5):
+        coarse(image, scan)  # more frames than are checked
+    with pytest.warns(UserWarning, match="sparse depth: no pixel has a depth") as warned:
+        coarse(np.tile(image, (2, 1, 1, 1)), np.tile(0 * depth, (2, 1, 1)))
+    assert len(warned) == 1
