@@ -1,7 +1,7 @@
-"""What may change when a training run is resumed, and what may not.
+"""Decides whether a training run can be resumed with a config.
 
-The rule: a change of the sequence of updates is refused; every other change is accepted.
-`docs/training.md` explains the classification.
+A change of the sequence of updates is refused; every other change is accepted. `docs/training.md`
+explains the classification.
 """
 
 from collections.abc import Mapping
@@ -227,6 +227,9 @@ def _notes(
         if name not in silent and effect(name, settings) is not Effect.START
     ]
     notes = [f"Continuing with {', '.join(told)}."] if told else []
+    if not found.step:
+        reached = int(found.lines[-1]["step"])
+        notes.append(f"The run ended after step {reached} without a snapshot, so it starts again.")
     if "coarse_dir" in changed:
         notes.append("The coarse maps are compared by the names of their frames only.")
     started = [name for name in changed if effect(name, settings) is Effect.START]

@@ -123,8 +123,7 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
     if total < step:
         raise ValueError(
             f"{found.folder} is at step {step} already, and --config.{given} ends at step {total}; "
-            f"give a length of at least {step} steps. The snapshots of the workdir are kept in "
-            f"{found.folder / 'snapshots'}"
+            f"give a length of at least {step} steps, or choose another --workdir"
         )
     if settings["schedule"] != "cosine":
         return [total]

@@ -124,6 +124,9 @@ def read(folder: str | Path) -> Found:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--workdir={folder} is a file, expected a folder")
+    for part in ("snapshots", "tensorboard"):
+        if (folder / part).is_file():
+            raise ValueError(f"{folder / part} is a file, expected a folder; {ANOTHER}")
     path = folder / "config.json"
     if not path.exists():
         _check_unused(folder)

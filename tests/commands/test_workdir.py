@@ -82,6 +82,16 @@ def test_a_run_that_was_killed_before_its_first_snapshot_starts_again(tmp_path):
     started(tmp_path, 19)
     (tmp_path / "snapshots" / "19").rmdir()
     assert workdir.read(tmp_path).step == 0
+    told = "The run ended after step 19 without a snapshot, so it starts again."
+    assert compared(tmp_path).notes == [told]
+
+
+@pytest.mark.parametrize("name", ["snapshots", "tensorboard", "best"])
+def test_a_file_in_the_place_of_a_folder(name, tmp_path):
+    workdir.claim(workdir.read(tmp_path), config_of(), {})
+    (tmp_path / name).write_text("x")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/{name}.* file"):
+        workdir.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
