@@ -71,8 +71,6 @@ WITHOUT_A_MODULE = {
     "commands/test_advice.py": "follows the advice of messages",
     "commands/test_bad_frames.py": "runs commands on datasets with bad frames",
     "commands/test_evaluate_whole.py": "compares the command `evaluate` with the predictor",
-    "commands/test_advice.py": "follows the advice of the messages of several commands",
-    "commands/test_bad_frames.py": "runs two commands on bad frames",
     "commands/test_configs.py": "reads the configs and the commands that use them",
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
     "commands/test_kills.py": "kills every command that writes",

@@ -11,6 +11,7 @@ import pytest
 
 from fcfrnet_jax.commands import convert
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
 from tests.weights.narrow_states import narrow_state
@@ -64,6 +65,27 @@ def test_strict_refuses_unknown_entries(tmp_path):
         convert.main([*arguments, "--strict"])
     assert not (tmp_path / "model").exists()
     convert.main(arguments)
+
+
+def test_a_second_conversion_to_a_folder_is_refused(released, tmp_path):
+    with (
+        lock_beside(tmp_path / "model"),
+        pytest.raises(SystemExit, match=rf"^Error: {tmp_path / 'model'} is in use by process \d+"),
+    ):
+        convert.main([str(released), str(tmp_path / "model")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_conversion_are_removed(released, tmp_path):
+    convert.main([str(released), str(tmp_path / "model")])
+    unused = "0a" * 16
+    (tmp_path / f".model.{unused}" / "variables").mkdir(parents=True)
+    (tmp_path / "model" / f".model.{unused}.json").touch()
+    (tmp_path / "model" / "notes.txt").touch()
+    convert.main([str(released), str(tmp_path / "model"), "--overwrite"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    names = {path.name.partition("-")[0] for path in (tmp_path / "model").iterdir()}
+    assert names == {"model.json", "variables", "notes.txt"}
 
 
 def script(*arguments, home):
