@@ -209,11 +209,14 @@ def _findings_of_pair(
     equal = float((depth[both] == other[both]).sum()) / others
     sparser = key == "coarse_depth" or int((depth > 0).sum()) * 1.05 < others
     if other_key == "ground_truth" and equal > (MAX_SHARED if sparser else MAX_LEAK):
-        text = (
-            f"it has exactly the depth of {name} at {equal:.0%} of that map's {others} pixels; "
+        impossible = key == "coarse_depth" or not sparser
+        text = f"it has exactly the depth of {name} at {equal:.0%} of that map's {others} pixels; "
+        text += (
             "the ground truth must not be an input"
+            if impossible
+            else "only the other pixels measure depth completion"
         )
-        yield Finding("leak", key, text, key == "coarse_depth" or not sparser)
+        yield Finding("leak", key, text, impossible)
     ratios = depth[both] / other[both]
     ratio = float(np.median(ratios))
     unit = _unit(ratios)

@@ -124,6 +124,23 @@ def test_a_file_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
         list(batches)
 
 
+@pytest.mark.usefixtures("short_resnet")
+def test_a_training_goes_on_without_a_file_that_was_damaged_meanwhile(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "run"
+    for split in ("val", "train"):
+        tree.write_drive(data, split, size=SIZE)
+    settings = {"val_crop": (32, 64), "panels": 0, "save_every": 2, "validate_every": 0}
+    runs.trained(folder, data, steps=2, **settings)
+    victim = find_frames(data, "train")[1].ground_truth
+    victim.write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=f"{victim} is empty.*--config.skip_bad_frames=True leaves"
+    ):
+        runs.trained(folder, data, steps=4, **settings)
+    runs.trained(folder, data, steps=4, skip_bad_frames=True, **settings)
+    assert runs.newest(folder)[0] == 4
+
+
 def test_no_advice_that_would_leave_nothing(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     config = evaluations.config_of(data_dir=str(tmp_path), crop=(352, 1216))
