@@ -160,7 +160,7 @@ def check_data(
     if weights and weights_before and weights != weights_before:
         raise ValueError(
             f"{found.folder} has a run on a frozen coarse network with other weights than that of "
-            f"coarse_checkpoint; {_ways_out(found)}"
+            f"--config.coarse_checkpoint; {_ways_out(found)}"
         )
     if weights and not weights_before and "coarse_checkpoint" in changed:
         raise _not_recorded(found, "coarse_checkpoint", changed["coarse_checkpoint"])
@@ -177,7 +177,7 @@ def _check_names(found: Found, before: FrameNames, now: FrameNames, *, skips: bo
         raise ValueError(
             f"{found.folder} has a run that left out {len(before.left_out)} of its {before.count} "
             f"frames ({list_some(before.left_out)}), now it is {len(now.left_out)}; the updates "
-            "depend on the frames; set skip_bad_frames=True to accept this"
+            "depend on the frames; set --config.skip_bad_frames=True to accept this"
         )
 
 
@@ -202,9 +202,9 @@ def check_devices(found: Found, devices: int, settings: Mapping[str, Any]) -> No
     if grouped and before != devices:
         raise ValueError(
             f"{found.folder} has a run on {before} devices, and these are {devices}: with "
-            f"accumulate={settings['accumulate']} and sync_batchnorm={settings['sync_batchnorm']} "
-            f"BatchNorm would normalise other groups of examples; use {before} devices, or choose "
-            "another --workdir"
+            f"--config.accumulate={settings['accumulate']} and --config.sync_batchnorm="
+            f"{settings['sync_batchnorm']} BatchNorm would normalise other groups of examples; use "
+            f"{before} devices, or choose another --workdir"
         )
 
 

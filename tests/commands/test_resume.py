@@ -126,7 +126,7 @@ def test_left_out_frames_do_not_come_back_silently(tmp_path):
     resumption = compared(tmp_path, names=NAMES[2:], left_out=NAMES[:2], skip_bad_frames=True)
     workdir.claim(workdir.read(tmp_path), config_of(skip_bad_frames=True), resumption.facts_at(20))
     with pytest.raises(
-        ValueError, match=r"left out 2 of its 20 frames .* set skip_bad_frames=True"
+        ValueError, match=r"left out 2 of its 20 frames .* set --config.skip_bad_fr"
     ):
         compared(tmp_path)
     assert compared(tmp_path, skip_bad_frames=True).epoch == 20
@@ -168,7 +168,9 @@ def test_another_number_of_devices(grouping, refused, tmp_path):
         notes = compared(tmp_path, devices=4, **grouping).notes
         assert notes == ["Continuing on 4 devices (was 8); sums differ by rounding."]
         return
-    with pytest.raises(ValueError, match="a run on 8 devices, and these are 4: with accumulate=2"):
+    with pytest.raises(
+        ValueError, match=r"on 8 devices, and these are 4: with --config.accumulate=2"
+    ):
         compared(tmp_path, devices=4, **grouping)
 
 
