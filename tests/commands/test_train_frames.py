@@ -40,7 +40,7 @@ def test_training_of_a_depth_only_model_needs_no_images(mode, data):
 
 
 def test_the_photometric_loss_needs_images(data):
-    with pytest.raises(ValueError, match="3 of 3 train frames under .* have no image"):
+    with pytest.raises(ValueError, match=r"3 of 3 train frames under .* have no image"):
         training_frames(depth_only(data, "sparse+photo"))
 
 
@@ -48,5 +48,5 @@ def test_sparse_supervision_needs_no_ground_truth(data):
     (data / "data_depth_annotated" / "train").rename(data / "truth")
     frames = training_frames(depth_only(data, "sparse"))
     assert [frame.ground_truth for frame in frames] == [None] * 3
-    with pytest.raises(ValueError, match="3 of 3 train frames under .* have no ground_truth"):
+    with pytest.raises(ValueError, match=r"3 of 3 train frames under .* have no ground_truth"):
         training_frames(depth_only(data, "dense"))
