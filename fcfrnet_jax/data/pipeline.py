@@ -223,12 +223,15 @@ def pad_maps(multiple: int) -> Op:
     def pad(example: Example) -> Example:
         known = example["sparse_depth"].shape[:2]
         size = known if known.is_fully_defined() else tf.shape(example["sparse_depth"])[:2]
+        sized = example | {"size": tf.convert_to_tensor(size, tf.int32)}
         below, right = margins((size[0], size[1]), multiple)
+        if isinstance(below, int) and not (below or right):
+            return sized
         padded = {
             key: tf.pad(example[key], [[0, below], [0, right], [0, 0]])
             for key in MAPS & example.keys()
         }
-        return example | padded | {"size": tf.convert_to_tensor(size, tf.int32)}
+        return sized | padded
 
     return pad
 

@@ -73,7 +73,7 @@ def read_map(folder, kind, name):
     return crop_of(read_depth(path))[None, ..., None]
 
 
-def read_picture(folder, name):
+def read_cropped_image(folder, name):
     drive, camera, number = name.split("/")
     path = folder / "raw" / drive[:10] / drive / camera / "data" / f"{number}.png"
     return crop_of(read_image(path))[None]
@@ -85,7 +85,7 @@ def test_every_stage_equals_the_network_applied_directly(two_stage, scenes, mode
     _, variables = checkpoint.load_model(models_folder / "both")
     apply = jax.jit(models.build(TwoStageSpec(COARSE, FINE)).apply)
     for frame in result["per_frame"]:
-        image = read_picture(scenes, frame["name"])
+        image = read_cropped_image(scenes, frame["name"])
         depth = read_map(scenes, "velodyne_raw", frame["name"])
         depths = apply(variables, image, depth)
         truth = read_map(scenes, "groundtruth", frame["name"])
