@@ -75,7 +75,6 @@ WITHOUT_A_MODULE = {
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
     "commands/test_kills.py": "kills every command that writes",
     "commands/test_several_processes.py": "runs the command `train` in two processes",
-    "commands/test_train_frames.py": "finds the frames of the command `train`",
     "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",
     "networks/test_golden.py": "compares whole networks with the reference's data",
     "weights/test_pretrained.py": "loads the model in the package",
