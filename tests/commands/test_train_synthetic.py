@@ -126,8 +126,7 @@ def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, 
 
 def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
     config = config_of(scenes, **STREETS)
-    model, objective = trained_model.make_model(config), train_setup.make_objective(config)
-    frames, _ = train_setup.find_frames(config, model, objective, validation=True)
+    frames, _ = train_setup.validation_frames(config, trained_model.make_model(config))
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     with pytest.raises(ValueError, match=r"--config.val_split=val has 2 frames, too few for 3"):
         validation.check_share(config, frames)
