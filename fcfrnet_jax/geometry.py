@@ -40,8 +40,11 @@ def margins(size: tuple[Any, Any], multiple: int) -> tuple[Any, Any]:
     return -size[0] % multiple, -size[1] % multiple
 
 
-def crop_size(size: Size, crop: Size) -> Size:
-    """Returns the height and width of a crop in which 0 means the whole height or width."""
+def crop_size(size: tuple[Any, Any], crop: Size) -> tuple[Any, Any]:
+    """Returns the height and width of a crop in which 0 means the whole height or width.
+
+    The size may be integers or integer tensors of any library.
+    """
     return crop[0] or size[0], crop[1] or size[1]
 
 

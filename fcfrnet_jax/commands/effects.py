@@ -65,8 +65,8 @@ def unused(settings: Mapping[str, Any]) -> set[str]:
         ("coarse_weight", "fine_weight"): stage != "joint",
     }
     names = {name for names, applies in rules.items() if applies for name in names}
-    networks = {"coarse": "fine.", "fine": "coarse.", "joint": "none."}
-    return names | {name for name in EFFECTS if name.startswith(networks[stage])}
+    other_networks = {"coarse": ("fine.",), "fine": ("coarse.",), "joint": ()}
+    return names | {name for name in EFFECTS if name.startswith(other_networks[stage])}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -15,7 +15,7 @@ from fcfrnet_jax.data.augment import IMAGES
 from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, margins
+from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, crop_size, margins
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -185,11 +185,12 @@ def crop_bottom_centre(crop: Size) -> Op:
 
     def cut(example: Example) -> Example:
         shape = tf.shape(example["sparse_depth"])
-        box = crop[0] or shape[0], crop[1] or shape[1]
-        top, left = crop_offsets((shape[0], shape[1]), box)
+        size = shape[0], shape[1]
+        box = crop_size(size, crop)
+        top, left = crop_offsets(size, box)
         if "coarse_depth" in example:
             coarse = example["coarse_depth"]
-            below, right = shape[0] - box[0] - top, shape[1] - box[1] - left
+            below, right = size[0] - box[0] - top, size[1] - box[1] - left
             example = example | {
                 "coarse_depth": tf.cond(
                     tf.reduce_all(tf.shape(coarse)[:2] == tf.stack(box)),

@@ -121,7 +121,6 @@ def load(
       stage: `coarse` or `fine` for this network of a two-stage model alone; None for the whole
         model. The fine network alone takes coarse depth, from any source, and does not put measured
         depths back.
-
       check_depth: refuse depth that cannot be right, such as millimetres.
 
     Raises:

@@ -117,7 +117,9 @@ def expand_paths(config: ConfigDict) -> None:
 
 
 def name_flags(message: str) -> str:
-    """Writes the arguments that an error names as flags: `crop=None` becomes `--config.crop=None`.
+    """Writes the arguments that an error names as flags.
+
+    `data_dir=kitti` becomes `--config.data_dir=kitti`.
 
     Only the commands know the command line, so the functions below them name their arguments.
     """
