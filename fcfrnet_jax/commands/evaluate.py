@@ -80,29 +80,22 @@ def load_model(config: ConfigDict) -> Model | None:
     Raises:
       ValueError: a folder is not a checkpoint, or the networks do not fit together.
     """
-    given = f"--config.checkpoint={config.checkpoint}"
-    model = _load(config, "checkpoint") if config.checkpoint else None
+    model = None
+    if config.checkpoint:
+        with named("checkpoint"):
+            model = checkpoint.load_model(config.checkpoint)
     if not config.coarse_checkpoint:
         return model
-    coarse = _load(config, "coarse_checkpoint")
-    coarse_given = f"--config.coarse_checkpoint={config.coarse_checkpoint}"
-    if not isinstance(coarse[0], SparseToCoarseSpec):
-        raise ValueError(
-            f"{coarse_given} holds a {coarse[0].network} network, expected "
-            f"{SparseToCoarseSpec.network}; --config.checkpoint takes any"
-        )
+    with named("coarse_checkpoint"):
+        coarse = checkpoint.load_coarse(config.coarse_checkpoint)
     if model is None:
         return coarse
     if not isinstance(model[0], CoarseToFineSpec):
         raise ValueError(
-            f"{given} holds a coarse network, and so does {coarse_given}; give one of them"
+            f"--config.checkpoint={config.checkpoint} holds a coarse network, which leaves "
+            f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
-
-
-def _load(config: ConfigDict, setting: str) -> Model:
-    with named(setting):
-        return checkpoint.load_model(config[setting])
 
 
 def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:

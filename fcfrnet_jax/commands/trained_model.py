@@ -81,12 +81,7 @@ def make_model(config: ConfigDict) -> TrainedModel:
     if config.stage != "fine" or not config.coarse_checkpoint:
         return TrainedModel(spec, select.for_training(spec, dtype=dtype, remat=config.remat), {})
     with named("coarse_checkpoint"):
-        frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
-    if not isinstance(frozen_spec, SparseToCoarseSpec):
-        raise ValueError(
-            f"--config.coarse_checkpoint={config.coarse_checkpoint} holds a {frozen_spec.network} "
-            f"model, expected {SparseToCoarseSpec.network}"
-        )
+        frozen_spec, frozen = checkpoint.load_coarse(config.coarse_checkpoint)
     network = select.for_training(TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat)
     return TrainedModel(spec, network.clone(freeze_coarse=True), frozen)
 
@@ -150,6 +145,8 @@ def save(
 def _load(config: ConfigDict, setting: str, wanted: Spec) -> Variables:
     with named(setting):
         spec, variables = checkpoint.load_model(config[setting])
+        if isinstance(spec, TwoStageSpec) and not isinstance(wanted, TwoStageSpec):
+            spec, variables = checkpoint.take_stage((spec, variables), STAGE_OF[wanted.network])
     if spec != wanted:
         raise ValueError(f"--config.{setting}={config[setting]} {_mismatch(spec, wanted, setting)}")
     return variables

@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The name
     # compact stands for the compact two-stage model of the package, trained on rendered streets.
     config.checkpoint = "compact"
-    # Folder of a coarse model to run before a fine one.
+    # Folder of a coarse or two-stage model whose coarse network runs before a fine model.
     config.coarse_checkpoint = ""
     # Where the coarse depth comes from: network, files, fill, or auto for coarse_dir or, if that is
     # empty, the first of these that is available. With files and fill, only the fine network of a

@@ -94,10 +94,10 @@ def get_config() -> ConfigDict:
     # Initialisation of the weights: resnet, or reference for that of the released code.
     config.init = "resnet"
     # Folder of a model to start from, or compact for the compact model; empty to start from random
-    # weights.
+    # weights. Of a two-stage model, the network of the stage is taken.
     config.checkpoint = ""
-    # Folder of a coarse model: frozen with stage=fine, the start of the coarse network with
-    # stage=joint.
+    # Folder of a coarse or two-stage model, whose coarse network is frozen with stage=fine, and is
+    # the start with stage=joint.
     config.coarse_checkpoint = ""
 
     # Supervision: dense (ground truth), sparse (the sparse depth), photo (the photometric loss

@@ -117,7 +117,7 @@ def load(
       checkpoint_dir: the folder of a model checkpoint that the converter or training wrote, or
         `"compact"` for the compact model of the package (`fcfrnet_jax.COMPACT`).
       dtype: of the convolutions, `float32` or `bfloat16`; inputs and outputs are float32.
-      coarse_checkpoint: a sparse-to-coarse model to run before a coarse-to-fine model.
+      coarse_checkpoint: a model whose coarse network runs before a coarse-to-fine model.
       stage: `coarse` or `fine` for this network of a two-stage model alone; None for the whole
         model. The fine network alone takes coarse depth, from any source, and does not put measured
         depths back.
@@ -131,7 +131,7 @@ def load(
     if stage is not None:
         spec, variables = checkpoint.take_stage((spec, variables), stage)
     if coarse_checkpoint is not None:
-        coarse = checkpoint.load_model(coarse_checkpoint)
+        coarse = checkpoint.load_coarse(coarse_checkpoint)
         try:
             spec, variables = checkpoint.combine(coarse, (spec, variables))
         except ValueError as error:

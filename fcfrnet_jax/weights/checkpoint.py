@@ -237,6 +237,21 @@ def combine(coarse: Model, fine: Model) -> tuple[TwoStageSpec, Variables]:
     return spec, join_variables(coarse[1], fine[1])
 
 
+def load_coarse(directory: str | Path) -> Model:
+    """Reads the coarse network of a sparse-to-coarse or a two-stage model.
+
+    Raises:
+      ValueError: as for `load_model`, or a model without a coarse network.
+    """
+    model = load_model(directory)
+    if isinstance(model[0], CoarseToFineSpec):
+        raise ValueError(
+            f"{directory} holds a {model[0].network} model, expected {SparseToCoarseSpec.network} "
+            f"or {TwoStageSpec.network}"
+        )
+    return take_stage(model, "coarse")
+
+
 def take_stage(model: Model, stage: str) -> Model:
     """Takes one network, `coarse` or `fine`, out of a model.
 

@@ -112,12 +112,6 @@ EVALUATIONS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings |
     ),
     (
         None,
-        {"coarse_checkpoint": "both"},
-        "--config.checkpoint takes any",
-        {"checkpoint": "both", "coarse_checkpoint": ""},
-    ),
-    (
-        None,
         {"checkpoint": "both", "coarse_checkpoint": "coarse"},
         "give one of them",
         {"coarse_checkpoint": ""},

@@ -27,9 +27,13 @@ def folder(tmp_path_factory, short_resnets):
     return folder
 
 
-def start(folder, **settings):
+def in_folder(folder, settings):
     names = {"checkpoint", "coarse_checkpoint"} & settings.keys()
-    config = config_of("", **settings | {name: str(folder / settings[name]) for name in names})
+    return settings | {name: str(folder / settings[name]) for name in names}
+
+
+def start(folder, **settings):
+    config = config_of("", **in_folder(folder, settings))
     return trained_model.starting_variables(config, trained_model.make_model(config))
 
 
@@ -55,8 +59,8 @@ def start(folder, **settings):
             r"coarse_checkpoint=.*/wide holds a.*set --config.coarse.modality=gd \(not rgbd\), ",
         ),
         (
-            {"checkpoint": "both"},
-            "holds a two_stage model, expected sparse_to_coarse; set --config.stage=joint to train",
+            {"checkpoint": "fine"},
+            "holds a coarse_to_fine model, expected sparse_to_coarse; set --config.stage=fine",
         ),
         (
             {"checkpoint": "coarse", "stage": "joint"},
@@ -67,8 +71,8 @@ def start(folder, **settings):
             "coarse_checkpoint=.*/fine holds a coarse_to_fine model, expected sparse_to_coarse$",
         ),
         (
-            {"coarse_checkpoint": "both", "stage": "fine"},
-            "coarse_checkpoint=.*/both holds a two_stage model, expected sparse_to_coarse$",
+            {"coarse_checkpoint": "fine", "stage": "fine"},
+            "coarse_checkpoint: .*/fine holds a coarse_to_fine model, expected sparse_to_coarse o",
         ),
     ],
 )
@@ -82,6 +86,27 @@ def test_following_the_advice_loads_the_model(folder):
     config.coarse.update(modality="gd", width=8, base="fill")
     found = trained_model.starting_variables(config, trained_model.make_model(config))
     jax.tree.map(np.testing.assert_array_equal, found, random_variables(WIDE))
+
+
+@pytest.mark.parametrize(
+    ("settings", "stage"),
+    [
+        ({"checkpoint": "both"}, "coarse"),
+        ({"checkpoint": "both", "stage": "fine", "coarse_checkpoint": "coarse"}, "fine"),
+    ],
+)
+def test_a_network_of_a_two_stage_model_starts_its_stage(folder, settings, stage):
+    config = config_of("", **{"stage": "coarse"} | in_folder(folder, settings))
+    config.fine.window = FINE.window
+    found = trained_model.starting_variables(config, trained_model.make_model(config))
+    expected = checkpoint.take_stage(checkpoint.load_model(folder / "both"), stage)[1]
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_the_coarse_network_of_a_two_stage_model_can_be_frozen(folder):
+    config = config_of("", **in_folder(folder, {"stage": "fine", "coarse_checkpoint": "both"}))
+    expected = checkpoint.load_coarse(folder / "both")[1]
+    jax.tree.map(np.testing.assert_array_equal, trained_model.make_model(config).frozen, expected)
 
 
 def test_a_run_that_resumes_needs_its_checkpoints_no_more():

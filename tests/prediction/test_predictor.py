@@ -144,9 +144,20 @@ def test_two_checkpoints_make_one_predictor(folders):
 
 
 def test_models_that_cannot_be_combined_are_named(folders):
-    message = f"{folders[FINE]} and {folders[FINE]}: a two-stage model is .* got coarse_to_fine"
+    message = f"{folders[FINE]} holds a coarse_to_fine model, expected sparse_to_coarse or two_st"
     with pytest.raises(ValueError, match=message):
         fcfrnet_jax.load(folders[FINE], coarse_checkpoint=folders[FINE])
+    message = f"{folders[COARSE]} and {folders[COARSE]}: a two-stage model is .* got sparse_to_coa"
+    with pytest.raises(ValueError, match=message):
+        fcfrnet_jax.load(folders[COARSE], coarse_checkpoint=folders[COARSE])
+
+
+def test_the_coarse_network_may_be_that_of_a_two_stage_model(folders, tmp_path):
+    stages = [checkpoint.load_model(folders[spec]) for spec in (COARSE, FINE)]
+    checkpoint.save_model(tmp_path / "both", *checkpoint.combine(*stages), provenance={})
+    predictor = fcfrnet_jax.load(folders[FINE], coarse_checkpoint=tmp_path / "both")
+    expected = direct(FINE, inputs()[0], direct(COARSE, *inputs()))
+    np.testing.assert_allclose(predictor(*inputs()), expected, rtol=1e-4, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("modality", "channels"), [("d", 0), ("rgb", 3), ("g", 1), ("gd", 3)])
