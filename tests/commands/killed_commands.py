@@ -91,8 +91,8 @@ def evaluation(shared: Path) -> Case:
         record = json.loads((folder / "metrics.json").read_text())
         listed = {f"predictions/{frame['name']}.png" for frame in record["per_frame"]}
         listed |= {f"panels/{name}" for name in record["panels"]}
-        found = {name for name in results.NAMES[1:] for name in contents(folder / name)}
-        assert {Path(name).name for name in listed} == {Path(name).name for name in found}
+        kinds = (results.PREDICTIONS, results.PANELS)
+        assert listed == {f"{kind}/{path}" for kind in kinds for path in contents(folder / kind)}
         return record["split"]
 
     return Case(evaluated("train"), evaluated("val"), read)

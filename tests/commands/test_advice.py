@@ -262,7 +262,7 @@ def test_keep_one_of_two_files(tmp_path: Path) -> None:
 def test_predictions_are_coarse_maps_where_frames_have_two_sizes(
     crop: tuple[int, int], models_folder: Path, tmp_path: Path
 ) -> None:
-    """README: coarse_dir takes the predictions of another run."""
+    """README: of a run on whole frames; docs/data.md: also of one with the same crop."""
     data = tmp_path / "data"
     tree.write_drive(data, numbers=(0, 2), size=(45, 75))
     tree.write_drive(data, numbers=(1, 3), size=(40, 78))

@@ -104,7 +104,7 @@ def test_frames_with_neighbours_are_counted(scenes):
     assert notes_of(scenes, photometric_weight=0.0) == notes_of(scenes, mode="dense") == []
 
 
-def test_a_pose_of_one_frame_is_enough(scenes, tmp_path, monkeypatch):
+def test_a_pose_of_one_frame_is_enough(scenes, monkeypatch):
     monkeypatch.setattr(train_setup, "pose_failure", lambda *_: None)
     assert len(notes_of(scenes)) == 1
 
