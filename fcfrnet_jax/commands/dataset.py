@@ -54,7 +54,11 @@ def find_frames(
     )
     crop = tuple(config[crop_setting])
     if read_files:
-        bad = bad + check.check_frames(found, crop, random_crop=random_crop)
+        # An image with too few pixels is rare. Without `skip_bad_frames` it ends the run when it is
+        # read, with its name.
+        bad = bad + check.check_frames(
+            found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
+        )
     good = check.without_bad(found, bad)
     if not (good and config.skip_bad_frames):
         check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))

@@ -1,7 +1,8 @@
 """Checks the files of frames before a run, so that a long run does not fail at a bad file.
 
-Headers and checksums are verified, and the pixels of PNG files are inflated. Decoding is necessary
-only for depth maps that may be empty. The pixels of JPEG files are not verified.
+Headers and checksums are verified, and the pixels of PNG files are inflated, for images only if
+wanted. Decoding is necessary only for depth maps that may be empty. The pixels of JPEG files are
+not verified.
 """
 
 import os
@@ -25,7 +26,12 @@ LOGGED = 20
 
 
 def check_frames(
-    frames: Sequence[Frame], crop: Size, *, random_crop: bool = False, threads: int = 8
+    frames: Sequence[Frame],
+    crop: Size,
+    *,
+    random_crop: bool = False,
+    image_pixels: bool = True,
+    threads: int = 8,
 ) -> list[BadFile]:
     """Finds the files that are missing, damaged, empty, of the wrong kind or of the wrong size.
 
@@ -39,13 +45,15 @@ def check_frames(
         maps may have the size of the crop.
       random_crop: whether the crop is placed at random. Depth maps then need a depth anywhere;
         otherwise they need one at the bottom centre.
+      image_pixels: whether the pixels of images are inflated, too. This takes half of the time, and
+        finds files whose checksums are right although pixels are missing.
       threads: how many frames are read at the same time.
 
     Returns:
       The bad files, in the order of `frames`.
     """
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda frame: _check_frame(frame, crop, random_crop), frames)
+        found = pool.map(lambda frame: _check_frame(frame, crop, random_crop, image_pixels), frames)
         return [bad for bad_files in found for bad in bad_files]
 
 
@@ -81,7 +89,7 @@ def largest_crop(bad_files: Sequence[BadFile], multiple: int = 16) -> Size:
     return min(heights) // multiple * multiple, min(widths) // multiple * multiple
 
 
-def _check_frame(frame: Frame, crop: Size, random_crop: bool) -> list[BadFile]:
+def _check_frame(frame: Frame, crop: Size, random_crop: bool, image_pixels: bool) -> list[BadFile]:
     """Checks each file of a frame, and that all have the same size."""
     box = (0, 0) if random_crop else crop
     bad_files: list[BadFile] = []
@@ -91,7 +99,7 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool) -> list[BadFile]:
         if path is None:
             continue
         try:
-            size = _check_file(path, is_depth, box)
+            size = _check_file(path, is_depth, box, pixels=is_depth or image_pixels)
         except ValueError as error:
             bad_files.append(BadFile(frame, path, str(error)))
             continue
@@ -106,14 +114,14 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool) -> list[BadFile]:
     return bad_files
 
 
-def _check_file(path: Path, is_depth: bool, crop: Size) -> Size:
+def _check_file(path: Path, is_depth: bool, crop: Size, *, pixels: bool) -> Size:
     """Returns (height, width); a ValueError has the `reason` of a `BadFile`."""
     data = _read(path)
     signature = image_headers.PNG_SIGNATURE
     if data.startswith(image_headers.JPEG_START) and not is_depth:
-        header, pixels = image_headers.read_jpeg_header(data), None
+        header, compressed = image_headers.read_jpeg_header(data), None
     elif signature.startswith(data[: len(signature)]):
-        header, pixels = image_headers.read_png(data)
+        header, compressed = image_headers.read_png(data)
     else:
         raise ValueError("is not a PNG file" if is_depth else "is neither a PNG nor a JPEG file")
     found = f"is {header.bits}-bit {header.colour}"
@@ -123,8 +131,8 @@ def _check_file(path: Path, is_depth: bool, crop: Size) -> Size:
         raise ValueError(f"{found}, expected an image with 8 bits per channel")
     if 0 in header.size:
         raise ValueError(f"has no pixels: {_text(header.size)}")
-    if pixels is not None:
-        stream = png_pixels.inflate(header, pixels)
+    if pixels and compressed is not None:
+        stream = png_pixels.inflate(header, compressed)
         if is_depth:
             _check_not_empty(header, stream, data, crop)
     return header.size

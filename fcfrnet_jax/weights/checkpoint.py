@@ -237,7 +237,7 @@ def combine(coarse: Model, fine: Model) -> tuple[TwoStageSpec, Variables]:
     return spec, join_variables(coarse[1], fine[1])
 
 
-def load_coarse(directory: str | Path) -> Model:
+def load_coarse(directory: str | Path) -> tuple[SparseToCoarseSpec, Variables]:
     """Reads the coarse network of a sparse-to-coarse or a two-stage model.
 
     Raises:
@@ -249,7 +249,9 @@ def load_coarse(directory: str | Path) -> Model:
             f"{directory} holds a {model[0].network} model, expected {SparseToCoarseSpec.network} "
             f"or {TwoStageSpec.network}"
         )
-    return take_stage(model, "coarse")
+    spec, variables = take_stage(model, "coarse")
+    assert isinstance(spec, SparseToCoarseSpec)
+    return spec, variables
 
 
 def take_stage(model: Model, stage: str) -> Model:

@@ -81,9 +81,9 @@ def damaged(tmp_path: Path) -> Damaged:
 def test_evaluation_lists_every_bad_frame(damaged: Damaged, tmp_path: Path) -> None:
     data, bad = damaged
     found = evaluations.config_of(data_dir=str(data))
-    with pytest.raises(
-        ValueError, match=rf"{len(DAMAGE)} frames cannot be used: .*skip_bad_frames=True"
-    ):
+    # The pixels of images are inflated only if frames may be left out.
+    count = len(DAMAGE.keys() - {"short"})
+    with pytest.raises(ValueError, match=f"{count} frames cannot be used: .*skip_bad_frames=True"):
         dataset.find_frames(found, "val", {"image", "ground_truth"})
     settings = {"data_dir": str(data), "skip_bad_frames": True}
     result = evaluations.evaluated(tmp_path / "out", **settings)

@@ -114,6 +114,14 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
         raise_bad_files([bad], ["leave it out"])
 
 
+def test_pixels_of_images_are_inflated_if_wanted(frames: list[Frame]) -> None:
+    frames[1].image.write_bytes(png(tree.SIZE, 8, 0, zlib.compress(bytes(10))))
+    assert check_frames(frames, (0, 0), image_pixels=False) == []
+    (bad,) = check_frames(frames, (0, 0))
+    assert bad.path == frames[1].image
+    assert bad.reason.startswith("is damaged: it has 10 of ")
+
+
 def test_valid_files_pass(frames: list[Frame]) -> None:
     assert check_frames(frames, (0, 0)) == check_frames(frames, tree.SIZE) == []
     raise_bad_files([])
