@@ -23,8 +23,8 @@ from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.geometry import crop_box
 from fcfrnet_jax.pictures.colours import colour_depth
-from fcfrnet_jax.streets.data_set import CROP
 from fcfrnet_jax.streets.frame import render_scene
+from fcfrnet_jax.streets.frame_files import CROP
 
 TILE = (304, 88)  # columns, rows
 

@@ -23,8 +23,8 @@ from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.geometry import crop_box
 from fcfrnet_jax.networks.fill import classical_fill
-from fcfrnet_jax.streets.data_set import CROP
 from fcfrnet_jax.streets.frame import render_scene
+from fcfrnet_jax.streets.frame_files import CROP
 
 ROWS = 16  # pixel rows per band
 DEPTHS = (0.0, 5.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 90.0)

@@ -1,13 +1,22 @@
-"""Atomic writing of files, the cache folder, and the wording of messages."""
+"""Atomic writing of files, JSON, the cache folder, and the wording of messages."""
 
+import ctypes
+import errno
+import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+# The names that `temporary_path` makes, with the ending that older versions gave to old models.
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.\w+)?(\.old)?")
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux' <fcntl.h> and <stdio.h>
 
 
 def describe(error: Exception) -> str:
@@ -48,18 +57,158 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary path is in the same folder and has the same suffix, from which image writers
     choose their format. Missing parent folders are created. After an error, the temporary file is
-    removed and `path` is unchanged. If `path` is a folder, it must be empty.
+    removed and `path` is unchanged. If `path` is a folder, it must be empty. After a power cut,
+    `path` is the old or the new file, complete.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns an unused hidden name beside `path`, which `is_temporary` recognises."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+
+
+def is_temporary(path: Path, target: Path | None = None) -> bool:
+    """Returns whether a path is named like a temporary file of ours, for `target` if given."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None or target is None:
+        return match is not None
+    return match["stem"] == target.stem and (match["suffix"] or "") in (target.suffix, ".old")
+
+
+def remove_temporaries(path: Path) -> None:
+    """Removes the temporary files and folders for `path` that killed processes have left.
+
+    The caller must hold a lock: temporary files of other processes would be removed too.
+    """
+    if path.parent.is_dir():
+        for found in path.parent.iterdir():
+            if is_temporary(found, path):
+                remove(found)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder. A folder disappears in one step; a link is not followed."""
+    if path.is_dir() and not path.is_symlink():
+        if not is_temporary(path):
+            path = path.rename(temporary_path(path))
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Waits until a file, or the list of names in a folder, is on disk (`fsync`)."""
+    # Windows cannot open folders, and some network file systems cannot synchronise them.
+    with suppress(PermissionError, *((OSError,) if os.path.isdir(path) else ())):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def exchange(one: str | os.PathLike, other: str | os.PathLike) -> None:
+    """Swaps two files, folders or links of the same file system in one step.
+
+    Raises:
+      OSError: one of them is missing, or the system or the file system cannot do this: it needs
+        Linux and a local file system such as ext4, XFS, Btrfs or tmpfs.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if sys.platform != "linux" or rename is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
+    sys.audit("fcfrnet_jax.exchange", os.fspath(one), os.fspath(other))
+    paths = os.fsencode(one), os.fsencode(other)
+    if rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """Parses a JSON object.
+
+    Raises:
+      ValueError: not UTF-8, not JSON, or another value. The message continues a sentence that
+        begins with the name of the file.
+    """
+    if not data.strip():
+        raise ValueError("is empty, expected a JSON object")
+    try:
+        found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not valid JSON: byte {error.start} is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is not valid JSON at {where}") from error
+    except ValueError as error:  # a constant, or more digits than Python converts
+        raise ValueError("is not valid JSON: it holds a number that cannot be read") from error
+    except RecursionError as error:
+        raise ValueError("is not valid JSON: it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"holds a JSON {type(found).__name__}, expected an object")
+    return found
+
+
+def read_json(path: str | os.PathLike, remedy: str, *, sealed: bool = False) -> dict[str, Any]:
+    """Reads a file that holds a JSON object.
+
+    Args:
+      path: the file.
+      remedy: the end of the error message, what to do with a damaged file.
+      sealed: the object has the digest of `with_digest`, which is checked and removed.
+
+    Raises:
+      ValueError: a folder, or a damaged file.
+      OSError: the file cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a JSON file; {remedy}")
+    try:
+        found = parse_json(path.read_bytes())
+        return without_digest(found) if sealed else found
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from error
+
+
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns JSON values with the entry `digest`, a checksum of the others (BLAKE2b, 128 bits).
+
+    White space and the order of the entries do not change it.
+    """
+    text = json.dumps(dict(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {**record, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
+
+
+def without_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks the digest of `with_digest`, and removes it.
+
+    Raises:
+      ValueError: the record has no digest, or another one. The message continues a sentence that
+        begins with the name of the file.
+    """
+    rest = {name: value for name, value in record.items() if name != "digest"}
+    try:
+        intact = with_digest(rest)["digest"] == record.get("digest")
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if not intact:
+        raise ValueError("does not match its checksum, so it is damaged or was edited")
+    return rest
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -30,6 +30,24 @@ def crop_box(size: Size, crop: Size) -> tuple[int, int]:
     return crop_offsets(size, crop)
 
 
+def margins(size: tuple[Any, Any], multiple: int) -> tuple[Any, Any]:
+    """Returns the rows and columns that make a size (height, width) a multiple of `multiple`.
+
+    Evaluation and prediction pad images with zeros by these margins, at the bottom and the right,
+    because there the pixels keep their coordinates. The sizes may be integers or integer tensors of
+    any library.
+    """
+    return -size[0] % multiple, -size[1] % multiple
+
+
+def crop_size(size: tuple[Any, Any], crop: Size) -> tuple[Any, Any]:
+    """Returns the height and width of a crop in which 0 means the whole height or width.
+
+    The size may be integers or integer tensors of any library.
+    """
+    return crop[0] or size[0], crop[1] or size[1]
+
+
 def crop_offsets(size: tuple[Any, Any], crop: tuple[Any, Any]) -> tuple[Any, Any]:
     """`crop_box` without checks, for integers or integer tensors of any library.
 

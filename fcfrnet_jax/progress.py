@@ -71,6 +71,10 @@ class Progress:
         """Shows a new loss from the next step on."""
         self._loss = f"loss {loss:.4g}"
 
+    def say(self, line: str) -> None:
+        """Prints a line above the bar, or into a log where there is no terminal."""
+        self._bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
     def advance(self, frames: int, waited: float) -> dict[str, float]:
         """Advances by one step.
 

@@ -9,8 +9,16 @@ from fcfrnet_jax.files import (
     cache_dir,
     describe,
     differing,
+    exchange,
     first_line,
+    is_temporary,
     list_some,
+    read_json,
+    remove,
+    remove_temporaries,
+    temporary_path,
+    with_digest,
+    without_digest,
     write_json,
 )
 
@@ -81,3 +89,93 @@ def test_the_first_line_of_an_error():
 
 def test_differing_values_are_named_in_order():
     assert differing({"c": 1, "a": 2, "b": 3}, {"c": 0, "b": 3, "d": 4}) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "is empty"),
+        (b"\xff{}", "byte 0 is not UTF-8 text"),
+        (b'{"a": 1,\n]', "is not valid JSON at line 2, column 1"),
+        (b'{"a": NaN}', "a number that cannot be read"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "a number that cannot be read"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[1]", "a JSON list, expected an object"),
+    ],
+)
+def test_a_damaged_json_file_is_named_with_fault_and_remedy(data, fault, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{path}: .*{fault}.*; delete it$"):
+        read_json(path, "delete it")
+
+
+def test_a_json_object_is_read(tmp_path):
+    write_json(tmp_path / "record.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "record.json", "delete it") == {"a": [1, 2.5, None]}
+
+
+def test_a_digest_covers_every_value_but_not_white_space_or_order():
+    record = {"a": 1, "b": {"c": [0.5, None, True]}, "d": "text"}
+    sealed = with_digest(record)
+    assert without_digest(dict(reversed(sealed.items()))) == record
+    changes = {"a": 2}, {"a": 1.0}, {"b": {"c": [0.5, None, False]}}, {"e": 0}, {"digest": None}
+    for change in changes:
+        with pytest.raises(
+            ValueError, match="does not match its checksum, so it is damaged or was"
+        ):
+            without_digest(sealed | change)
+
+
+def test_a_sealed_file_is_checked(tmp_path):
+    path = tmp_path / "record.json"
+    write_json(path, with_digest({"a": 1}))
+    assert read_json(path, "delete it", sealed=True) == {"a": 1}
+    path.write_text(path.read_text().replace('"a": 1', '"a": 3'))
+    with pytest.raises(ValueError, match=f"{path}: does not match its checksum.*; delete it"):
+        read_json(path, "delete it", sealed=True)
+
+
+def test_a_temporary_name_is_recognised(tmp_path):
+    names = [tmp_path / "best", tmp_path / "metrics.json", tmp_path / ".hidden" / "0005.png"]
+    for path in names:
+        temporary = temporary_path(path)
+        assert is_temporary(temporary)
+        assert [other for other in names if is_temporary(temporary, other)] == [path]
+    old = tmp_path / f".best.{'0a' * 16}.old"  # an older version's name for a replaced model
+    assert is_temporary(old, tmp_path / "best")
+    for name in (".best.notes", ".cache", f"best.{'0a' * 16}", f".{'0a' * 16}"):
+        assert not is_temporary(tmp_path / name)
+
+
+def test_only_temporary_files_for_a_path_are_removed(tmp_path):
+    path = tmp_path / "model"
+    temporary_path(path).mkdir()
+    (tmp_path / f".model.{'0a' * 16}" / "inner").mkdir(parents=True)
+    others = [temporary_path(tmp_path / "other"), tmp_path / ".model.mine", path]
+    for other in others:
+        other.touch()
+    remove_temporaries(path)
+    assert names(tmp_path) == sorted(other.name for other in others)
+
+
+def test_removing_a_link_keeps_its_target(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "mine").touch()
+    (tmp_path / "link").symlink_to(target)
+    remove(tmp_path / "link")
+    assert (names(tmp_path), names(target)) == (["target"], ["mine"])
+    remove(target)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_and_a_link_are_exchanged(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to("nowhere")
+    exchange(folder, link)
+    assert folder.is_symlink()
+    assert link.is_dir()
+    with pytest.raises(FileNotFoundError, match="missing"):
+        exchange(tmp_path / "missing", link)

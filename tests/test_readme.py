@@ -201,8 +201,8 @@ def assert_learned(workdir: Path) -> None:
     """The loss of a batch depends on its streets; the validation frames stay the same."""
     rows = [line for line in read_journal(workdir) if "val/coarse/rmse_mm" in line]
     rmse = [line["val/coarse/rmse_mm"] for line in rows]
-    # The crops show the road in front of the car: a map of zeros has an error of about 8 m.
-    assert rmse[-1] < min(rmse[0], 6000.0)
+    # On the whole frames, a map of 0.9 m has an error of 14.6 m.
+    assert rmse[-1] < min(rmse[0], 9000.0)
 
 
 @pytest.mark.slow

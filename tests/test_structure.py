@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "data": {"sensors"},
     "streets": {"data", "sensors"},
-    "prediction": {"networks", "weights"},
+    "prediction": {"data", "networks", "weights"},
     "evaluation": {"networks", "data", "weights", "pictures", "parallel"},
     "training": {
         "networks",
@@ -64,12 +64,16 @@ USED_BY_OTHERS = {"pillow"}
 # Test modules that test more than one module, or something outside the package.
 WITHOUT_A_MODULE = {
     "test_benchmarks.py": "runs the benchmarks",
+    "test_corruption.py": "damages files of every kind that the commands read",
     "test_package.py": "installs the wheel",
     "test_readme.py": "runs the commands of the documents",
     "test_structure.py": "reads all modules",
+    "commands/test_advice.py": "follows the advice of messages",
+    "commands/test_bad_frames.py": "runs commands on datasets with bad frames",
+    "commands/test_evaluate_whole.py": "compares the command `evaluate` with the predictor",
     "commands/test_configs.py": "reads the configs and the commands that use them",
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
-    "commands/test_kills.py": "kills the command `train` repeatedly, nightly",
+    "commands/test_kills.py": "kills every command that writes",
     "commands/test_several_processes.py": "runs the command `train` in two processes",
     "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",
     "networks/test_golden.py": "compares whole networks with the reference's data",

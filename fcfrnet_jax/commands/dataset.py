@@ -1,17 +1,30 @@
-"""What evaluation and training do with the frames of a dataset."""
+"""What evaluation and training do with the frames of a dataset or a pool."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
+from fcfrnet_jax import progress
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.data import check
-from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.data import check, kitti, plausibility
+from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.images import read_image
+from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
+from fcfrnet_jax.files import cache_dir
+from fcfrnet_jax.geometry import Size, crop_box
+from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.streets import sample
+from fcfrnet_jax.streets.data_set import VERSION
+from fcfrnet_jax.streets.pool import SHARD, VIEWS, Pool, PoolPlan, write_pool
+from fcfrnet_jax.training.loop import Source
+from fcfrnet_jax.training.pool_batches import Windows, pool_batches
 
 
 def data_dir(config: ConfigDict) -> Path:
@@ -19,34 +32,144 @@ def data_dir(config: ConfigDict) -> Path:
     return Path(config.data_dir) if config.data_dir else sample.sample_dir()
 
 
-def crop_of(config: ConfigDict) -> tuple[int, int] | None:
-    """Rows and columns of the crop, or None for whole frames."""
-    return tuple(config.crop) if any(config.crop) else None
+def find_frames(
+    config: ConfigDict,
+    split: str,
+    require: Collection[str],
+    *,
+    crop_setting: str = "crop",
+    random_crop: bool = False,
+    read_files: bool = True,
+) -> tuple[list[Frame], list[BadFile]]:
+    """Finds the frames of a split that can be used.
 
-
-def checked(config: ConfigDict, frames: Sequence[Frame]) -> tuple[list[Frame], list[check.BadFile]]:
-    """Reads every file of the frames.
+    Args:
+      config: of evaluation or training.
+      split: one of `kitti.SPLITS`.
+      require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
+      crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
+      random_crop: whether the crop is placed at random.
+      read_files: whether every file is read, or only its existence is checked.
 
     Returns:
       The frames that can be used, and the bad files of the others.
 
     Raises:
-      ValueError: files cannot be used and `config.skip_bad_frames` is off.
+      ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
+        the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    bad = check.check_frames(frames, crop_of(config))
-    if not config.skip_bad_frames:
-        check.raise_bad_files(bad)
-    good = check.drop_bad_frames(frames, bad)
-    check.check_density(good)
+    found, bad = kitti.search_frames(
+        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    crop = tuple(config[crop_setting])
+    if read_files:
+        # An image with too few pixels is rare. Without `skip_bad_frames` it ends the run when it is
+        # read, with its name.
+        bad = bad + check.check_frames(
+            found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
+        )
+    good = check.without_bad(found, bad)
+    if not (good and config.skip_bad_frames):
+        check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))
+    check.log_left_out(bad)
+    if config.check_depth:
+        try:
+            plausibility.check_depth(good, (0, 0) if random_crop else crop)
+        except ValueError as error:
+            raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
     return good, bad
 
 
-def panel(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> np.ndarray:
-    """Draws the panel of a frame; the arguments are those of `measure_frames`' `visit`."""
+def _advice(
+    config: ConfigDict, good: Sequence[Frame], bad: Sequence[BadFile], crop_setting: str
+) -> list[str]:
+    """What to do about bad frames."""
+    advice = []
+    if any(item.path.suffix == ".txt" for item in bad):
+        advice.append("the photometric loss and --config.augmentation.beams need calibration")
+    if any(item.too_small for item in bad):
+        fitting = check.largest_crop(bad)
+        if min(fitting):
+            advice.append(f'--config.{crop_setting}="{fitting}" fits into every frame')
+        if config.task == "evaluate" or crop_setting == "val_crop":
+            advice.append(f'--config.{crop_setting}="(0, 0)" uses whole frames')
+    if good:
+        advice.append("--config.skip_bad_frames=True leaves such frames out")
+    return advice
+
+
+def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:
+    """Finds the images of frames, by name, for the panels of models that use no image."""
+    return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+
+
+def panel(
+    frame: Frame,
+    example: Arrays,
+    maps: Arrays,
+    metrics: FrameMetrics,
+    images: Mapping[str, Path],
+) -> np.ndarray:
+    """Draws the panel of a frame, without the image if there is none that can be read.
+
+    Args:
+      frame, example, maps, metrics: the arguments of `measure_frames`' `visit`.
+      images: of `panel_images`, for an example without an image.
+    """
+    sparse_depth = example["sparse_depth"][..., 0]
+    image = example.get("image")
+    if image is None and frame.name in images:
+        image = _cropped_image(images[frame.name], sparse_depth.shape)
     return panels.panel(
-        example.get("image"),
-        example["sparse_depth"][..., 0],
+        image,
+        sparse_depth,
         maps,
         example["ground_truth"][..., 0] if frame.ground_truth else None,
         captions=tables.captions(metrics),
     )
+
+
+def _cropped_image(path: Path, crop: Size) -> np.ndarray | None:
+    try:
+        image = read_image(path)
+        top, left = crop_box(image.shape[:2], crop)
+    except (OSError, ValueError) as error:
+        logging.warning("The panel has no image: %s", error)
+        return None
+    return image[top : top + crop[0], left : left + crop[1]]
+
+
+def pool_source(config: ConfigDict, process: tuple[int, int]) -> Source:
+    """Windows of the pool of training frames, which is rendered if it is missing.
+
+    Raises:
+      ValueError: a setting cannot be used.
+      OSError: the pool cannot be written.
+    """
+    pool = _pool(config, "train", PoolPlan(config.pool_frames, config.seed))
+    windows = Windows(
+        config.seed,
+        tuple(config.crop),
+        clutter=config.clutter,
+        misalignment=round(config.misalignment),
+    )
+
+    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        return pool_batches(
+            pool, windows, batch_size=config.batch_size, first_step=first_step, process=process
+        )
+
+    return Source(batches, lambda i: f"pool position {i} of seed {config.seed}", epoch=0)
+
+
+def validation_pool(config: ConfigDict) -> Pool:
+    """Frames that are not trained on, seen with KITTI's sensors."""
+    # The streets of a pool are those of a seed, from the first on.
+    return _pool(config, "val", PoolPlan(SHARD, config.seed + 1, VIEWS[:1], (1,)))
+
+
+def _pool(config: ConfigDict, name: str, plan: PoolPlan) -> Pool:
+    root = Path(config.pool_dir) if config.pool_dir else cache_dir() / f"pool-v{VERSION}"
+    with named("pool_dir"):
+        show = partial(progress.frames_progress, label=f"Rendering for {name}")
+        return write_pool(root / name, plan, show)

@@ -1,7 +1,6 @@
 """Evaluates depth maps on a KITTI split: metrics, predictions and panels."""
 
-import shutil
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands import dataset, tables
-from fcfrnet_jax.commands.settings import check_choices, named
-from fcfrnet_jax.data import check, kitti
-from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.commands.output import results, run_record
+from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
+from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import average
-from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
 from fcfrnet_jax.prediction import DTYPES
@@ -34,28 +33,27 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """Runs a config of the task evaluate and returns what it writes to `metrics.json`.
 
     Writes `metrics.json`, `predictions/` with a KITTI depth PNG for every frame, named as its
-    image, and `panels/` to the workdir. They appear when the run is complete and replace those of
-    an earlier run.
+    image, and, if `panels` is not 0, `panels/` to the workdir. They appear together when the run is
+    complete and replace those of an earlier run.
 
     Raises:
-      ValueError: a setting, a checkpoint or a data file cannot be used.
+      ValueError: a setting, a checkpoint or a data file cannot be used, or the workdir holds files
+        that are not results and would be replaced.
+      BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
     check_config(config)
     model = load_model(config)
-    check_coarse_source(config, model[0] if model else None)
-    frames, bad = find_frames(config, model)
+    source = coarse_source(config, model[0] if model else None)
+    if model and source in ("files", "fill"):
+        model = checkpoint.take_stage(model, "fine")
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=workdir))
-    try:
-        per_frame = evaluate_frames(config, model, frames, staging)
-        result = summarise(config, per_frame, bad)
-        for folder in ("predictions", "panels"):
-            _replace(staging / folder, workdir / folder)
-        write_json(workdir / "metrics.json", result)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with results.new_results(workdir) as folder:
+        started = time.time()
+        frames, bad = find_frames(config, model, source)
+        per_frame = evaluate_frames(config, model, frames, folder)
+        result = run_record.describe(started) | summarise(config, source, per_frame, bad)
+        results.write_metrics(folder, result)
     tables.print_metrics(result, workdir)
     return result
 
@@ -63,13 +61,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
     check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES, "dtype": DTYPES})
-    if len(config.crop) != 2 or min(config.crop) < 0 or any(size % 16 for size in config.crop):
-        raise ValueError(f"--config.crop must be two multiples of 16, or (0, 0), got {config.crop}")
+    check_ranges(config, {"batch_size": Range(0), "panels": Range(0)})
+    check_crop(config, "crop")
     devices = jax.local_device_count()
-    if config.batch_size < 0 or config.batch_size % devices:
+    if config.batch_size % devices:
         raise ValueError(
-            f"--config.batch_size={config.batch_size} must be 0 or a positive multiple of the "
-            f"{devices} devices here"
+            f"--config.batch_size={config.batch_size} must be 0 or a multiple of the {devices} "
+            "devices here"
         )
 
 
@@ -82,81 +80,83 @@ def load_model(config: ConfigDict) -> Model | None:
     Raises:
       ValueError: a folder is not a checkpoint, or the networks do not fit together.
     """
-    given = f"--config.checkpoint={config.checkpoint}"
-    model = _load(config, "checkpoint") if config.checkpoint else None
+    model = None
+    if config.checkpoint:
+        with named("checkpoint"):
+            model = checkpoint.load_model(config.checkpoint)
     if not config.coarse_checkpoint:
         return model
-    coarse = _load(config, "coarse_checkpoint")
-    coarse_given = f"--config.coarse_checkpoint={config.coarse_checkpoint}"
-    if not isinstance(coarse[0], SparseToCoarseSpec):
-        raise ValueError(
-            f"{coarse_given} holds a {coarse[0].network} network, expected "
-            f"{SparseToCoarseSpec.network}; --config.checkpoint takes any"
-        )
+    with named("coarse_checkpoint"):
+        coarse = checkpoint.load_coarse(config.coarse_checkpoint)
     if model is None:
         return coarse
     if not isinstance(model[0], CoarseToFineSpec):
         raise ValueError(
-            f"{given} holds a coarse network, and so does {coarse_given}; give one of them"
+            f"--config.checkpoint={config.checkpoint} holds a coarse network, which leaves "
+            f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
 
 
-def _load(config: ConfigDict, setting: str) -> Model:
-    with named(setting):
-        return checkpoint.load_model(config[setting])
-
-
-def check_coarse_source(config: ConfigDict, spec: Spec | None) -> None:
-    """Checks where the coarse depth is to come from, against the model and the other settings.
+def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
+    """Determines where the coarse depth comes from.
 
     Args:
-      config: its `coarse_source` is `network`, `files`, `fill` or `auto`.
+      config: its `coarse_source` is `network`, `files`, `fill` or `auto`: the stored maps if there
+        is a `coarse_dir`, else the first of the three that is available.
       spec: of the model, or None for the fill alone.
+
+    Returns:
+      `network`, `files` or `fill`, or None if there is no coarse depth. With `files` and `fill`,
+      only the fine network of a two-stage model runs.
 
     Raises:
       ValueError: the source is not available or leaves another setting unused.
     """
-    has_network = runs_coarse_network(spec)
     source = config.coarse_source
+    if config.coarse_dir and source not in ("auto", "files"):
+        raise ValueError(f"--config.coarse_source={source} leaves --config.coarse_dir unused")
+    has_network = spec is not None and not isinstance(spec, CoarseToFineSpec)
     if source == "network" and not has_network:
         raise ValueError(
             "--config.coarse_source=network needs a coarse network: give --config.coarse_checkpoint"
         )
+    if source == "auto":
+        source = "files" if config.coarse_dir else "network" if has_network else _available(config)
     if source in ("files", "fill") and has_network:
-        setting = "coarse_checkpoint" if config.coarse_checkpoint else "checkpoint"
+        _check_fine_alone(config, spec)
+    return source if spec is not None or source != "fill" else None
+
+
+def _available(config: ConfigDict) -> str:
+    stored = layout.depth_files(dataset.data_dir(config), config.split, "coarse")
+    return "files" if stored else "fill"
+
+
+def _check_fine_alone(config: ConfigDict, spec: Spec | None) -> None:
+    setting = "coarse_dir" if config.coarse_dir else "coarse_source"
+    given = f"--config.{setting}={config[setting]}"
+    if config.coarse_checkpoint:
         raise ValueError(
-            f"--config.coarse_source={source} leaves the coarse network of "
-            f"--config.{setting}={config[setting]} unused; give one of them"
+            f"{given} leaves --config.coarse_checkpoint={config.coarse_checkpoint} unused; give "
+            "one of them"
         )
-    if config.coarse_dir and source not in ("auto", "files"):
-        raise ValueError(f"--config.coarse_source={source} leaves --config.coarse_dir unused")
-    if config.coarse_dir and has_network:
+    if isinstance(spec, SparseToCoarseSpec):
         raise ValueError(
-            f"the coarse network leaves --config.coarse_dir={config.coarse_dir} unused; give "
-            "either the stored maps or a model with a coarse network"
+            f"{given} needs a fine network, but --config.checkpoint={config.checkpoint} holds a "
+            "coarse network only; give a fine or a two-stage model"
         )
 
 
-def runs_coarse_network(spec: Spec | None) -> bool:
-    return spec is not None and not isinstance(spec, CoarseToFineSpec)
-
-
-def reads_coarse_maps(config: ConfigDict, spec: Spec | None, data_dir: Path) -> bool:
-    """Whether the coarse depth comes from stored maps, for settings that have been checked.
-
-    With `coarse_source=auto` it comes from the first available source: the network, stored maps,
-    the fill.
-    """
-    if config.coarse_source != "auto":
-        return config.coarse_source == "files"
-    if runs_coarse_network(spec):
-        return False
-    return bool(config.coarse_dir or layout.depth_files(data_dir, config.split, "coarse"))
-
-
-def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], list[check.BadFile]]:
+def find_frames(
+    config: ConfigDict, model: Model | None, source: str | None
+) -> tuple[list[Frame], list[BadFile]]:
     """Finds and checks the frames of the split, with every file that the evaluation reads.
+
+    Args:
+      config: the config.
+      model: the model that runs, or None for the fill alone.
+      source: of the coarse depth, from `coarse_source`.
 
     Returns:
       The frames to evaluate, and those left out with the reason.
@@ -164,17 +164,12 @@ def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], l
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    data_dir = dataset.data_dir(config)
-    spec = model[0] if model else None
-    require = {"image"} if spec is None or spec.uses_image else set()
+    require = {"image"} if model and model[0].uses_image else set()
     if config.split != "test_completion":
         require.add("ground_truth")
-    if reads_coarse_maps(config, spec, data_dir):
+    if source == "files":
         require.add("coarse")
-    frames = kitti.find_frames(
-        data_dir, config.split, coarse_dir=config.coarse_dir or None, require=require
-    )
-    return dataset.checked(config, frames)
+    return dataset.find_frames(config, config.split, require)
 
 
 def evaluate_frames(
@@ -187,15 +182,15 @@ def evaluate_frames(
       without ground truth.
     """
     with_panel = {frame.name for frame in frames[: config.panels]}
-    for name in ("predictions", "panels"):
-        (folder / name).mkdir()
+    reads_images = model is not None and model[0].uses_image
+    images = {} if reads_images else dataset.panel_images(config, config.split, frames)
 
     def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         best = maps[list(maps)[-1]]
-        write_depth(folder / "predictions" / f"{frame.name}.png", best)
+        write_depth(folder / results.PREDICTIONS / f"{frame.name}.png", best)
         if frame.name in with_panel:
-            path = folder / "panels" / f"{frame.name.replace('/', '_')}.png"
-            write_image(path, dataset.panel(frame, example, maps, metrics))
+            path = folder / results.PANELS / results.panel_name(frame.name)
+            write_image(path, dataset.panel(frame, example, maps, metrics, images))
 
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
@@ -207,7 +202,7 @@ def evaluate_frames(
             parallel.replicate(variables, jax.local_devices()),
             frames,
             batch_size=config.batch_size or jax.local_device_count(),
-            crop=dataset.crop_of(config),
+            crop=tuple(config.crop),
             visit=write,
             advance=advance,
         )
@@ -216,32 +211,34 @@ def evaluate_frames(
 
 
 def summarise(
-    config: ConfigDict, per_frame: list[dict[str, Any]], bad: list[check.BadFile]
+    config: ConfigDict,
+    source: str | None,
+    per_frame: list[dict[str, Any]],
+    bad: list[BadFile],
 ) -> dict[str, Any]:
     """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]
+    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
+    stored = config.coarse_dir or layout.KIND_FOLDERS["coarse"][0]
     return {
         "split": config.split,
         "frames": len(per_frame),
         "checkpoint": config.checkpoint or None,
         "coarse_checkpoint": config.coarse_checkpoint or None,
-        "provenance": {
-            setting: checkpoint.load_provenance(config[setting])
-            for setting in ("checkpoint", "coarse_checkpoint")
-            if config[setting]
-        },
+        "coarse_source": source,
+        "coarse_dir": stored if source == "files" else None,
+        "provenance": {setting: checkpoint.load_provenance(config[setting]) for setting in given},
+        "digests": {setting: checkpoint.load_digest(config[setting]) for setting in given},
         "data": config.data_dir or "sample scenes",
+        "crop": list(config.crop),
+        "dtype": config.dtype,
+        "batch_size": config.batch_size or jax.local_device_count(),
         "metrics": {
             name: average([frame["metrics"][name] for frame in per_frame]) for name in maps
         },
         "per_frame": per_frame,
+        "panels": [results.panel_name(frame["name"]) for frame in per_frame[: config.panels]],
         "skipped": [
             {"name": item.frame.name, "path": str(item.path), "reason": item.reason} for item in bad
         ],
     }
-
-
-def _replace(source: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    source.rename(target)

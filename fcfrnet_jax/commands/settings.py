@@ -1,9 +1,39 @@
 """Checks that several commands make, with messages that name the setting's flag."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
+
+from fcfrnet_jax.commands.cli.config_files import flat
+
+
+class Range(NamedTuple):
+    """A range of finite numbers.
+
+    Attributes:
+      low, high: the ends, which belong to the range.
+      above, below: exclude the low or the high end.
+    """
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        assert isinstance(value, int | float)
+        if not math.isfinite(value) or not self.low <= value <= self.high:
+            return False
+        return not (self.above and value == self.low) and not (self.below and value == self.high)
+
+    def __str__(self) -> str:
+        low = f"above {self.low}" if self.above else f"at least {self.low}"
+        if self.high == math.inf:
+            return f"finite and {low}" if isinstance(self.low, float) else low
+        return f"{low} and {'below' if self.below else 'at most'} {self.high}"
 
 
 @contextmanager
@@ -31,3 +61,27 @@ def check_choices(config: ConfigDict, choices: Mapping[str, Sequence[str]]) -> N
             raise ValueError(
                 f"--config.{name} must be one of {', '.join(allowed)}, got {config[name]!r}"
             )
+
+
+def check_ranges(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
+    """Raises ValueError for a number, or an element of a tuple, outside its range.
+
+    Args:
+      config: the config to check.
+      ranges: by the dotted names of the settings.
+    """
+    settings = flat(config)
+    for name, allowed in ranges.items():
+        value = settings[name]
+        for number in value if isinstance(value, tuple) else (value,):
+            if number not in allowed:
+                raise ValueError(f"--config.{name} must be {allowed}, got {value}")
+
+
+def check_crop(config: ConfigDict, setting: str) -> None:
+    """Raises ValueError unless a setting is the rows and columns of a crop, or 0 for all."""
+    crop = tuple(config[setting])
+    if len(crop) != 2 or min(crop) < 0:
+        raise ValueError(
+            f"--config.{setting} must be rows and columns, where 0 keeps all of them, got {crop}"
+        )

@@ -39,13 +39,18 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
         console.print(title, soft_wrap=True)
         table = Table("", *result["metrics"])
         for measure in NAMES:
-            row = (_rounded(values[measure]) for values in result["metrics"].values())
+            row = (rounded(values[measure]) for values in result["metrics"].values())
             table.add_row(LABELS[measure], *row)
         console.print(table)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
         console.print(f"Left out {count} frames whose files cannot be used; see metrics.json")
-    console.print(f"Wrote metrics.json, predictions and panels to {workdir}", soft_wrap=True)
+    written = (
+        "metrics.json, predictions and panels"
+        if result["panels"]
+        else "metrics.json and predictions"
+    )
+    console.print(f"Wrote {written} to {workdir}", soft_wrap=True)
 
 
 def print_patterns(step: int, figures: Figures) -> None:
@@ -85,13 +90,14 @@ def origin(provenance: dict[str, Any]) -> str:
     return f"trained for {provenance['trained_steps']} steps on {data}"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
+    """A figure as tables and captions show it."""
     return f"{value:.1f}" if value >= 100 else f"{value:.4g}"
 
 
 def captions(metrics: FrameMetrics) -> dict[str, str]:
-    """The caption of each depth map in a panel: its errors."""
+    """The caption of each depth map in a panel: its errors, as the table shows them."""
     return {
-        name: f"RMSE {values['rmse_mm']:.0f} mm, MAE {values['mae_mm']:.0f} mm"
+        name: f"RMSE {rounded(values['rmse_mm'])} mm, MAE {rounded(values['mae_mm'])} mm"
         for name, values in metrics.items()
     }

@@ -1,51 +1,67 @@
 """Trains the coarse network, the fine network or both."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-import fcfrnet_jax
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import dataset, tables, train_setup
+from fcfrnet_jax.commands import resume, train_setup, validation, workdir
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
-from fcfrnet_jax.commands.train_pools import validation_pool
-from fcfrnet_jax.commands.train_setup import TrainedModel
-from fcfrnet_jax.commands.workdir import claim
+from fcfrnet_jax.commands.trained_model import TrainedModel, make_model, save, starting_variables
+from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
-from fcfrnet_jax.evaluation.depth_maps import MAPS, make_eval_step
-from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
-from fcfrnet_jax.evaluation.metrics import NAMES, average
-from fcfrnet_jax.networks import select
-from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
-from fcfrnet_jax.training.pool_validation import make_pool_validation, score
+from fcfrnet_jax.training.loop import Best
 from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import TrainState, initial_state
-from fcfrnet_jax.training.update import make_update
-from fcfrnet_jax.weights import checkpoint
-
-# Rows and columns of the rendered frames that are validated, as in the benchmark's selection.
-VALIDATED = (352, 1216)
+from fcfrnet_jax.training.update import Update, make_update
 
 
-def run(config: ConfigDict, workdir: str | Path) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """The run that a config describes in a workdir; making it writes nothing.
+
+    Attributes:
+      model: what is trained.
+      update: the training step.
+      state: before the first update. A snapshot has arrays of the same shapes.
+      source: the training examples.
+      val_frames: the validation frames.
+      resumption: what is recorded about the run, and what has changed in it.
+      notes: sentences for the user about the data and the changes.
+    """
+
+    model: TrainedModel
+    update: Update
+    state: TrainState
+    source: loop.Source
+    val_frames: list[Frame]
+    resumption: resume.Resumption
+    notes: list[str]
+
+
+def run(config: ConfigDict, folder: str | Path) -> None:
     """Runs a config of the task train. It resumes from the newest snapshot in the workdir, if any.
 
-    Writes `config.json`, `metrics.jsonl`, `tensorboard/`, `snapshots/` and the models `best/` (by
-    RMSE on the validation split) and `last/` to the workdir.
+    Writes `config.json`, `run.json`, `metrics.jsonl`, `tensorboard/`, `snapshots/` and the models
+    `best/` (by RMSE on the validation split) and `last/` to the workdir.
+
+    Args:
+      config: the config.
+      folder: the workdir.
 
     Raises:
-      ValueError: a setting, checkpoint or data file cannot be used, the workdir belongs to another
-        config, or a loss is not finite.
+      ValueError: a setting, checkpoint or data file cannot be used, the workdir holds something
+        else than this run, or a loss is not finite.
+      BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
     with flagged():
@@ -53,16 +69,43 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     check_config(config)
+    with workdir.alone(Path(folder)):
+        found = workdir.read(folder)
+        plan = make_plan(config, found)
+        # From here on the workdir is written, after every process has read it.
+        parallel.check_agreement({"step": found.step, **plan.resumption.facts})
+        hide_accelerators()
+        train(config, found, plan)
+
+
+def make_plan(config: ConfigDict, found: Found) -> Plan:
+    """Builds everything that can be refused, and compares it with the run in the workdir.
+
+    Raises:
+      ValueError: a setting, checkpoint or data file cannot be used, or the run cannot be continued
+        with this config.
+    """
     objective = train_setup.make_objective(config)
-    model = train_setup.make_model(config)
-    source = train_setup.make_source(config, model, objective)
-    val_frames = train_setup.find_frames(config, config.val_split, model, objective)
-    intervals = train_setup.make_intervals(config, source.epoch)
-    learning_rate = train_setup.make_learning_rate(config, source.epoch, intervals.total)
+    model = make_model(config)
+    frames: list[Frame] = []
+    names = None
+    if config.source == "files":
+        frames, names = train_setup.training_frames(config, model, objective)
+    val_frames, val_names = train_setup.validation_frames(config, model)
+    validation.check_share(config, val_frames)
+    source = train_setup.make_source(config, frames)
+    resumption = resume.compare(
+        found,
+        config,
+        names=names,
+        val_names=val_names,
+        weights=model.frozen_digest(),
+        devices=jax.device_count(),
+    )
+    learning_rate = train_setup.make_learning_rate(config, resumption.epoch, resumption.ends)
     optimizer = train_setup.make_optimizer(config, learning_rate)
-    ema_decay = config.ema_decay or None
-    variables = train_setup.starting_variables(config, model)
-    state = initial_state(variables, optimizer, ema=ema_decay is not None)
+    variables = starting_variables(config, model, resumes=bool(found.step))
+    state = initial_state(variables, optimizer, ema=config.ema_decay > 0)
     with flagged():
         update = make_update(
             model.network,
@@ -70,152 +113,74 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
             learning_rate,
             objective,
             accumulate=config.accumulate,
-            ema_decay=ema_decay,
+            ema_decay=config.ema_decay or None,
             sync_batchnorm=config.sync_batchnorm,
         )
-    # What follows writes to the workdir, so everything that can be refused has been.
-    workdir = Path(workdir)
-    claim(workdir, config)
-    snapshots = Snapshots(workdir / "snapshots", config.keep)
-    state, best = loop.restore(snapshots, state)
-    first = jax.process_index() == 0
-    journal = Journal(workdir, int(state.step)) if first else None
-    running = loop.Run(
-        train_step=parallel.map_global(update, donate=True),
-        frozen=parallel.replicate(model.frozen),
-        source=source,
-        validate=make_validation(config, model, val_frames, journal)
-        if not config.pool_frames
-        else make_pooled_validation(config, model),
-        keep_best=lambda step, state: save(workdir / "best", config, model, state, step),
-        snapshots=snapshots,
-        journal=journal,
-        intervals=intervals,
-    )
-    if int(state.step) and first:
-        _say(f"Resuming {workdir} after step {int(state.step)}")
-    hide_accelerators()
-    state, finished = loop.train(running, state, best)
-    snapshots.close()
-    if finished:
-        save(workdir / "last", config, model, state, int(state.step))
-    if journal:
-        journal.close()
-        done = "models best and last are" if finished else "stopped; the same command continues"
-        _say(f"Step {int(state.step)} of {intervals.total}: {done} in {workdir}")
+    notes = [*resumption.notes, *train_setup.photometric_notes(config, frames)]
+    return Plan(model, update, state, source, val_frames, resumption, notes)
 
 
-def make_validation(
-    config: ConfigDict, model: TrainedModel, frames: list[Frame], journal: Journal | None
-) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
-    """Makes the function that validates a state, with the metrics of the task evaluate.
-
-    Each process measures its share of the frames.
-
-    Returns:
-      A function of the step and the state to all metrics, and the one by which `best` is chosen.
+def train(config: ConfigDict, found: Found, plan: Plan) -> None:
+    """Trains as planned, from the newest snapshot on, and writes the workdir.
 
     Raises:
-      ValueError: there are fewer frames than processes.
+      ValueError: no snapshot can be read, or a loss is not finite.
+      OSError: the workdir cannot be written.
     """
-    if len(frames) < jax.process_count():
-        raise ValueError(
-            f"--config.val_split={config.val_split} has {len(frames)} frames, too few for "
-            f"{jax.process_count()} processes; each needs one"
-        )
-    options = select.compiler_options(jnp.dtype(config.dtype))
-    eval_step = make_eval_step(model.network, options)
-    share = frames[jax.process_index() :: jax.process_count()]
-    decisive = "coarse" if config.stage == "coarse" else "fine"
-
-    def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
-        drawn: dict[str, np.ndarray] = {}
-
-        def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
-            if frame in share[: config.panels]:
-                drawn[frame.name] = dataset.panel(frame, example, maps, metrics)
-
-        measured = measure_frames(
-            eval_step,
-            parallel.replicate(
-                model.whole(trained_variables(config, state))[1], jax.local_devices()
-            ),
-            share,
-            batch_size=jax.local_device_count(),
-            crop=tuple(config.crop),
-            visit=draw,
-            advance=lambda _: None,
-        )
-        maps = [name for name in MAPS if name in measured[0]]
-        rows = [[[frame[name][m] for m in NAMES] for name in maps] for frame in measured]
-        everyones = parallel.gather(np.array(rows, np.float32), len(frames)).tolist()
-        figures: dict[str, float] = {}
-        for i, name in enumerate(maps):
-            means = average([dict(zip(NAMES, row[i], strict=True)) for row in everyones])
-            figures |= {f"val/{name}/{measure}": value for measure, value in means.items()}
-        if journal:
-            for name, panel in drawn.items():
-                journal.image(step, f"val/{name}", panel)
-        return figures, figures[f"val/{decisive}/rmse_mm"]
-
-    return validate
+    snapshots = Snapshots(found.folder / "snapshots", config.keep)
+    state, kept = loop.restore(snapshots, plan.state)
+    step, total = int(state.step), plan.resumption.ends[-1]
+    facts = plan.resumption.facts_at(step)
+    workdir.claim(found, config, facts)
+    journal = Journal(found.folder, step) if jax.process_index() == 0 else None
+    running = loop.Run(
+        train_step=parallel.map_global(plan.update, donate=True),
+        frozen=parallel.replicate(plan.model.frozen),
+        source=plan.source,
+        validate=validation.make_validation(config, plan.model, plan.val_frames, journal),
+        keep_best=lambda step, state: save(found.folder / "best", config, plan.model, state, step),
+        describe=validation.describe,
+        snapshots=snapshots,
+        journal=journal,
+        intervals=train_setup.make_intervals(config, total),
+    )
+    _say([f"Resuming {found.folder} after step {step}."] if step else [])
+    _say(plan.notes)
+    best = validation.best_so_far(found, config, step, kept, since=facts["best_since"])
+    with _interruptible(found.folder, snapshots):
+        validated = validation.is_validated(found, config, step)
+        state, best = loop.train(running, state, best, validated=validated)
+    snapshots.close()
+    if int(state.step) == total:
+        save(found.folder / "last", config, plan.model, state, total)
+    if journal:
+        journal.close()
+    _say([_outcome(found.folder, int(state.step), total, best)])
 
 
-def make_pooled_validation(
-    config: ConfigDict, model: TrainedModel
-) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
-    """Makes the function that validates a state on rendered frames with several scan patterns.
-
-    It prints a table. The returns are those of `make_validation`.
-    """
-    pool = validation_pool(config)
-    options = select.compiler_options(jnp.dtype(config.dtype))
-    measure = make_pool_validation(model.network, options, pool, VALIDATED)
-
-    def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
-        figures = measure(model.whole(trained_variables(config, state))[1])
-        tables.print_patterns(step, figures)
-        flat = {
-            f"val/{case}/{name}/{measure}": value
-            for case, maps in figures.items()
-            for name, values in maps.items()
-            for measure, value in values.items()
-            if np.isfinite(value)
-        }
-        return flat, score(figures)
-
-    return validate
+@contextmanager
+def _interruptible(folder: Path, snapshots: Snapshots) -> Iterator[None]:
+    """Tells at a KeyboardInterrupt where the run can be continued."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        newest = max(snapshots.steps(), default=0)
+        place = f"from the snapshot of step {newest}" if newest else "from the start"
+        _say([f"Interrupted; the same command continues {place} in {folder}"])
+        raise
 
 
-def trained_variables(config: ConfigDict, state: TrainState) -> dict[str, Any]:
-    """The variables to evaluate and save.
-
-    These are the moving average of the parameters, if there is one, with the fine network's
-    residual scaled by `config.residual_share`.
-    """
-    params = state.params if state.ema_params is None else state.ema_params
-    share = np.float32(config.residual_share)
-    if share != 1:
-        fine = params["fine"] if config.stage == "joint" else params
-        # The residual is linear in the last layer only.
-        fine = fine | {HEAD: jax.tree.map(lambda leaf: share * leaf, fine[HEAD])}
-        params = params | {"fine": fine} if config.stage == "joint" else fine
-    return {"params": params, "batch_stats": state.batch_stats}
+def _outcome(folder: Path, step: int, total: int, best: Best) -> str:
+    if step == total:
+        selected = validation.describe_best(best)
+        return f"Step {step} of {total}: models best ({selected}) and last are in {folder}"
+    return (
+        f"Step {step} of {total}: stopped; the same command continues from the snapshot of step "
+        f"{step} in {folder}"
+    )
 
 
-def save(
-    folder: Path, config: ConfigDict, model: TrainedModel, state: TrainState, step: int
-) -> None:
-    """Saves the evaluated model in the format of `--config.checkpoint`."""
+def _say(lines: list[str]) -> None:
     if jax.process_index() == 0:
-        whole = model.whole(trained_variables(config, state))
-        provenance = {
-            "program": f"fcfrnet_jax {fcfrnet_jax.__version__}",
-            "trained_steps": step,
-            "settings": config.to_dict(),
-        }
-        checkpoint.save_model(folder, *whole, provenance=provenance, overwrite=True)
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, soft_wrap=True)
+        for line in lines:
+            Console(stderr=True).print(line, soft_wrap=True, markup=False, highlight=False)

@@ -1,13 +1,55 @@
-"""Checks the settings of a training config against each other."""
+"""Checks the settings of a training config, each alone and against each other."""
 
 import jax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands.settings import check_choices
+from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges
 from fcfrnet_jax.prediction import DTYPES
+from fcfrnet_jax.sensors.lidar import HDL64
+from fcfrnet_jax.training.losses import SCALES
 
 STAGES = ("coarse", "fine", "joint")
 SOURCES = ("files", "synthetic")
+_SHARE = Range(0.0, 1.0)
+# Every number of the config. The networks' own settings are checked by their specs.
+RANGES = {
+    "camera": Range(16),
+    "clutter": _SHARE,
+    "misalignment": Range(0.0),
+    "crop": Range(16),
+    "val_crop": Range(0),
+    "augmentation.flip": _SHARE,
+    "augmentation.brightness": _SHARE,
+    "augmentation.contrast": _SHARE,
+    "augmentation.saturation": _SHARE,
+    "augmentation.beam_probability": _SHARE,
+    "augmentation.beams": Range(1, len(HDL64.elevations)),
+    "augmentation.point_dropout": _SHARE,
+    "photometric_weight": Range(0.0),
+    "smoothness_weight": Range(0.0),
+    "coarse_weight": Range(0.0),
+    "fine_weight": Range(0.0),
+    "learning_rate": Range(0.0, above=True),
+    "decay_epochs": Range(1),
+    "warmup_steps": Range(0),
+    "weight_decay": Range(0.0),
+    "clip_norm": Range(0.0),
+    "ema_decay": Range(0.0, 1.0, below=True),
+    "residual_share": Range(0.0, 1.0, above=True),
+    "batch_size": Range(1),
+    "accumulate": Range(1),
+    "steps": Range(0),
+    "epochs": Range(0),
+    "seed": Range(0, 2**63 - 1),
+    "log_every": Range(0),
+    "validate_every": Range(0),
+    "save_every": Range(0),
+    "keep": Range(1),
+    "panels": Range(0),
+    "threads": Range(0),
+    "processes": Range(0),
+    "process": Range(-1),
+}
 
 
 def check_config(config: ConfigDict) -> None:
@@ -20,16 +62,17 @@ def check_config(config: ConfigDict) -> None:
         "dtype": DTYPES,
     }
     check_choices(config, choices)
-    if len(config.crop) != 2 or any(size < 16 or size % 16 for size in config.crop):
-        raise ValueError(f"--config.crop must be two multiples of 16, got {config.crop}")
+    check_ranges(config, RANGES)
+    _check_crop(config)
+    check_crop(config, "val_crop")
     parts = jax.device_count() * config.accumulate
-    if config.batch_size < 1 or config.accumulate < 1 or config.batch_size % parts:
+    if config.batch_size % parts:
         raise ValueError(
-            f"--config.batch_size={config.batch_size} must be a positive multiple of the "
+            f"--config.batch_size={config.batch_size} must be a multiple of the "
             f"{jax.device_count()} devices times --config.accumulate={config.accumulate}"
         )
-    if config.seed < 0:
-        raise ValueError(f"--config.seed must not be negative, got {config.seed}")
+    if not config.steps and not config.epochs:
+        raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
     if config.source == "synthetic":
         _check_synthetic(config)
@@ -37,6 +80,17 @@ def check_config(config: ConfigDict) -> None:
     for name in ("clutter", "misalignment"):
         if config[name]:
             raise ValueError(f"--config.{name} applies to --config.source=synthetic only")
+
+
+def _check_crop(config: ConfigDict) -> None:
+    # The photometric loss halves the maps once for each scale.
+    photometric = "photo" in config.mode
+    step = max(16, 2**SCALES) if photometric else 16
+    if len(config.crop) != 2 or any(size % step for size in config.crop):
+        reason = f" with --config.mode={config.mode}" if photometric else ""
+        raise ValueError(
+            f"--config.crop must be two multiples of {step}{reason}, got {config.crop}"
+        )
 
 
 def _check_stage(config: ConfigDict) -> None:
@@ -52,9 +106,10 @@ def _check_stage(config: ConfigDict) -> None:
             "--config.stage=coarse does not use --config.coarse_checkpoint; to start from a model, "
             "give --config.checkpoint"
         )
-    if not 0 < config.residual_share <= 1:
+    if config.stage == "joint" and config.checkpoint and config.coarse_checkpoint:
         raise ValueError(
-            f"--config.residual_share must be above 0 and at most 1, got {config.residual_share}"
+            "--config.checkpoint of --config.stage=joint holds both networks, so it leaves "
+            "--config.coarse_checkpoint unused; give one of them"
         )
     if config.stage == "coarse" and config.residual_share != 1:
         raise ValueError(

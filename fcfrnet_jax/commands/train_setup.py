@@ -1,32 +1,24 @@
-"""Builds what a training config describes: model, frames, batches, optimizer and schedule."""
+"""Builds what a training config describes: losses, frames, batches, optimizer and schedule."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.settings import flagged, named
-from fcfrnet_jax.commands.train_pools import pool_source
-from fcfrnet_jax.data import kitti
+from fcfrnet_jax.commands.trained_model import TrainedModel
+from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
-from fcfrnet_jax.data.train_pipeline import make_train_dataset
-from fcfrnet_jax.networks import select
-from fcfrnet_jax.networks.initialise import initial_variables
-from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
-from fcfrnet_jax.networks.specs import (
-    CoarseToFineSpec,
-    SparseToCoarseSpec,
-    Spec,
-    TwoStageSpec,
-    spec_to_json,
-)
+from fcfrnet_jax.data.frame_names import FrameNames
+from fcfrnet_jax.data.poses import pose_failure
+from fcfrnet_jax.data.train_pipeline import make_train_dataset, near_frames, training_columns
+from fcfrnet_jax.files import list_some
 from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
@@ -34,44 +26,18 @@ from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Intervals, Source
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
-from fcfrnet_jax.weights import checkpoint
 
 # Largest distance, in frames, of the nearby frame of the photometric loss, as in the reference.
 NEAR_REACH = 3
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """The model to train and the frozen coarse network before it, if there is one.
-
-    Attributes:
-      spec: of the trained variables.
-      network: what the training step runs; a `TwoStage` if it includes a frozen coarse network.
-      frozen: the variables of the frozen coarse network, or `{}`.
-    """
-
-    spec: Spec
-    network: Network
-    frozen: Variables
-
-    def whole(self, trained: Variables) -> tuple[Spec, Variables]:
-        """The model to evaluate and save: the frozen network, if any, and the trained one."""
-        if not self.frozen:
-            return self.spec, trained
-        assert isinstance(self.network, TwoStage)
-        return self.network.spec, join_variables(self.frozen, trained)
+# How many poses are estimated before training, about 0.5 s each, until one is found.
+POSES_TRIED = 4
 
 
 def make_objective(config: ConfigDict) -> Objective:
-    """The losses that the config describes.
-
-    Raises:
-      ValueError: an unknown mode or loss, or a negative weight.
-    """
     """The losses and their weights.
 
     Raises:
-      ValueError: an unknown mode or loss, or a negative weight.
+      ValueError: an unknown mode or loss, or a weight outside its range.
     """
     with flagged():
         return Objective(
@@ -86,121 +52,140 @@ def make_objective(config: ConfigDict) -> Objective:
         )
 
 
-def make_model(config: ConfigDict) -> TrainedModel:
-    """Builds the network to train and loads the frozen one.
+def training_frames(
+    config: ConfigDict, model: TrainedModel, objective: Objective
+) -> tuple[list[Frame], FrameNames]:
+    """The frames to train on, with every file that training reads.
 
-    Raises:
-      ValueError: an invalid network, or a checkpoint that cannot be used.
-    """
-    with named("coarse"):
-        coarse = SparseToCoarseSpec(**config.coarse.to_dict())
-    with named("fine"):
-        fine = CoarseToFineSpec(**config.fine.to_dict())
-    specs: dict[str, Spec] = {"coarse": coarse, "fine": fine, "joint": TwoStageSpec(coarse, fine)}
-    spec = specs[config.stage]
-    dtype = jnp.dtype(config.dtype)
-    if config.stage != "fine" or not config.coarse_checkpoint:
-        return TrainedModel(spec, select.for_training(spec, dtype=dtype, remat=config.remat), {})
-    with named("coarse_checkpoint"):
-        frozen_spec, frozen = checkpoint.load_model(config.coarse_checkpoint)
-    if not isinstance(frozen_spec, SparseToCoarseSpec):
-        raise ValueError(
-            f"--config.coarse_checkpoint={config.coarse_checkpoint} holds a {frozen_spec.network} "
-            f"model, expected {SparseToCoarseSpec.network}"
-        )
-    network = select.for_training(TwoStageSpec(frozen_spec, fine), dtype=dtype, remat=config.remat)
-    return TrainedModel(spec, network.clone(freeze_coarse=True), frozen)
-
-
-def starting_variables(config: ConfigDict, model: TrainedModel) -> dict[str, Any]:
-    """The variables before the first update: random, or those of the checkpoints of the config.
-
-    Raises:
-      ValueError: a checkpoint holds another model than the config describes.
-    """
-    with named("init"):
-        drawn = initial_variables(model.spec, config.seed, config.init)
-    if config.checkpoint:
-        return _load(config, "checkpoint", model.spec)
-    if config.stage == "joint" and config.coarse_checkpoint:
-        assert isinstance(model.spec, TwoStageSpec)
-        loaded = _load(config, "coarse_checkpoint", model.spec.coarse)
-        return {kind: tree | {"coarse": loaded[kind]} for kind, tree in drawn.items()}
-    return drawn
-
-
-def _load(config: ConfigDict, setting: str, wanted: Spec) -> Variables:
-    with named(setting):
-        spec, variables = checkpoint.load_model(config[setting])
-        if spec != wanted:
-            found, expected = spec_to_json(spec), spec_to_json(wanted)
-            raise ValueError(
-                f"{config[setting]} holds {found}, but the config describes {expected}"
-            )
-    return variables
-
-
-def find_frames(
-    config: ConfigDict, split: str, model: TrainedModel, objective: Objective
-) -> list[Frame]:
-    """The frames of a split, with every file that training or validation reads.
+    Returns:
+      The frames that can be used, and the names of all.
 
     Raises:
       ValueError: there are no frames, or files are missing or cannot be used.
     """
-    require = {"image"} if model.spec.uses_image or "photo" in config.mode else set()
-    if split == config.val_split or objective.supervision == "ground_truth":
+    near = "photo" in config.mode
+    require = {"image"} if model.spec.uses_image or near else set()
+    if objective.supervision == "ground_truth":
         require.add("ground_truth")
-    frames = kitti.find_frames(
-        dataset.data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    if near or config.augmentation.beams:
+        require.add("intrinsics")
+    return _find_frames(
+        config, config.split, require, "crop", random_crop=config.augmentation.random_crop
     )
-    if not (config.check_files or config.skip_bad_frames):
-        return frames
-    return dataset.checked(config, frames)[0]
 
 
-def make_intervals(config: ConfigDict, epoch: int) -> Intervals:
-    """When the loop records, validates and saves, and how long it trains.
+def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
+    """The frames to validate on, as in `training_frames`, with every file that validation reads."""
+    require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
+    return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
+
+
+def _find_frames(
+    config: ConfigDict, split: str, require: set[str], crop_setting: str, *, random_crop: bool
+) -> tuple[list[Frame], FrameNames]:
+    frames, bad = dataset.find_frames(
+        config,
+        split,
+        require,
+        crop_setting=crop_setting,
+        random_crop=random_crop,
+        read_files=config.check_files or config.skip_bad_frames,
+    )
+    names = (frame.name for frame in frames)
+    return frames, FrameNames.of(names, (item.frame.name for item in bad))
+
+
+def total_steps(settings: Mapping[str, Any], epoch: int) -> int:
+    """The number of updates that settings ask for, with epochs of `epoch` frames."""
+    return settings["steps"] or -(-settings["epochs"] * epoch // settings["batch_size"])
+
+
+def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) -> list[int]:
+    """The steps at which the learning rate schedule ends: one, and one for each extension.
+
+    A schedule that does not depend on the length of the run can be continued to any length. A
+    cosine must be finished first. It then restarts for the added steps, as in SGDR (Loshchilov and
+    Hutter 2017), with its warm-up.
 
     Args:
-      config: its length is `steps` or, if that is 0, `epochs`.
-      epoch: the number of frames in an epoch.
+      found: the workdir.
+      total: the number of updates that the config asks for.
+      settings: the settings of the config.
+      before: the number of updates that the run was started with, in a workdir that does not
+        record it.
 
     Raises:
-      ValueError: the config gives no length, or no snapshots.
+      ValueError: the run is beyond `total`, or its cosine is not finished, or the added steps are
+        too few for the warm-up.
     """
-    total = config.steps or -(-config.epochs * epoch // config.batch_size)
-    if total < 1:
-        raise ValueError("--config.steps or --config.epochs must set the length of the training")
-    if config.save_every < 1 or config.keep < 1:
+    step = found.step
+    given = f"steps={settings['steps']}" if settings["steps"] else f"epochs={settings['epochs']}"
+    if not step:
+        return [total]
+    if total < step:
         raise ValueError(
-            "--config.save_every and --config.keep must be at least 1, got "
-            f"{config.save_every} and {config.keep}"
+            f"{found.folder} is at step {step} already, and --config.{given} ends at step {total}; "
+            f"give a length of at least {step} steps, or choose another --workdir"
         )
+    if settings["schedule"] != "cosine":
+        return [total]
+    recorded = found.facts.get("lengths", [before])
+    if total in recorded:
+        return recorded[: recorded.index(total) + 1]
+    # An extension of which no step was made may be replaced.
+    recorded = [end for start, end in pairwise([0, *recorded]) if start < step]
+    last = recorded[-1]
+    if step < last:
+        raise ValueError(
+            f"{found.folder} is at step {step} of {last}, and --config.{given} would end it at "
+            f"step {total}: the learning rate of the cosine schedule depends on the length; finish "
+            f"it with {last} steps, after which it can be extended, or choose another --workdir"
+        )
+    if total - last <= settings["warmup_steps"]:
+        raise ValueError(
+            f"{found.folder} is finished at step {last}, and the {total - last} added steps end "
+            f"before the warm-up of the restarted cosine, --config.warmup_steps="
+            f"{settings['warmup_steps']}; add more steps"
+        )
+    return [*recorded, total]
+
+
+def make_intervals(config: ConfigDict, total: int) -> Intervals:
+    """When the loop records, validates and saves in a run of `total` updates."""
     return Intervals(total, config.log_every, config.validate_every, config.save_every)
 
 
-def make_learning_rate(config: ConfigDict, epoch: int, total: int) -> optax.Schedule:
-    """The learning rate as a function of the step, for epochs of `epoch` frames.
+def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> optax.Schedule:
+    """The learning rate as a function of the step.
+
+    Args:
+      config: the config.
+      epoch: the number of frames in an epoch.
+      ends: the steps at which the schedule ends, see `lengths`. With more than one, a cosine
+        restarts at each of them except the last.
 
     Raises:
       ValueError: settings that make no schedule.
     """
-    if config.schedule == "cosine" and total <= config.warmup_steps:
-        raise ValueError(
-            f"a training of {total} steps ends before --config.warmup_steps={config.warmup_steps} "
-            "are over, after which --config.schedule=cosine begins; change --config.steps or "
-            "--config.warmup_steps"
-        )
     decay_every = config.decay_epochs * epoch // config.batch_size
-    with named("schedule"):
-        return optimizers.make_schedule(
-            config.schedule,
-            config.learning_rate,
-            warmup_steps=config.warmup_steps,
-            decay_every=max(decay_every, 1) if config.schedule == "step" else None,
-            total_steps=total if config.schedule in ("cosine", "plateau") else None,
-        )
+    schedules = []
+    for start, end in pairwise([0, *ends]):
+        if config.schedule == "cosine" and end - start <= config.warmup_steps:
+            raise ValueError(
+                f"a training of {end - start} steps ends before --config.warmup_steps="
+                f"{config.warmup_steps} are over, after which --config.schedule=cosine begins; "
+                "change --config.steps or --config.warmup_steps"
+            )
+        with named("schedule"):
+            schedule = optimizers.make_schedule(
+                config.schedule,
+                config.learning_rate,
+                warmup_steps=config.warmup_steps,
+                decay_every=max(decay_every, 1) if config.schedule == "step" else None,
+                total_steps=end - start if config.schedule in ("cosine", "plateau") else None,
+            )
+        schedules.append(schedule)
+    return schedules[0] if len(schedules) == 1 else optax.join_schedules(schedules, ends[:-1])
 
 
 def make_optimizer(
@@ -220,8 +205,8 @@ def make_optimizer(
         )
 
 
-def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -> Source:
-    """The source of training examples: the frames of the split, or rendered streets.
+def make_source(config: ConfigDict, frames: list[Frame]) -> Source:
+    """The source of training examples: `frames`, or rendered streets.
 
     Raises:
       ValueError: a setting or a data file cannot be used.
@@ -230,10 +215,9 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
         augmentation = Augmentation(**config.augmentation.to_dict())
     near = "photo" in config.mode
     if config.source == "files":
-        frames = find_frames(config, config.split, model, objective)
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     if config.pool_frames:
-        return pool_source(config, _process())
+        return dataset.pool_source(config, _process())
     camera, lidar = scaled_rig(tuple(config.camera))
     with named("source=synthetic"):
         streets = Streets(
@@ -258,6 +242,10 @@ def make_source(config: ConfigDict, model: TrainedModel, objective: Objective) -
 def _stored(
     config: ConfigDict, frames: list[Frame], augmentation: Augmentation, near_reach: int
 ) -> Source:
+    # The batches are opened when training begins, which is too late to refuse the frames.
+    training_columns(frames)
+    if near_reach:
+        near_frames(frames, near_reach)
     if augmentation.beams:
         check_calibrated(frames, "leaving out beams")
 
@@ -276,6 +264,35 @@ def _stored(
         return augmented_batches(stream, augmentation, config.seed)
 
     return Source(batches, lambda i: frames[i].name, epoch=len(frames))
+
+
+def photometric_notes(config: ConfigDict, frames: Sequence[Frame]) -> list[str]:
+    """How many training frames the photometric loss can use, and why if it is none.
+
+    Poses are estimated during training; here it is tried for a few frames.
+
+    Raises:
+      ValueError: a file of these frames cannot be read.
+    """
+    if "photo" not in config.mode or config.source != "files" or not config.photometric_weight:
+        return []
+    near = near_frames(frames, NEAR_REACH)
+    paired = [i for i, found in enumerate(near) if found != [i]]
+    notes = [
+        f"Photometric loss: {len(paired)} of {len(frames)} frames have neighbours, at most "
+        f"{NEAR_REACH} frames away in their drive."
+    ]
+    failures = []
+    for i in paired[:: -(-len(paired) // POSES_TRIED)]:
+        failure = pose_failure(frames[i], frames[near[i][0]])
+        if failure is None:
+            return notes
+        failures.append(f"{frames[i].name}: {failure}")
+    return [
+        *notes,
+        "Warning: the photometric loss may stay 0. No pose was found for any of "
+        f"{len(failures)} frames that were tried ({list_some(failures)}).",
+    ]
 
 
 def _process() -> tuple[int, int]:

@@ -1,8 +1,10 @@
-"""Checks which config a training workdir belongs to."""
+"""Reads and writes what a training workdir records about its run."""
 
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,20 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.files import differing, write_json
+from fcfrnet_jax.commands.effects import EFFECTS, Effect
+from fcfrnet_jax.configs import train as train_config
+from fcfrnet_jax.files import (
+    is_temporary,
+    list_some,
+    read_json,
+    remove_temporaries,
+    with_digest,
+    write_json,
+)
+from fcfrnet_jax.process import lock_folder
+from fcfrnet_jax.training.journal import read_journal
+from fcfrnet_jax.weights.checkpoint import check_free
 
-# A run may be resumed with other values of these.
-FREE = {
-    "coordinator",
-    "processes",
-    "process",
-    "keep",
-    "save_every",
-    "panels",
-    "threads",
-    "xla_flags",
-}
 # The behaviour of versions that lacked a setting, as its value today. A workdir whose config.json
 # lacks one of these is resumed with it.
 OLD_BEHAVIOUR: dict[str, Any] = {
@@ -36,25 +39,123 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "coarse.base": "none",
     "coarse.keep_measured": False,
 }
+# Settings that had the value of another one in the versions that lacked them.
+OLD_EQUAL = {"val_crop": "crop"}
 # Settings that no longer exist: their old default, and why another value is refused.
 Removed = Mapping[str, tuple[Any, str]]
 REMOVED: Removed = {}
+# Files that other tasks write.
+FOREIGN = {
+    "metrics.json": "an evaluation",
+    "rendered.json": "a rendered dataset",
+    "model.json": "a model",
+}
+# Files and folders of a training run, which only the run itself may have written.
+OWN = ("run.json", "metrics.jsonl", "snapshots", "best", "last")
+ANOTHER = "choose another --workdir"
+REMEDY = f"restore it from a copy, or {ANOTHER}"
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Records the config in the workdir, or checks that the recorded one is the same.
+@dataclass(frozen=True)
+class Found:
+    """What a workdir holds.
+
+    Attributes:
+      folder: the workdir.
+      settings: those of the run, by dotted names; None if there is none.
+      facts: the content of `run.json`; empty for runs of versions before 0.2.
+      step: the step of the newest snapshot; 0 if there is none.
+      lines: the records of `metrics.jsonl`.
+    """
+
+    folder: Path
+    settings: dict[str, Any] | None
+    facts: dict[str, Any]
+    step: int
+    lines: list[dict[str, float]]
+
+    @property
+    def started(self) -> bool:
+        """Whether the run has made updates. Before, any config may use the workdir."""
+        return self.settings is not None and bool(self.step or self.lines)
+
+    @property
+    def newest_model(self) -> Path | None:
+        """The model folder with the newest weights, if there is one."""
+        models = [self.folder / name for name in ("last", "best")]
+        return next((model for model in models if (model / "model.json").is_file()), None)
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Locks the workdir for this job, from its first process, and removes old leftovers from it.
 
     Raises:
-      ValueError: the workdir belongs to another config, or to one that used a setting that no
-        longer exists.
+      ValueError: the workdir is a file.
+      BlockingIOError: another process writes to the workdir.
     """
-    record = json.loads(json.dumps(config.to_dict()))
-    path = workdir / "config.json"
-    if path.exists():
-        before = upgraded(flat(json.loads(path.read_text(encoding="utf-8"))), path)
-        _check_same(before, flat(record), workdir, cosine=config.schedule == "cosine")
-    elif jax.process_index() == 0:
-        write_json(path, record)
+    return nullcontext() if jax.process_index() else lock_folder(folder, lambda: clean(folder))
+
+
+def clean(folder: Path) -> None:
+    """Removes what killed runs have left in a workdir that no other process uses.
+
+    A kill while an older version replaced a model has left the model under a temporary name only;
+    it gets its name back.
+    """
+    for model in (folder / "best", folder / "last"):
+        whole = [
+            path
+            for path in folder.iterdir()
+            if is_temporary(path, model) and (path / "model.json").is_file()
+        ]
+        if whole and not model.exists():
+            max(whole, key=lambda path: (path / "model.json").stat().st_mtime).rename(model)
+    for name in (*OWN, "config.json"):
+        remove_temporaries(folder / name)
+
+
+def read(folder: str | Path) -> Found:
+    """Reads a workdir; it writes nothing.
+
+    Raises:
+      ValueError: the folder holds something else than a training run, or a part of the run is
+        damaged or missing.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--workdir={folder} is a file, expected a folder")
+    for part in ("snapshots", "tensorboard"):
+        if (folder / part).is_file():
+            raise ValueError(f"{folder / part} is a file, expected a folder; {ANOTHER}")
+    path = folder / "config.json"
+    if not path.exists():
+        _check_unused(folder)
+        return Found(folder, None, {}, 0, [])
+    settings = upgraded(flat(read_json(path, REMEDY)), path)
+    recorded = folder / "run.json"
+    facts = read_json(recorded, REMEDY, sealed=True) if recorded.exists() else {}
+    settings = _checked(settings, path)
+    for name in ("best", "last"):
+        check_free(folder / name, overwrite=True)
+    found = Found(folder, settings, facts, _newest_step(folder), read_journal(folder))
+    _check_snapshots(found)
+    return found
+
+
+def claim(found: Found, config: ConfigDict, facts: Mapping[str, Any]) -> None:
+    """Records the config in `config.json` and `facts` in `run.json`, from the first process."""
+    files = [("run.json", with_digest(facts)), ("config.json", to_json(config))]
+    if jax.process_index() != 0:
+        return
+    # A kill between the two must leave what the next run accepts: in a new workdir a config without
+    # facts, later facts about changes that config.json does not show yet.
+    for name, content in files if found.settings else reversed(files):
+        write_json(found.folder / name, content)
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The settings of a config as JSON types, where tuples are lists."""
+    return json.loads(json.dumps(config.to_dict()))
 
 
 def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED) -> dict[str, Any]:
@@ -68,26 +169,83 @@ def upgraded(settings: Mapping[str, Any], path: Path, removed: Removed = REMOVED
     Raises:
       ValueError: a removed setting has another value than its old default.
     """
-    found = OLD_BEHAVIOUR | dict(settings)
+    equal = {name: settings[other] for name, other in OLD_EQUAL.items() if other in settings}
+    found = OLD_BEHAVIOUR | equal | dict(settings)
     for name, (default, reason) in removed.items():
         value = found.pop(name, default)
         if value != default:
             raise ValueError(f"{path}: the setting {name}={value!r} no longer exists: {reason}")
     # Older versions recorded paths as they were given.
-    return found | {name: os.path.expanduser(found[name]) for name in PATHS if name in found}
+    paths = {name: found[name] for name in PATHS if isinstance(found.get(name), str)}
+    return found | {name: os.path.expanduser(value) for name, value in paths.items()}
 
 
-def _check_same(
-    before: dict[str, Any], settings: dict[str, Any], workdir: Path, *, cosine: bool
-) -> None:
-    # The cosine schedule depends on the length of the run.
-    free = FREE if cosine else FREE | {"steps", "epochs"}
-    changed = [
-        f"{name} was {before.get(name)!r}, is {settings.get(name)!r}"
-        for name in differing(before, settings)
-        if name not in free
-    ]
-    if changed:
+def _checked(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Checks that these are the settings of a training config, with their types.
+
+    Settings without an effect on the updates may be missing, as in older versions.
+
+    Raises:
+      ValueError: a setting is unknown or missing, or has another type.
+    """
+    if settings.get("task") != "train":
+        raise ValueError(f"{path}: is not the config of a training run; {ANOTHER}")
+    expected = flat(to_json(train_config.get_config()))
+    unknown = [name for name in settings if name not in expected]
+    if unknown:
         raise ValueError(
-            f"{workdir} belongs to another config: {'; '.join(changed)}; choose another --workdir"
+            f"{path}: has unknown settings: {list_some(unknown)}; it is of a newer version or "
+            f"damaged; {REMEDY}"
+        )
+    free = {name: value for name, value in expected.items() if EFFECTS[name] is Effect.NOTHING}
+    settings = free | dict(settings)
+    for name, value in expected.items():
+        kinds = (int, float) if isinstance(value, float) else (type(value),)
+        found = settings.get(name)
+        elements = found if isinstance(found, list) else []
+        if type(found) not in kinds or not all(type(element) is int for element in elements):
+            raise ValueError(
+                f"{path}: has the value {found!r} for {name}, where {value!r} is an example; it "
+                f"is damaged; {REMEDY}"
+            )
+    return settings
+
+
+def _check_unused(folder: Path) -> None:
+    """Raises ValueError if a folder without config.json holds files that training would change."""
+    for name, what in FOREIGN.items():
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds {what} ({name}); {ANOTHER}")
+    for name in OWN:
+        path = folder / name
+        # A run that was killed before its first step leaves an empty folder of snapshots.
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise ValueError(
+                f"{folder} holds {name} but no config.json, which tells what run it is from; "
+                f"restore config.json from a copy, or {ANOTHER}"
+            )
+
+
+def _newest_step(folder: Path) -> int:
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir():
+        return 0
+    return max((int(path.name) for path in snapshots.iterdir() if path.name.isdecimal()), default=0)
+
+
+def _check_snapshots(found: Found) -> None:
+    """Raises ValueError if the run had snapshots and has none any more."""
+    if found.step:
+        return
+    assert found.settings is not None
+    reached = max((line["step"] for line in found.lines), default=0)
+    every = found.settings.get("save_every") or float("inf")
+    # A kill can leave no snapshot as long as the first one may not have been complete.
+    lost = reached > 2 * every or (reached and not (found.folder / "snapshots").is_dir())
+    if lost or (found.folder / "last" / "model.json").is_file():
+        model = found.newest_model
+        start = f"; --config.checkpoint={model} starts from its weights" if model else ""
+        raise ValueError(
+            f"{found.folder} records a run up to step {reached}, but has no snapshots to resume "
+            f"from in {found.folder / 'snapshots'}; restore that folder, or {ANOTHER}{start}"
         )

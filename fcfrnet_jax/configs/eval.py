@@ -7,8 +7,6 @@
 
 from ml_collections import ConfigDict
 
-import fcfrnet_jax
-
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -20,18 +18,24 @@ def get_config() -> ConfigDict:
     config.data_dir = ""
     # The split to evaluate: train, val, val_selection or test_completion.
     config.split = "val_selection"
-    # Rows and columns of the crop at the bottom centre, multiples of 16; (0, 0) for whole frames.
+    # Rows and columns of the crop at the bottom centre; 0 keeps all of them, so that (0, 0) is for
+    # whole frames.
     config.crop = (352, 1216)
-    # Leave out frames with damaged files, and list them in metrics.json, instead of failing.
+    # Leave out frames with missing, damaged or empty files, and list them in metrics.json, instead
+    # of failing.
     config.skip_bad_frames = False
+    # Compare the depth maps of a few frames, and stop if they cannot be right: another unit, a
+    # missing depth that is not 0, the ground truth as an input, or coarse maps with holes.
+    config.check_depth = True
 
-    # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The default
-    # is the compact two-stage model of the package, trained on rendered streets.
-    config.checkpoint = str(fcfrnet_jax.COMPACT)
-    # Folder of a coarse model to run before a fine one.
+    # Folder of a coarse, a fine or a two-stage model; empty to evaluate the fill alone. The name
+    # compact stands for the compact two-stage model of the package, trained on rendered streets.
+    config.checkpoint = "compact"
+    # Folder of a coarse or two-stage model whose coarse network runs before a fine model.
     config.coarse_checkpoint = ""
-    # Where the coarse depth comes from: network, files, fill, or auto for the first of these that
-    # is available.
+    # Where the coarse depth comes from: network, files, fill, or auto for coarse_dir or, if that is
+    # empty, the first of these that is available. With files and fill, only the fine network of a
+    # two-stage model runs.
     config.coarse_source = "auto"
     # Folder with stored coarse maps; empty for data_depth_dense_new in data_dir, if it exists.
     config.coarse_dir = ""

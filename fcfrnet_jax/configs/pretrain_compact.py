@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
     config.source = "synthetic"
     config.pool_frames = 4096
     config.crop = (240, 480)
+    config.val_crop = (352, 1216)
     config.clutter = 0.5
     config.misalignment = 1.0
 

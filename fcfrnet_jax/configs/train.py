@@ -42,12 +42,18 @@ def get_config() -> ConfigDict:
     config.misalignment = 0.0
     # Folder with stored coarse maps, for stage=fine.
     config.coarse_dir = ""
-    # Rows and columns of the crop, multiples of 16.
+    # Rows and columns of the training crop, multiples of 16.
     config.crop = (96, 320)
+    # Rows and columns of the crop at the bottom centre on which the model is validated; 0 keeps all
+    # of them.
+    config.val_crop = (0, 0)
     # Read every file before training starts, so that a damaged one cannot end the run later.
     config.check_files = True
-    # Leave out frames with damaged files instead of failing.
+    # Leave out frames with missing, damaged or empty files instead of failing.
     config.skip_bad_frames = False
+    # Compare the depth maps of a few frames, and stop if they cannot be right: another unit, a
+    # missing depth that is not 0, the ground truth as an input, or coarse maps with holes.
+    config.check_depth = True
 
     config.augmentation = ConfigDict()
     # Probability of a horizontal flip.
@@ -97,10 +103,11 @@ def get_config() -> ConfigDict:
 
     # Initialisation of the weights: resnet, or reference for that of the released code.
     config.init = "resnet"
-    # Folder of a model to start from; empty to start from random weights.
+    # Folder of a model to start from, or compact for the compact model; empty to start from random
+    # weights. Of a two-stage model, the network of the stage is taken.
     config.checkpoint = ""
-    # Folder of a coarse model: frozen with stage=fine, the start of the coarse network with
-    # stage=joint.
+    # Folder of a coarse or two-stage model, whose coarse network is frozen with stage=fine, and is
+    # the start with stage=joint.
     config.coarse_checkpoint = ""
 
     # Supervision: dense (ground truth), sparse (the sparse depth), photo (the photometric loss
@@ -159,11 +166,12 @@ def get_config() -> ConfigDict:
     # Seed of the initial weights, the order of the frames and the augmentation.
     config.seed = 0
 
-    # Steps between records of the losses in metrics.jsonl and TensorBoard.
+    # Steps between records of the losses in metrics.jsonl and TensorBoard; 0 for one at the end
+    # only.
     config.log_every = 5
     # Steps between validations; 0 for one at the end only.
     config.validate_every = 20
-    # Steps between snapshots.
+    # Steps between snapshots; 0 for one at the end, or when the run is stopped.
     config.save_every = 20
     # Number of snapshots to keep.
     config.keep = 3

@@ -1,116 +1,97 @@
-"""Checks the files of frames before a run, so that a long run does not fail at a damaged file.
+"""Checks the files of frames before a run, so that a long run does not fail at a bad file.
 
-Headers and checksums are read; pixels are not decoded, except by `check_density`.
+Headers and checksums are verified, and the pixels of PNG files are inflated, for images only if
+wanted. Decoding is necessary only for depth maps that may be empty. The pixels of JPEG files are
+not verified.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.data import image_headers
-from fcfrnet_jax.data.frame import Frame
-from fcfrnet_jax.data.images import read_depth
+from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.image_headers import ImageHeader
+from fcfrnet_jax.data.images import decode_depth
 from fcfrnet_jax.files import list_some
-from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
-# LiDAR covers about 5% of KITTI's pixels, and coarse maps nearly all.
-SPARSE_OR_DENSE = 0.5
-
-
-@dataclass(frozen=True)
-class BadFile:
-    """A file that cannot be used.
-
-    Attributes:
-      frame: the frame that the file belongs to; it may have several bad files.
-      path: the file.
-      reason: continues a sentence that begins with the path.
-    """
-
-    frame: Frame
-    path: Path
-    reason: str
+# How many of the frames that are left out are logged.
+LOGGED = 20
 
 
-def check_frames(frames: Sequence[Frame], crop: Size | None, threads: int = 8) -> list[BadFile]:
-    """Finds the files that are missing, damaged, of the wrong kind or of the wrong size.
+def check_frames(
+    frames: Sequence[Frame],
+    crop: Size,
+    *,
+    random_crop: bool = False,
+    image_pixels: bool = True,
+    threads: int = 8,
+) -> list[BadFile]:
+    """Finds the files that are missing, damaged, empty, of the wrong kind or of the wrong size.
+
+    A depth map is empty if it has no depth in the crop. Files that a `Frame` does not have are not
+    missing; see `kitti.search_frames`.
 
     Args:
-      frames: the frames to check; every file is read completely, once.
-      crop: (height, width) in pixels that must fit into each frame. None: all frames must have the
-        size of the first one without a bad file.
+      frames: the frames to check; every file is read completely, once. They may have different
+        sizes.
+      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame. Coarse
+        maps may have the size of the crop.
+      random_crop: whether the crop is placed at random. Depth maps then need a depth anywhere;
+        otherwise they need one at the bottom centre.
+      image_pixels: whether the pixels of images are inflated, too. This takes half of the time, and
+        finds files whose checksums are right although pixels are missing.
       threads: how many frames are read at the same time.
 
     Returns:
       The bad files, in the order of `frames`.
     """
     with ThreadPoolExecutor(threads) as pool:
-        checked = list(pool.map(_check_frame, frames))
-    sizes = [size for size, bad_files in checked if not bad_files]
-    found = []
-    for frame, (size, bad_files) in zip(frames, checked, strict=True):
-        reason = None if bad_files else _check_size(size, crop, sizes[0])
-        found += bad_files if reason is None else [BadFile(frame, frame.sparse, reason)]
-    return found
+        found = pool.map(lambda frame: _check_frame(frame, crop, random_crop, image_pixels), frames)
+        return [bad for bad_files in found for bad in bad_files]
 
 
-def raise_bad_files(bad_files: Sequence[BadFile]) -> None:
-    """Raises ValueError, with the first of the bad files, if there are any."""
+def without_bad(frames: Sequence[Frame], bad_files: Sequence[BadFile]) -> list[Frame]:
+    """Returns the frames that have no bad file."""
+    names = {bad.frame.name for bad in bad_files}
+    return [frame for frame in frames if frame.name not in names]
+
+
+def raise_bad_files(bad_files: Sequence[BadFile], advice: Sequence[str] = ()) -> None:
+    """Raises ValueError, with the first of the bad files and the advice, if there are any."""
     if bad_files:
         count = len({bad.frame.name for bad in bad_files})
-        raise ValueError(
-            f"{count} frame{'s' if count > 1 else ''} cannot be used: {_named(bad_files)}; "
-            "skip_bad_frames=True leaves such frames out"
-        )
+        files = list_some([f"{bad.path} {bad.reason}" for bad in bad_files])
+        message = f"{count} frame{'s' if count > 1 else ''} cannot be used: {files}"
+        raise ValueError("; ".join([message, *advice]))
 
 
-def drop_bad_frames(frames: Sequence[Frame], bad_files: Sequence[BadFile]) -> list[Frame]:
-    """Returns the frames without a bad file, and logs which frames are left out.
-
-    Raises:
-      ValueError: no frame is left.
-    """
-    for bad in bad_files:
+def log_left_out(bad_files: Sequence[BadFile]) -> None:
+    """Logs which frames are left out and why, up to `LOGGED` files, and their number."""
+    for bad in bad_files[:LOGGED]:
         logging.warning("Frame %s is left out: %s %s", bad.frame.name, bad.path, bad.reason)
-    names = {bad.frame.name for bad in bad_files}
-    kept = [frame for frame in frames if frame.name not in names]
-    if not kept:
-        raise ValueError(f"none of the {len(frames)} frames can be used: {_named(bad_files)}")
-    return kept
+    if bad_files:
+        logging.warning("Frames left out: %d", len({bad.frame.name for bad in bad_files}))
 
 
-def check_density(frames: Sequence[Frame], samples: int = 3) -> None:
-    """Detects dense maps given as sparse depth, and sparse maps given as coarse depth.
+def largest_crop(bad_files: Sequence[BadFile], multiple: int = 16) -> Size:
+    """The largest crop that fits into all frames for which the crop is too large.
 
-    Args:
-      frames: frames that have passed `check_frames`.
-      samples: how many frames, spread over the list, are decoded.
-
-    Raises:
-      ValueError: more than half of a sparse map is valid, or less than half of a coarse map.
+    Its height and width are multiples of `multiple`; they are 0 if nothing fits.
     """
-    positions = np.unique(np.linspace(0, len(frames) - 1, min(samples, len(frames)), dtype=int))
-    for frame in (frames[i] for i in positions):
-        density = float(np.mean(read_depth(frame.sparse) > 0))
-        if density > SPARSE_OR_DENSE:
-            raise ValueError(
-                f"{frame.sparse}: {density:.0%} of the pixels have a depth, so it is a dense map, "
-                "not sparse LiDAR depth; give coarse maps by coarse_dir=FOLDER"
-            )
-        density = 1.0 if frame.coarse is None else float(np.mean(read_depth(frame.coarse) > 0))
-        if density < SPARSE_OR_DENSE:
-            raise ValueError(
-                f"{frame.coarse}: only {density:.0%} of the pixels have a depth, so it is not a "
-                "coarse map; coarse_dir=FOLDER must be a folder of dense maps"
-            )
+    heights, widths = zip(*(bad.too_small for bad in bad_files if bad.too_small), strict=True)
+    return min(heights) // multiple * multiple, min(widths) // multiple * multiple
 
 
-def _check_frame(frame: Frame) -> tuple[Size, list[BadFile]]:
-    """Checks each file of a frame, and that all have the same size; returns that size."""
+def _check_frame(frame: Frame, crop: Size, random_crop: bool, image_pixels: bool) -> list[BadFile]:
+    """Checks each file of a frame, and that all have the same size."""
+    box = (0, 0) if random_crop else crop
     bad_files: list[BadFile] = []
     first: tuple[Path, Size] | None = None
     depths = [(path, True) for path in (frame.sparse, frame.coarse, frame.ground_truth)]
@@ -118,30 +99,29 @@ def _check_frame(frame: Frame) -> tuple[Size, list[BadFile]]:
         if path is None:
             continue
         try:
-            size = _check_file(path, is_depth)
+            size = _check_file(path, is_depth, box, pixels=is_depth or image_pixels)
         except ValueError as error:
             bad_files.append(BadFile(frame, path, str(error)))
             continue
         first_path, first_size = first = first or (path, size)
-        if size != first_size:
+        cropped = not random_crop and path == frame.coarse and size == crop_size(first_size, crop)
+        if size != first_size and not cropped:
             reason = f"is {_text(size)}, {first_path} is {_text(first_size)}"
             bad_files.append(BadFile(frame, path, reason))
-    return first[1] if first else (0, 0), bad_files
+    if first and not bad_files and not _fits(crop, first[1]):
+        reason = f"is {_text(first[1])}, smaller than the crop {_text(crop)}"
+        bad_files.append(BadFile(frame, frame.sparse, reason, too_small=first[1]))
+    return bad_files
 
 
-def _check_file(path: Path, is_depth: bool) -> Size:
+def _check_file(path: Path, is_depth: bool, crop: Size, *, pixels: bool) -> Size:
     """Returns (height, width); a ValueError has the `reason` of a `BadFile`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    if not data:
-        raise ValueError("is empty")
+    data = _read(path)
     signature = image_headers.PNG_SIGNATURE
     if data.startswith(image_headers.JPEG_START) and not is_depth:
-        header = image_headers.read_jpeg_header(data)
+        header, compressed = image_headers.read_jpeg_header(data), None
     elif signature.startswith(data[: len(signature)]):
-        header = image_headers.read_png_header(data)
+        header, compressed = image_headers.read_png(data)
     else:
         raise ValueError("is not a PNG file" if is_depth else "is neither a PNG nor a JPEG file")
     found = f"is {header.bits}-bit {header.colour}"
@@ -151,23 +131,41 @@ def _check_file(path: Path, is_depth: bool) -> Size:
         raise ValueError(f"{found}, expected an image with 8 bits per channel")
     if 0 in header.size:
         raise ValueError(f"has no pixels: {_text(header.size)}")
+    if pixels and compressed is not None:
+        stream = png_pixels.inflate(header, compressed)
+        if is_depth:
+            _check_not_empty(header, stream, data, crop)
     return header.size
 
 
-def _check_size(size: Size, crop: Size | None, first: Size) -> str | None:
-    if crop is None and size != first:
-        return (
-            f"is {_text(size)}, the first frame is {_text(first)}: without a crop all frames must "
-            "have the same size"
-        )
-    if crop is not None and (size[0] < crop[0] or size[1] < crop[1]):
-        return f"is {_text(size)}, smaller than the crop {_text(crop)}"
-    return None
+def _read(path: Path) -> bytes:
+    try:
+        # Reading a pipe or a device might never end.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("is a folder" if path.is_dir() else "is not a regular file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise ValueError("is empty: it has 0 bytes")
+    return data
+
+
+def _check_not_empty(header: ImageHeader, stream: np.ndarray, data: bytes, crop: Size) -> None:
+    if not _fits(crop, header.size):
+        return  # reported by `_check_frame`
+    height, width = crop_size(header.size, crop)
+    top, left = crop_offsets(header.size, (height, width))
+    if png_pixels.is_not_empty(header, stream, (top, left, (height, width))):
+        return
+    if not decode_depth(data)[top : top + height, left : left + width].any():
+        where = f" in the crop of {_text(crop)} at the bottom centre" if any(crop) else ""
+        raise ValueError(f"is a depth map without any depth{where}")
+
+
+def _fits(crop: Size, size: Size) -> bool:
+    return size[0] >= crop[0] and size[1] >= crop[1]
 
 
 def _text(size: Size) -> str:
     return f"{size[0]}x{size[1]} (height x width)"
-
-
-def _named(bad_files: Sequence[BadFile]) -> str:
-    return list_some([f"{bad.path} {bad.reason}" for bad in bad_files])

@@ -1,10 +1,11 @@
-"""A frame: its files and the calibration of its camera."""
+"""A frame: its files and the calibration of its camera; and files that cannot be used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fcfrnet_jax.files import list_some
+from fcfrnet_jax.geometry import Size
 
 Intrinsics = tuple[float, float, float, float]
 
@@ -29,6 +30,23 @@ class Frame:
     coarse: Path | None
     ground_truth: Path | None
     intrinsics: Intrinsics | None
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be used.
+
+    Attributes:
+      frame: the frame that the file belongs to; it may have several bad files.
+      path: the file.
+      reason: continues a sentence that begins with the path.
+      too_small: (height, width) of the frame if its only fault is that the crop does not fit.
+    """
+
+    frame: Frame
+    path: Path
+    reason: str
+    too_small: Size | None = None
 
 
 def neighbours(frames: Sequence[Frame], reach: int = 3) -> list[list[int]]:

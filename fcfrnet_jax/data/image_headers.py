@@ -1,4 +1,4 @@
-"""The headers of PNG and JPEG files, read without decoding the pixels.
+"""The headers of PNG and JPEG files and the checksums of PNG, without the pixels.
 
 PNG: www.w3.org/TR/png, sections 5 and 11; JPEG: ITU-T T.81, annex B.
 """
@@ -13,6 +13,9 @@ from fcfrnet_jax.geometry import Size
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_COLOURS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
+# The bits per sample that each colour type allows.
+_PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PALETTE = 3
 _JPEG_COLOURS = {1: "gray", 3: "RGB"}
 # Start-of-frame markers; the gaps are DHT, JPG and DAC.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -27,35 +30,47 @@ class ImageHeader:
       size: (height, width) in pixels.
       bits: bits per sample.
       colour: "gray", "RGB" or another name.
+      interlaced: whether the pixels of a PNG are interlaced.
     """
 
     size: Size
     bits: int
     colour: str
+    interlaced: bool = False
 
 
-def read_png_header(data: bytes) -> ImageHeader:
+def read_png(data: bytes) -> tuple[ImageHeader, bytes]:
     """Reads the header of a PNG file and verifies the checksums of all its chunks.
+
+    Returns:
+      The header, and the compressed pixels: the content of all IDAT chunks.
 
     Raises:
       ValueError: a truncated or damaged file. The message continues a sentence that begins with the
         name of the file.
     """
-    header, has_pixels = b"", False
+    header, pixels, has_palette = b"", [], False
     for kind, content in _png_chunks(data):
         header = content if kind == b"IHDR" and not header else header
-        has_pixels |= kind == b"IDAT"
-    if len(header) != 13 or not has_pixels:
+        has_palette |= kind == b"PLTE"
+        if kind == b"IDAT":
+            pixels.append(content)
+    if len(header) != 13 or not pixels:
         raise ValueError(f"has no {'IDAT' if len(header) == 13 else 'IHDR'} chunk of a PNG")
-    width, height, bits, colour = struct.unpack(">IIBB", header[:10])
-    return ImageHeader((height, width), bits, _PNG_COLOURS.get(colour, f"colour type {colour}"))
+    width, height, bits, colour, compression, filters, interlace = struct.unpack(">IIBBBBB", header)
+    if bits not in _PNG_BITS.get(colour, ()) or compression or filters or interlace > 1:
+        raise ValueError(f"has an invalid PNG header: {header.hex()}")
+    if colour == _PALETTE and not has_palette:
+        raise ValueError("has no PLTE chunk, the palette of its colours")
+    header_read = ImageHeader((height, width), bits, _PNG_COLOURS[colour], bool(interlace))
+    return header_read, b"".join(pixels)
 
 
 def read_jpeg_header(data: bytes) -> ImageHeader:
     """Reads the frame header of a JPEG file and checks that the file has an end marker.
 
     Raises:
-      ValueError: as for `read_png_header`.
+      ValueError: as for `read_png`.
     """
     offset = len(JPEG_START)
     while offset + 4 <= len(data):

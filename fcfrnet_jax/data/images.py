@@ -71,13 +71,25 @@ def read_depth(path: str | os.PathLike) -> np.ndarray:
       ValueError: the file is not a single-channel 16-bit PNG.
       OSError: the file cannot be opened.
     """
+    try:
+        return decode_depth(np.fromfile(path, np.uint8))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def decode_depth(data: bytes | np.ndarray) -> np.ndarray:
+    """Decodes the content of a file as `read_depth` does.
+
+    Raises:
+      ValueError: the data is not a single-channel 16-bit PNG.
+    """
     import cv2
 
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ValueError(f"{path}: not a readable image")
+        raise ValueError("not a readable image")
     if pixels.dtype != np.uint16 or pixels.ndim != 2:
         raise ValueError(
-            f"{path}: expected a 16-bit single-channel depth PNG, got {pixels.dtype} {pixels.shape}"
+            f"expected a 16-bit single-channel depth PNG, got {pixels.dtype} {pixels.shape}"
         )
     return (pixels / np.float32(DEPTH_SCALE)).astype(np.float32)

@@ -4,18 +4,18 @@ TensorFlow is imported when a dataset is opened, not with this module. As in big
 call of a data op binds its settings, and the inner function maps one example.
 """
 
-import math
 import os
-import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcfrnet_jax.data import check
 from fcfrnet_jax.data.augment import IMAGES
+from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets
+from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, crop_size, margins
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,46 +25,17 @@ Op = Callable[[Example], Example]
 MAPS = {*IMAGES, "sparse_depth", "ground_truth", "coarse_depth"}
 
 
-class BatchStream:
-    """The batches of a tf.data.Dataset as dicts of NumPy arrays; can be iterated repeatedly.
-
-    The arrays are read-only views of TensorFlow's memory.
-    """
-
-    def __init__(self, dataset: "tf.data.Dataset") -> None:
-        self._dataset = dataset
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        source = [self._dataset.as_numpy_iterator()]
-        # If a thread still runs a Python function of the chain when the interpreter ends, the
-        # process aborts. The finalizer releases the iterator before that.
-        release = weakref.finalize(self, source.clear)
-        try:
-            while (batch := next(source[0], None)) is not None:
-                yield batch
-        finally:
-            release()
-
-
-class Batches(BatchStream):
-    """A `BatchStream` with a known number of batches."""
-
-    def __init__(self, dataset: "tf.data.Dataset", length: int) -> None:
-        super().__init__(dataset)
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-
 def make_eval_dataset(
     frames: Sequence[Frame],
     *,
     batch_size: int,
-    crop: Size | None = (352, 1216),
+    crop: Size = (352, 1216),
+    multiple: int = 1,
     threads: int | None = None,
-) -> Batches:
-    """Opens `frames` for evaluation: in order, each once, with a padded last batch.
+) -> BatchStream:
+    """Opens `frames` for evaluation: each once, in batches of one padded size, padded to B frames.
+
+    The batches of frames of one padded size are in order; `index` relates them to `frames`.
 
     TensorFlow reserves the memory of accelerators that it sees; where jax uses one, call
     `hide_accelerators` first.
@@ -72,7 +43,8 @@ def make_eval_dataset(
     Args:
       frames: frames that have passed `check.check_frames` with the same crop.
       batch_size: frames per batch, B.
-      crop: (height, width) in pixels, at the bottom centre; None for whole frames.
+      crop: (height, width) in pixels, at the bottom centre; 0 = the whole height or width.
+      multiple: pad the maps with zeros at the bottom and the right to multiples of this.
       threads: threads that read and decode; None for one per core, at most 16.
 
     Returns:
@@ -81,9 +53,12 @@ def make_eval_dataset(
         sparse_depth: float32 [B, H, W, 1] metres, 0 = missing;
         ground_truth: the same, all 0 for a frame without ground truth;
         coarse_depth: the same, if the frames have coarse depth;
+        size: int32 [B, 2], the height and width of the crop before padding to H and W;
         intrinsics: float32 [B, 4] (fx, fy, cx, cy), pixels of the crop, NaN = not calibrated;
         index: int32 [B], position in `frames`, -1 = padding;
         mask: bool [B], False = padding, for which the other arrays are 0.
+
+      While iterating, a file that is damaged or missing raises a ValueError that names it.
 
     Raises:
       ValueError: no frames, a batch size under 1, or only some of the frames have an image or a
@@ -99,13 +74,19 @@ def make_eval_dataset(
             tf.data.Dataset.from_tensor_slices(frame_columns(frames))
             .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
             .map(crop_bottom_centre(crop), num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size)
+            .map(pad_maps(multiple), num_parallel_calls=tf.data.AUTOTUNE)
+            .apply(batch_by_size(batch_size))
             .map(pad_batch(batch_size))
             .prefetch(tf.data.AUTOTUNE)
             .with_options(reading_options(threads))
         )
 
-    return Batches(chain(), math.ceil(len(frames) / batch_size))
+    def raise_bad(_: int) -> None:
+        # Batches of one size are not in the order of the frames.
+        advice = ["skip_bad_frames=True leaves such frames out"] if len(frames) > 1 else []
+        check.raise_bad_files(check.check_frames(frames, crop), advice)
+
+    return BatchStream(chain(), raise_bad)
 
 
 def check_batches(frames: Sequence[Frame], batch_size: int) -> None:
@@ -194,30 +175,84 @@ def read_files() -> Op:
     return read
 
 
-def crop_bottom_centre(crop: Size | None) -> Op:
-    """Crops all maps at the bottom centre, see `geometry.crop_box`, and adapts the intrinsics."""
+def crop_bottom_centre(crop: Size) -> Op:
+    """Crops all maps at the bottom centre, see `geometry.crop_box`, and adapts the intrinsics.
+
+    A height or width of 0 keeps that of the frame. A coarse map that already has the size of the
+    crop, such as a prediction, is kept.
+    """
     import tensorflow as tf
 
     def cut(example: Example) -> Example:
-        if crop is None:
-            return example
         shape = tf.shape(example["sparse_depth"])
-        return crop_at(example, *crop_offsets((shape[0], shape[1]), crop), crop)
+        size = shape[0], shape[1]
+        box = crop_size(size, crop)
+        top, left = crop_offsets(size, box)
+        if "coarse_depth" in example:
+            coarse = example["coarse_depth"]
+            below, right = size[0] - box[0] - top, size[1] - box[1] - left
+            example = example | {
+                "coarse_depth": tf.cond(
+                    tf.reduce_all(tf.shape(coarse)[:2] == tf.stack(box)),
+                    lambda: tf.pad(coarse, [[top, below], [left, right], [0, 0]]),
+                    lambda: coarse,
+                )
+            }
+        return crop_at(example, top, left, box)
 
-    return cut
+    return cut if any(crop) else lambda example: example
 
 
-def crop_at(example: Example, top: Any, left: Any, crop: Size) -> Example:
+def crop_at(example: Example, top: Any, left: Any, crop: tuple[Any, Any]) -> Example:
     """Crops all maps of an example at (top, left), integer tensors, and adapts the intrinsics."""
     import tensorflow as tf
 
     example = dict(example)
+    known = [side if isinstance(side, int) else None for side in crop]
     for key in MAPS & example.keys():
         example[key] = tf.slice(example[key], (top, left, 0), (*crop, -1))
-        example[key].set_shape((*crop, None))
+        example[key].set_shape((*known, None))
     offset = tf.cast(top, tf.float32), tf.cast(left, tf.float32)
     example["intrinsics"] = tf.stack(crop_intrinsics(tf.unstack(example["intrinsics"]), *offset))
     return example
+
+
+def pad_maps(multiple: int) -> Op:
+    """Adds the `size` of an example and pads its maps with zeros, see `geometry.margins`."""
+    import tensorflow as tf
+
+    def pad(example: Example) -> Example:
+        known = example["sparse_depth"].shape[:2]
+        size = known if known.is_fully_defined() else tf.shape(example["sparse_depth"])[:2]
+        sized = example | {"size": tf.convert_to_tensor(size, tf.int32)}
+        below, right = margins((size[0], size[1]), multiple)
+        if isinstance(below, int) and not (below or right):
+            return sized
+        padded = {
+            key: tf.pad(example[key], [[0, below], [0, right], [0, 0]])
+            for key in MAPS & example.keys()
+        }
+        return sized | padded
+
+    return pad
+
+
+def batch_by_size(batch_size: int) -> Callable[["tf.data.Dataset"], "tf.data.Dataset"]:
+    """Batches the examples of each size of the maps, in order; the last batches may be smaller."""
+    import tensorflow as tf
+
+    def size_of(example: Example) -> Any:
+        height, width = tf.unstack(tf.shape(example["sparse_depth"], tf.int64)[:2])
+        return height * 2**32 + width
+
+    def batch(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+        if dataset.element_spec["sparse_depth"].shape.is_fully_defined():
+            return dataset.batch(batch_size)
+        return dataset.group_by_window(
+            size_of, lambda _, examples: examples.batch(batch_size), window_size=batch_size
+        )
+
+    return batch
 
 
 def pad_batch(batch_size: int) -> Op:

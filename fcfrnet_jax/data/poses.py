@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import read_depth, read_image
+
 # Maximum number of key points of a frame; the time for matching grows with its square.
 KEY_POINTS = 2000
 # Lowe's ratio test: the distance of the best match must be below this share of the second best.
@@ -54,6 +57,30 @@ def relative_pose(
     Raises:
       ValueError: the sizes of the images and the depth map differ.
     """
+    return _find_pose(image, near_image, sparse_depth, intrinsics)[0]
+
+
+def pose_failure(frame: Frame, near: Frame) -> str | None:
+    """Says why no pose of a nearby frame is found, or None if one is found.
+
+    Args:
+      frame: with image and calibration.
+      near: with an image.
+
+    Raises:
+      ValueError: a file cannot be read, or the sizes of the images and the depth map differ.
+    """
+    assert frame.image is not None
+    assert near.image is not None
+    assert frame.intrinsics is not None
+    images = read_image(frame.image), read_image(near.image)
+    return _find_pose(*images, read_depth(frame.sparse), np.array(frame.intrinsics))[1]
+
+
+def _find_pose(
+    image: np.ndarray, near_image: np.ndarray, sparse_depth: np.ndarray, intrinsics: np.ndarray
+) -> tuple[Pose, str | None]:
+    """Returns the pose of `relative_pose`, and why it is not found."""
     import cv2
 
     size = image.shape[:2]
@@ -62,21 +89,28 @@ def relative_pose(
             f"an image of {image.shape} needs a nearby image and sparse depth of its size, "
             f"got {near_image.shape} and {sparse_depth.shape}"
         )
+    none = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.bool_(False))
     current, near = match_key_points(image, near_image)
     depth = depth_at(current, sparse_depth.reshape(size))
     current, near, depth = (array[depth > 0] for array in (current, near, depth))
-    if len(depth) >= MIN_INLIERS:
-        fx, fy, cx, cy = np.asarray(intrinsics, np.float64)
-        x, y = (current[:, 0] - cx) / fx, (current[:, 1] - cy) / fy
-        points = np.stack([x * depth, y * depth, depth], axis=1)
-        camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-        success, turn, translation, inliers = cv2.solvePnPRansac(
-            points, near, camera, None, reprojectionError=REPROJECTION_ERROR
-        )
-        if success and len(inliers) >= MIN_INLIERS and np.linalg.norm(translation) >= MIN_MOTION:
-            rotation = cv2.Rodrigues(turn)[0].astype(np.float32)
-            return Pose(rotation, translation[:, 0].astype(np.float32), np.bool_(True))
-    return Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.bool_(False))
+    if len(depth) < MIN_INLIERS:
+        return none, f"{len(depth)} matches with a depth, at least {MIN_INLIERS} are needed"
+    fx, fy, cx, cy = np.asarray(intrinsics, np.float64)
+    x, y = (current[:, 0] - cx) / fx, (current[:, 1] - cy) / fy
+    points = np.stack([x * depth, y * depth, depth], axis=1)
+    camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    success, turn, translation, inliers = cv2.solvePnPRansac(
+        points, near, camera, None, reprojectionError=REPROJECTION_ERROR
+    )
+    agreeing = len(inliers) if success else 0
+    if agreeing < MIN_INLIERS:
+        found = f"{agreeing} of {len(depth)} matches agree on a pose"
+        return none, f"{found}, at least {MIN_INLIERS} are needed"
+    moved = float(np.linalg.norm(translation))
+    if moved < MIN_MOTION:
+        return none, f"the camera moved by {moved:.2f} m, at least {MIN_MOTION} m are needed"
+    rotation = cv2.Rodrigues(turn)[0].astype(np.float32)
+    return Pose(rotation, translation[:, 0].astype(np.float32), np.bool_(True)), None
 
 
 def match_key_points(image: np.ndarray, near_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,17 +4,16 @@ The example at a position of the stream depends only on the seed and the positio
 therefore resume after any step, and the pipeline has no state to save.
 """
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fcfrnet_jax.data import check
+from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame, check_calibrated, neighbours
 from fcfrnet_jax.data.pipeline import (
-    BatchStream,
     Example,
     Op,
     check_batches,
@@ -34,34 +33,6 @@ if TYPE_CHECKING:
 
 # The seeds of NumPy's generators are (seed, one of these, epoch or position).
 _EPOCH, _EXAMPLE = range(2)
-
-
-class TrainBatches(BatchStream):
-    """A `BatchStream` whose errors name the file that cannot be read; see `make_train_dataset`."""
-
-    def __init__(
-        self,
-        dataset: "tf.data.Dataset",
-        first_step: int,
-        crop: Size,
-        frames_of_step: Callable[[int], list[Frame]],
-    ) -> None:
-        super().__init__(dataset)
-        self._first_step, self._crop = first_step, crop
-        self._frames_of_step = frames_of_step
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        import tensorflow as tf
-
-        batches = super().__iter__()
-        for step in itertools.count(self._first_step):
-            try:
-                batch = next(batches)
-            except tf.errors.OpError as error:
-                # TensorFlow's message does not name the file.
-                check.raise_bad_files(check.check_frames(self._frames_of_step(step), self._crop))
-                raise OSError(f"the batch of step {step} cannot be read: {error}") from error
-            yield batch
 
 
 def make_train_dataset(
@@ -120,10 +91,8 @@ def make_train_dataset(
     share = share_of_batch(batch_size, process)
     if seed < 0 or first_step < 0:
         raise ValueError(f"seed and first_step must not be negative, got {seed} and {first_step}")
-    near = _near_frames(frames, near_reach) if near_reach else None
-    if near_reach:
-        check_calibrated(frames, "finding poses")
-    columns = frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
+    near = near_frames(frames, near_reach) if near_reach else None
+    columns = training_columns(frames)
 
     import tensorflow as tf
 
@@ -147,12 +116,17 @@ def make_train_dataset(
             .with_options(reading_options(threads))
         )
 
-    def frames_of_step(step: int) -> list[Frame]:
-        index = shuffled(step * batch_size + np.arange(*share), len(frames), seed)
+    def raise_bad(position: int) -> None:
+        positions = (first_step + position) * batch_size + np.arange(*share)
+        index = shuffled(positions, len(frames), seed).tolist()
         nearby = [j for i in index for j in near[i]] if near else []
-        return [frames[i] for i in dict.fromkeys([*index.tolist(), *nearby])]
+        read = [frames[i] for i in dict.fromkeys([*index, *nearby])]
+        check.raise_bad_files(
+            check.check_frames(read, crop, random_crop=True),
+            ["restore the file and resume, or resume with skip_bad_frames=True"],
+        )
 
-    return TrainBatches(chain(), first_step, crop, frames_of_step)
+    return BatchStream(chain(), raise_bad)
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -265,8 +239,22 @@ def leave_out(*keys: str) -> Op:
     return lambda example: {key: value for key, value in example.items() if key not in keys}
 
 
-def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
-    """Lists the neighbours of each frame; a frame without neighbours is its own."""
+def training_columns(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
+    """Returns `pipeline.frame_columns`; every kind of file must be that of all frames or none."""
+    return frame_columns(frames, complete=("image", "coarse_depth", "ground_truth"))
+
+
+def near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
+    """Lists the neighbours of each frame; a frame without neighbours is its own.
+
+    Args:
+      frames: the frames to train on.
+      reach: the largest difference between the numbers of neighbours.
+
+    Raises:
+      ValueError: frames lack what poses are estimated from: images, calibration and, for at least
+        one frame, a neighbour.
+    """
     without = [frame.name for frame in frames if frame.image is None]
     if without:
         raise ValueError(
@@ -279,4 +267,5 @@ def _near_frames(frames: Sequence[Frame], reach: int) -> list[list[int]]:
             f"none of the {len(frames)} frames has another of its drive and camera within {reach} "
             f"frames, e.g. {frames[0].name}: a photometric loss needs unbroken drives"
         )
+    check_calibrated(frames, "finding poses")
     return [found or [i] for i, found in enumerate(near)]

@@ -36,13 +36,17 @@ def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> D
       variables: the variables of the network.
       batch: `sparse_depth` `[B, H, W, 1]` metres, 0 = missing; `image` `[B, H, W, 3]` or
         `[B, H, W, 1]`, 0..255, if the network uses it; and optionally `coarse_depth`, which a
-        `CoarseToFine` refines. Without `coarse_depth`, that network refines the fill.
+        `CoarseToFine` refines. Without `coarse_depth`, that network refines the fill. `size`, int32
+        `[B, 2]`, is the height and width of frames that are padded with zeros at the bottom and the
+        right. The fill then is that of the frame alone, and networks see the padded arrays, as in
+        `prediction.Predictor`.
 
     Returns:
-      `fill`, and if available `coarse` and `fine`, each `[B, H, W, 1]` metres.
+      `fill`, and if available `coarse` and `fine`, each `[B, H, W, 1]` metres; in the padding, the
+      values have no meaning.
     """
     image, sparse_depth = batch.get("image"), batch["sparse_depth"]
-    maps: dict[str, Any] = {"fill": classical_fill(sparse_depth)}
+    maps: dict[str, Any] = {"fill": classical_fill(sparse_depth, size=batch.get("size"))}
     if isinstance(network, TwoStage):
         maps["coarse"], maps["fine"] = network.apply(variables, image, sparse_depth)
     elif isinstance(network, SparseToCoarse):

@@ -1,17 +1,18 @@
 """The loop over frames of an evaluation, also used for validation during training."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.pipeline import MAPS as PIXELS
 from fcfrnet_jax.data.pipeline import make_eval_dataset
 from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS, DepthMaps, EvalStep, Metrics
 from fcfrnet_jax.evaluation.metrics import MIN_TRUTH, NAMES
-from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.networks.models import Variables
+from fcfrnet_jax.geometry import Size, margins
+from fcfrnet_jax.networks.models import SIZE_MULTIPLE, Variables
 
 Arrays = dict[str, np.ndarray]
 FrameMetrics = dict[str, dict[str, float]]
@@ -25,7 +26,7 @@ def measure_frames(
     frames: Sequence[Frame],
     *,
     batch_size: int,
-    crop: Size | None,
+    crop: Size,
     visit: Visit,
     advance: Callable[[int], None],
 ) -> list[FrameMetrics]:
@@ -36,7 +37,8 @@ def measure_frames(
       variables: the variables of its network, replicated.
       frames: frames that have passed `check.check_frames`.
       batch_size: frames per batch, over all local devices.
-      crop: (height, width) in pixels, at the bottom centre; None for whole frames.
+      crop: (height, width) in pixels, at the bottom centre; 0 = the whole height or width. Any size
+        works: networks see it padded to multiples of 16, and the maps are cropped.
       visit: called in another thread for each frame, with the frame, its arrays in the batch
         (`[H, W, ...]`), its depth maps (`[H, W]` metres, in the order of the stages) and the
         metrics of these maps.
@@ -49,31 +51,45 @@ def measure_frames(
       ValueError: a frame whose ground truth is empty in the crop, or weights whose depth is not
         finite.
     """
-    batches = make_eval_dataset(frames, batch_size=batch_size, crop=crop)
-    measured: list[FrameMetrics] = []
+    batches = make_eval_dataset(frames, batch_size=batch_size, crop=crop, multiple=SIZE_MULTIPLE)
+    # Without padding, the maps need no sizes, and the fill is faster.
+    padded = not all(crop) or any(margins(crop, SIZE_MULTIPLE))
+    inputs = {*INPUTS, "size"} if padded else set(INPUTS)
+    measured: dict[int, FrameMetrics] = {}
     with ThreadPoolExecutor() as pool:
-        for batch, maps, metrics in _one_ahead(_results(step, variables, batches)):
+        for batch, maps, metrics in _one_ahead(_results(step, variables, batches, inputs)):
             maps, metrics = parallel.unshard(maps), parallel.unshard(metrics)
             visits = []
             for i in np.flatnonzero(batch["mask"]).tolist():
-                frame = frames[batch["index"][i]]
+                index = int(batch["index"][i])
+                frame = frames[index]
                 found = _frame_metrics(frame, metrics, i) if frame.ground_truth else {}
-                measured.append(found)
-                example = {name: leaf[i] for name, leaf in batch.items()}
-                its_maps = {
-                    name: np.asarray(maps[name])[i, ..., 0] for name in MAPS if name in maps
-                }
+                measured[index] = found
+                example, its_maps = _without_padding(batch, maps, i)
                 visits.append(pool.submit(visit, frame, example, its_maps, found))
             for done in visits:
                 done.result()
             advance(len(visits))
-    return measured
+    return [measured[index] for index in range(len(frames))]
 
 
-def _results(step: EvalStep, variables: Variables, batches: Iterable[Arrays]) -> Iterator[Result]:
+def _results(
+    step: EvalStep, variables: Variables, batches: Iterable[Arrays], inputs: Collection[str]
+) -> Iterator[Result]:
     for batch in batches:
-        inputs = {name: batch[name] for name in INPUTS if name in batch}
-        yield batch, *step(variables, parallel.shard(inputs))
+        wanted = {name: leaf for name, leaf in batch.items() if name in inputs}
+        yield batch, *step(variables, parallel.shard(wanted))
+
+
+def _without_padding(batch: Arrays, maps: DepthMaps, i: int) -> tuple[Arrays, Arrays]:
+    """The arrays and the depth maps of one frame, cropped to its size."""
+    height, width = batch["size"][i]
+    example = {
+        name: leaf[i, :height, :width] if name in PIXELS else leaf[i]
+        for name, leaf in batch.items()
+    }
+    names = [name for name in MAPS if name in maps]
+    return example, {name: np.asarray(maps[name])[i, :height, :width, 0] for name in names}
 
 
 def _one_ahead(results: Iterable[Result]) -> Iterator[Result]:

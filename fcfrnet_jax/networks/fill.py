@@ -28,7 +28,11 @@ _SEEN_THROUGH = 0.1
 _SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1, 2))
 
 
-def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.0) -> jax.Array:
+def classical_fill(
+    sparse_depth: jax.Array | np.ndarray,
+    max_depth: float = 100.0,
+    size: jax.Array | np.ndarray | None = None,
+) -> jax.Array:
     """Fills sparse depth by dilation, closing, extension to the top and blur.
 
     For a frame with at least one measurement, the result is dense, and all values are between the
@@ -45,9 +49,11 @@ def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.
         not above 0.1 m.
       max_depth: origin of the inverted depth in metres, a Python number. Larger measurements than
         `max_depth - 0.1` count as that depth.
+      size: int32 `[B, 2]`, the height and width of each frame, each at least 2, if frames are
+        padded at the bottom and the right. The fill of a frame does not depend on the padding.
 
     Returns:
-      Depth, float32 `[B, H, W, 1]` metres.
+      Depth, float32 `[B, H, W, 1]` metres; 0 in the padding.
 
     Raises:
       ValueError: another rank, number of channels or dtype, an empty image, or a `max_depth` that
@@ -62,7 +68,7 @@ def classical_fill(sparse_depth: jax.Array | np.ndarray, max_depth: float = 100.
         )
     if not 2 * _THRESHOLD < max_depth < math.inf:
         raise ValueError(f"max_depth must be finite and above {2 * _THRESHOLD} m, got {max_depth}")
-    return _fill(sparse_depth, float(max_depth))
+    return _fill(sparse_depth, size, float(max_depth))
 
 
 def keep_measured(sparse_depth: jax.Array, dense_depth: jax.Array) -> jax.Array:
@@ -85,18 +91,55 @@ def keep_measured(sparse_depth: jax.Array, dense_depth: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="max_depth")
-def _fill(sparse_depth: jax.Array, max_depth: float) -> jax.Array:
+def _fill(sparse_depth: jax.Array, size: jax.Array | None, max_depth: float) -> jax.Array:
     depth = sparse_depth[..., 0]
-    measured = (depth > _THRESHOLD) & (depth < jnp.inf)
+    frame = _Frame(depth, size)
+    measured = frame.masked((depth > _THRESHOLD) & (depth < jnp.inf), False)
     inverted = jnp.where(measured, jnp.maximum(max_depth - depth, _THRESHOLD), 0.0)  # [B, H, W]
-    inverted = _dilate_diamond(inverted)
-    inverted = -_dilate(-_dilate(inverted, 5), 5)
-    inverted = _fill_empty(inverted, 7)
+    inverted = frame.masked(_dilate_diamond(inverted), 0)
+    inverted = frame.masked(_dilate(inverted, 5), jnp.inf)
+    inverted = frame.masked(-_dilate(-inverted, 5), 0)
+    inverted = frame.masked(_fill_empty(inverted, 7), 0)
     inverted = _extend_to_top(inverted)
-    inverted = _fill_until_dense(inverted)
-    inverted = _gaussian(_median(inverted))
+    inverted = _fill_until_dense(inverted, frame)
+    inverted = _gaussian(_median(frame.repeat_edge(inverted)), frame)
     any_measured = measured.any(axis=(-2, -1), keepdims=True)
-    return jnp.where(any_measured, max_depth - inverted, 0.0)[..., None]
+    return frame.masked(jnp.where(any_measured, max_depth - inverted, 0.0), 0)[..., None]
+
+
+class _Frame:
+    """The pixels of padded frames, `[B, H, W]`; without a size, all pixels."""
+
+    def __init__(self, depth: jax.Array, size: jax.Array | None) -> None:
+        self._counts: tuple[jax.Array, ...] | None = None
+        if size is not None:
+            self._counts = tuple(jnp.asarray(size)[:, axis, None, None] for axis in (0, 1))
+            self._positions = [lax.broadcasted_iota(jnp.int32, depth.shape, i) for i in (1, 2)]
+
+    def masked(self, x: jax.Array, value: float) -> jax.Array:
+        """Sets the pixels outside the frame to `value`."""
+        if self._counts is None:
+            return x
+        row, column = (p < n for p, n in zip(self._positions, self._counts, strict=True))
+        return jnp.where(row & column, x, jnp.asarray(value, x.dtype))
+
+    def repeat_edge(self, x: jax.Array) -> jax.Array:
+        """Repeats the last row and the last column twice outside the frame."""
+        for axis in (-2, -1):
+            for i in (0, 1):
+                x = self._copied(x, axis, to=i, back=1)
+        return x
+
+    def reflect_edge(self, x: jax.Array, axis: int) -> jax.Array:
+        """Copies the last row or column but one to the first outside the frame."""
+        return self._copied(x, axis, to=0, back=2)
+
+    def _copied(self, x: jax.Array, axis: int, to: int, back: int) -> jax.Array:
+        """Copies to position `count + to` of an axis from the one that is `back` before it."""
+        if self._counts is None:
+            return x
+        before = jnp.roll(x, back, axis)
+        return jnp.where(self._positions[axis] == self._counts[axis] + to, before, x)
 
 
 def _window_max(x: jax.Array, size: int, axis: int) -> jax.Array:
@@ -150,13 +193,14 @@ def _extend_to_top(x: jax.Array) -> jax.Array:
     return jnp.where(row < top, value, x)
 
 
-def _fill_until_dense(x: jax.Array) -> jax.Array:
+def _fill_until_dense(x: jax.Array, frame: _Frame) -> jax.Array:
     def is_incomplete(x: jax.Array) -> jax.Array:
         filled = x > 0
+        complete = frame.masked(filled, True).all(axis=(-2, -1))
         # A frame without measurements never becomes dense and must not prolong the loop.
-        return (filled.any(axis=(-2, -1)) & ~filled.all(axis=(-2, -1))).any()
+        return (filled.any(axis=(-2, -1)) & ~complete).any()
 
-    return lax.while_loop(is_incomplete, lambda x: _fill_empty(x, _LARGE), x)
+    return lax.while_loop(is_incomplete, lambda x: frame.masked(_fill_empty(x, _LARGE), 0), x)
 
 
 def _sort_five(values: list[jax.Array]) -> list[jax.Array]:
@@ -214,7 +258,7 @@ def _median_by_forgetting(values: list[jax.Array]) -> jax.Array:
     return active[0]
 
 
-def _gaussian(x: jax.Array) -> jax.Array:
+def _gaussian(x: jax.Array, frame: _Frame) -> jax.Array:
     """Blurs with the outer product of (1, 4, 6, 4, 1) / 16; the border is reflected, edge excluded.
 
     OpenCV uses these binomial weights for a 5x5 kernel without a given sigma. They are equivalent
@@ -224,7 +268,7 @@ def _gaussian(x: jax.Array) -> jax.Array:
 
     def blur(_: int, x: jax.Array) -> jax.Array:
         for axis in (-2, -1):
-            x = jnp.pad(x, _margins(x, 1, axis), "reflect")
+            x = jnp.pad(frame.reflect_edge(x, axis), _margins(x, 1, axis), "reflect")
             for _ in range(2):
                 x = jnp.add(*_shifted(x, 1, axis))
         return x / 16

@@ -6,6 +6,7 @@ H, W, 1]` in metres, 0 = missing, where H and W are multiples of 16. The output 
 Layers have the names of the released code.
 """
 
+import itertools
 from typing import Any
 
 import jax
@@ -88,14 +89,9 @@ class SparseToCoarse(Backbone):
             colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
             stems.append(parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype)))
         x = jnp.concatenate(stems, axis=-1)  # [B, H / patch, W / patch, 2 width]
-        levels = []
-        for layer in self.encoder(parts):
-            x = layer(x)
-            levels.append(x)
-        *skips, deepest = levels
-        head = self.decode(
-            deepest, [[skip] for skip in skips], stems, parts, patches.outputs(patch)
-        )
+        *skips, deepest = itertools.accumulate(self.encoder(parts), lambda x, f: f(x), initial=x)
+        features = [[skip] for skip in skips[1:]]
+        head = self.decode(deepest, features, stems, parts, patches.outputs(patch))
         depth = patches.metres(patches.combine(head, base, patch))
         # In training, measured pixels need a gradient too: some are seen through the foreground.
         return depth if parts.train else put_back_measured(spec, sparse, depth)
@@ -142,9 +138,8 @@ class CoarseToFine(Backbone):
         spec, patch = self.spec, self.spec.patch
         base = patches.log_depth(checked_depth(depth), spec.max_depth)
         sparse = jnp.zeros_like(base) if sparse_depth is None else checked_depth(sparse_depth)
-        scan = jnp.concatenate(
-            [0.25 * base, patches.scan_maps(sparse, base, spec.max_depth)], axis=-1
-        )
+        scan = patches.scan_maps(sparse, base, spec.max_depth)
+        scan = jnp.concatenate([0.25 * base, scan], axis=-1)
         colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
         a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
         b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))

@@ -10,6 +10,9 @@ RESNET_LAYERS = (10, 18, 34, 50)
 VARIANTS = ("released", "paper")
 BASES = ("none", "fill")
 PATCHES = (1, 2, 4)
+# Far above any useful network; damaged or hostile files must not request more.
+MAX_WIDTH = 1024
+MAX_WINDOW = 1023
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,7 @@ class _StageSettings:
         _check("layers", self.layers, RESNET_LAYERS)
         _check("modality", self.modality, self.modalities)
         _check("patch", self.patch, PATCHES)
+        _check_integer("width", self.width, MAX_WIDTH)
         if self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
 
@@ -107,6 +111,7 @@ class CoarseToFineSpec(_StageSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check("variant", self.variant, VARIANTS)
+        _check_integer("window", self.window, MAX_WINDOW)
         if self.window < 1 or self.window % 2 == 0:
             raise ValueError(f"window must be odd and positive, got {self.window}")
 
@@ -157,20 +162,54 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
     return {"network": spec.network, **dataclasses.asdict(spec)}
 
 
-def spec_from_json(record: dict[str, Any]) -> Spec:
+def spec_from_json(record: object) -> Spec:
     """Reads a record of `spec_to_json`, or of the first version of this package.
 
     Raises:
-      ValueError: an unknown network, or a value outside its range.
-      KeyError: a record without `network`, or a two-stage model without one of its stages.
-      TypeError: a setting that the network does not have.
+      ValueError: an unknown network or setting, a missing stage, or a value outside its range.
     """
-    settings = dict(record)
+    settings = _settings_of(record, "the model")
+    _check("network", settings["network"], (SPARSE_TO_COARSE, COARSE_TO_FINE, TWO_STAGE))
+    if settings["network"] != TWO_STAGE:
+        return _stage_from_json(settings)
+    stages = {
+        stage: _stage_from_json(_settings_of(settings.pop(stage, None), f"the {stage} stage"))
+        for stage in ("coarse", "fine")
+    }
+    _check_known(settings, {"network"})
+    return TwoStageSpec(**stages)  # type: ignore[arg-type]  # checked by the class
+
+
+def differing_settings(found: Spec, wanted: Spec) -> dict[str, tuple[Any, Any]]:
+    """Returns the settings that differ between two specs of the same kind of network.
+
+    Returns:
+      The values of `found` and `wanted` by name, such as `width`, or `coarse.width` for a two-stage
+      model. A network of another kind differs in `network` alone.
+    """
+    one, other = (_flat(spec_to_json(spec)) for spec in (found, wanted))
+    if one["network"] != other["network"]:
+        return {"network": (one["network"], other["network"])}
+    return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        inner = _flat(value) if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): leaf for key, leaf in inner.items()}
+    return flat
+
+
+def _settings_of(record: object, what: str) -> dict[str, Any]:
+    if not isinstance(record, dict) or "network" not in record:
+        raise ValueError(f"{what} is not described by an object with the entry 'network'")
+    return dict(record)
+
+
+def _stage_from_json(settings: dict[str, Any]) -> StageSpec:
     network = settings.pop("network")
-    if network == TWO_STAGE:
-        coarse, fine = (spec_from_json(settings.pop(stage)) for stage in ("coarse", "fine"))
-        return TwoStageSpec(coarse, fine, **settings)  # type: ignore[arg-type]  # checked there
-    _check("network", network, (SPARSE_TO_COARSE, COARSE_TO_FINE, TWO_STAGE))
+    _check("network", network, (SPARSE_TO_COARSE, COARSE_TO_FINE))
     kinds: tuple[type[StageSpec], ...] = (SparseToCoarseSpec, CoarseToFineSpec)
     kind, other = kinds if network == SPARSE_TO_COARSE else kinds[::-1]
     own = {field.name for field in dataclasses.fields(kind)}
@@ -178,9 +217,30 @@ def spec_from_json(record: dict[str, Any]) -> Spec:
     for field in dataclasses.fields(other):
         if field.name not in own and settings.get(field.name) == field.default:
             del settings[field.name]
+    _check_known(settings, own)
     return kind(**settings)
+
+
+def _check_known(settings: dict[str, Any], known: set[str]) -> None:
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        raise ValueError(f"unknown setting {_short(unknown[0])}")
+
+
+def _check_integer(name: str, value: object, largest: int) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{name} must be an integer, got {_short(value)}")
+    if value > largest:
+        raise ValueError(f"{name} must be at most {largest}, got {_short(value)}")
+
+
+def _short(value: object) -> str:
+    """The beginning of a value from a file, which may be very long."""
+    return repr(value)[:40]
 
 
 def _check(name: str, value: Any, allowed: tuple) -> None:
     if value not in allowed or type(value) is not type(allowed[0]):
-        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(str, allowed))}, got {_short(value)}"
+        )

@@ -3,30 +3,39 @@
 import dataclasses
 import json
 import os
-import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 
-from fcfrnet_jax.data.images import write_depth, write_image
-from fcfrnet_jax.files import atomic_path, differing, write_json
-from fcfrnet_jax.geometry import crop_box, crop_intrinsics
+from fcfrnet_jax.files import (
+    differing,
+    is_temporary,
+    read_json,
+    remove,
+    remove_temporaries,
+    sync,
+    write_json,
+)
+from fcfrnet_jax.process import lock, lock_file
 from fcfrnet_jax.sensors.camera import KITTI, Camera
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets.frame import RenderedFrame, render_scene
+from fcfrnet_jax.streets.frame_files import (
+    FOLDERS,
+    Place,
+    frame_paths,
+    write_calibration,
+    write_frame,
+)
 
 VERSION = 4  # incremented whenever the rendered frames change
 MARKER = "rendered.json"
-DATE = "2000_01_01"
-FIRST_FRAME = 5  # the benchmark omits the first five frames of each drive
 SPACING = 1.0  # metres between the frames of a drive
-CROP = (352, 1216)  # rows and columns of the images in the selection
 MAX_DRIVE = 10
 # Opens a progress display, given the number of frames and how many of them exist already. Yields a
 # function that advances the display by a number of frames.
@@ -74,15 +83,6 @@ class Plan:
             )
 
 
-class Place(NamedTuple):
-    """Where a frame is stored: split, drive, number in the drive; whether the selection has it."""
-
-    split: str
-    drive: int
-    number: int
-    selected: bool
-
-
 def places(plan: Plan) -> Iterator[Place]:
     """Yields the frames of a dataset in rendering order."""
     for i in range(plan.train):
@@ -94,42 +94,83 @@ def places(plan: Plan) -> Iterator[Place]:
 
 
 def write_data_set(
-    root: str | os.PathLike, plan: Plan, show: Show = lambda *_: nullcontext(lambda _: None)
+    root: str | os.PathLike,
+    plan: Plan,
+    show: Show = lambda *_: nullcontext(lambda _: None),
+    *,
+    alone: bool = False,
 ) -> bool:
     """Writes a dataset, or the missing frames of one whose writing was interrupted.
 
     The frames are written to a hidden folder next to `root`, which is renamed to `root` when it is
     complete. A complete dataset is not touched. Several processes may write the same dataset: the
-    first to finish wins.
+    first to finish wins. What killed processes have left is removed when no other process writes.
 
     Args:
       root: the folder to create.
       plan: the content of the dataset.
       show: opens a progress display.
+      alone: refuse to write while another process writes to `root`.
 
     Returns:
       False if the dataset existed already.
 
     Raises:
       ValueError: `root` or the hidden folder exists and is not this dataset.
+      BlockingIOError: with `alone`, another process writes to `root`.
       OSError: one of them cannot be written.
     """
     root = Path(root).absolute()
+    if _holds(root, plan) and not (_growing(root).exists() or lock_file(root).exists()):
+        return False
+    try:
+        with lock(lock_file(root), root, shared=not alone, clean=lambda: _clean(root, plan)):
+            return _write(root, plan, show)
+    except BlockingIOError:
+        raise
+    except OSError:
+        # Leftovers beside a dataset that may only be read do no harm.
+        if not _holds(root, plan):
+            raise
+        return False
+
+
+def _growing(root: Path) -> Path:
+    return root.with_name(f".{root.name}.incomplete")
+
+
+def _write(root: Path, plan: Plan, show: Show) -> bool:
+    growing = _growing(root)
     if _holds(root, plan):
         return False
-    growing = root.with_name(f".{root.name}.incomplete")
     try:
         if not _holds(growing, plan):
             write_json(growing / MARKER, settings(plan))
         _write_missing(growing, plan, show)
+        for folder in growing.rglob("*/"):
+            sync(folder)
         os.rename(growing, root)
-        _remove_remains(root)
+        sync(root.parent)
     except OSError:
         # If another process has finished first, its result is the same.
         if not _holds(root, plan):
             raise
-        shutil.rmtree(growing, ignore_errors=True)
     return True
+
+
+def _clean(root: Path, plan: Plan) -> None:
+    """Removes what killed processes have left; only while no other process writes."""
+    growing = _growing(root)
+    for folder in (root, growing):
+        for path in folder.rglob(".*"):
+            if is_temporary(path):
+                remove(path)
+    remove_temporaries(growing)
+    if not (growing.is_dir() and root.exists() and _holds(root, plan)):
+        return
+    # Without the marker it is what a process had begun when another one finished first.
+    if {path.name for path in growing.iterdir()} <= {MARKER, *FOLDERS}:
+        remove(growing)
 
 
 def settings(plan: Plan) -> dict[str, Any]:
@@ -150,7 +191,7 @@ def _holds(root: Path, plan: Plan) -> bool:
     # marker first.
     free = not root.exists() or (root.is_dir() and _is_free(root))
     if marker.is_file():
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = read_json(marker, "delete the folder, or use another one")
         if found == wanted:
             return True
         changed = [
@@ -173,9 +214,11 @@ def _is_free(folder: Path) -> bool:
 
 
 def _write_missing(root: Path, plan: Plan, show: Show) -> None:
-    _write_calibration(root / "raw" / DATE / "calib_cam_to_cam.txt", plan.camera)
+    write_calibration(root, plan.camera)
     every = list(places(plan))
-    missing = [place for place in every if not all(path.is_file() for path in _paths(root, place))]
+    missing = [
+        place for place in every if not all(path.is_file() for path in frame_paths(root, place))
+    ]
     threads = os.cpu_count() or 1
     with (
         show(len(every), len(every) - len(missing)) as advance,
@@ -195,73 +238,9 @@ def _write_missing(root: Path, plan: Plan, show: Show) -> None:
 
 
 def _render_frame(root: Path, plan: Plan, place: Place) -> None:
-    _write_frame(root, place, _render(plan, place), plan.camera)
+    write_frame(root, place, _render(plan, place), plan.camera)
 
 
 def _render(plan: Plan, place: Place) -> RenderedFrame:
     key = jax.random.fold_in(jax.random.key(plan.seed), place.drive)
     return render_scene(key, plan.camera, plan.lidar, SPACING * place.number)
-
-
-def _paths(root: Path, place: Place) -> list[Path]:
-    """Returns the files of a frame: sparse depth, ground truth, image; then the selection's."""
-    drive, name = f"{DATE}_drive_{place.drive:04d}_sync", f"{FIRST_FRAME + place.number:010d}"
-    depths = root / place.split / drive / "proj_depth"
-    paths = [
-        depths / "velodyne_raw" / "image_02" / f"{name}.png",
-        depths / "groundtruth" / "image_02" / f"{name}.png",
-        root / "raw" / DATE / drive / "image_02" / "data" / f"{name}.png",
-    ]
-    if not place.selected:
-        return paths
-    folder = root / "depth_selection" / "val_selection_cropped"
-    return paths + [
-        folder / kind / f"{drive}_{label}_{name}_image_02.{suffix}"
-        for kind, label, suffix in (
-            ("velodyne_raw", "velodyne_raw", "png"),
-            ("groundtruth_depth", "groundtruth_depth", "png"),
-            ("image", "image", "png"),
-            ("intrinsics", "image", "txt"),
-        )
-    ]
-
-
-def _write_frame(root: Path, place: Place, frame: RenderedFrame, camera: Camera) -> None:
-    maps = [np.asarray(leaf) for leaf in (frame.sparse_depth, frame.ground_truth, frame.image)]
-    whole, cropped = _paths(root, place)[:3], _paths(root, place)[3:]
-    _write_maps(whole, maps)
-    if not cropped:
-        return
-    size = (camera.height, camera.width)
-    crop = (min(CROP[0], size[0]), min(CROP[1], size[1]))
-    top, left = crop_box(size, crop)
-    _write_maps(cropped[:3], [leaf[top : top + crop[0], left : left + crop[1]] for leaf in maps])
-    fx, fy, cx, cy = crop_intrinsics(camera.intrinsics, top, left)
-    matrix = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
-    _write_text(cropped[3], " ".join(f"{value:.6f}" for value in matrix) + "\n")
-
-
-def _write_maps(paths: Sequence[Path], maps: Sequence[np.ndarray]) -> None:
-    for path, leaf in zip(paths[:2], maps[:2], strict=True):
-        write_depth(path, leaf)
-    write_image(paths[2], maps[2])
-
-
-def _write_calibration(path: Path, camera: Camera) -> None:
-    projection = np.concatenate([camera.matrix(), np.zeros((3, 1))], axis=1)
-    _write_text(
-        path,
-        f"S_rect_02: {camera.width:.6e} {camera.height:.6e}\n"
-        f"P_rect_02: {' '.join(f'{value:.6e}' for value in projection.ravel())}\n",
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _remove_remains(root: Path) -> None:
-    """Removes temporary files of `files.atomic_path` that killed processes have left."""
-    for path in root.rglob(".*"):
-        path.unlink(missing_ok=True)

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax.files import atomic_path
+from fcfrnet_jax.files import atomic_path, parse_json
 
 
 class Journal:
@@ -18,13 +19,16 @@ class Journal:
     Args:
       workdir: the folder for `metrics.jsonl` and `tensorboard/`.
       step: the step of the snapshot; lines of later steps are removed.
+
+    Raises:
+      ValueError: a line of `metrics.jsonl` is damaged.
     """
 
     def __init__(self, workdir: str | Path, step: int) -> None:
         from tensorboardX import SummaryWriter
 
         self._path = Path(workdir) / "metrics.jsonl"
-        lines = [line for line in _whole_lines(self._path) if json.loads(line)["step"] <= step]
+        lines = [text for text, record in _lines(self._path) if record["step"] <= step]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
@@ -53,12 +57,40 @@ class Journal:
 
 
 def read_journal(workdir: str | Path) -> list[dict[str, float]]:
-    """Reads the lines of `metrics.jsonl`; an unfinished last line is ignored."""
-    return [json.loads(line) for line in _whole_lines(Path(workdir) / "metrics.jsonl")]
+    """Reads the lines of `metrics.jsonl`; an unfinished last line is ignored.
+
+    Raises:
+      ValueError: another line is damaged.
+    """
+    return [record for _, record in _lines(Path(workdir) / "metrics.jsonl")]
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _lines(path: Path) -> list[tuple[str, dict[str, float]]]:
+    """The whole lines of the file, as text and as records."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a file of records")
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
+    found: list[tuple[str, dict[str, float]]] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            record = parse_json(line)
+            _check_record(record, found[-1][1]["step"] if found else 0)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: line {number} {error}; remove this line or the file, which only records "
+                "the metrics"
+            ) from error
+        found.append((f"{line.decode()}\n", record))
+    return found
+
+
+def _check_record(record: dict[str, Any], before: float) -> None:
+    step = record.get("step")
+    if type(step) is not int:
+        raise ValueError(f"has the step {step!r}, expected an integer")
+    if step < before:
+        raise ValueError(f"has the step {step} after step {before:.0f}")
+    wrong = [name for name, value in record.items() if type(value) not in (int, float)]
+    if wrong:
+        raise ValueError(f"has the value {record[wrong[0]]!r} for {wrong[0]}, expected a number")

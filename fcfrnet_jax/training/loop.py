@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -57,6 +57,18 @@ class Source:
     epoch: int
 
 
+class Best(NamedTuple):
+    """The best validation so far.
+
+    Attributes:
+      value: its selecting metric; infinite before the first validation.
+      step: its step; None if it is unknown.
+    """
+
+    value: float = np.inf
+    step: int | None = None
+
+
 @dataclass(frozen=True)
 class Run:
     """The parts of a training run that the loop calls.
@@ -68,6 +80,7 @@ class Run:
       validate: evaluates a state, given on the host; returns the metrics to record and the one that
         selects the best model, where smaller is better.
       keep_best: called with the step and the state when that metric is the smallest so far.
+      describe: returns a line about a validation: its step, its metrics and the best so far.
       snapshots: where the state is saved.
       journal: where metrics are recorded; None in all processes except the first.
       intervals: when to record, validate and save.
@@ -78,12 +91,15 @@ class Run:
     source: Source
     validate: Callable[[int, TrainState], tuple[dict[str, float], float]]
     keep_best: Callable[[int, TrainState], None]
+    describe: Callable[[int, dict[str, float], Best], str]
     snapshots: Snapshots
     journal: Journal | None
     intervals: Intervals
 
 
-def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
+def train(
+    run: Run, state: TrainState, best: Best, *, validated: bool = False
+) -> tuple[TrainState, Best]:
     """Trains until the end of the run.
 
     On SIGTERM, training stops after the current step and saves a snapshot.
@@ -91,10 +107,11 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
     Args:
       run: what to train with.
       state: the state to start from, on the host.
-      best: the smallest validation metric so far.
+      best: the best validation so far.
+      validated: whether the start is the end of the run and has been validated.
 
     Returns:
-      The last state, on the host, and whether the end of the run was reached.
+      The last state, on the host, and the best validation.
 
     Raises:
       ValueError: the loss or the gradient is not finite; the newest snapshot is from an earlier
@@ -102,11 +119,13 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
       OSError: a snapshot cannot be written.
     """
     intervals = run.intervals
-    start = step = int(state.step)
+    start = int(state.step)
     replicated = parallel.replicate(state)
     batches = _timed(run.source.batches(start))
     unchecked: Unchecked | None = None
     with Progress(start, intervals.total) as progress, _termination() as asked_to_stop:
+        if start == intervals.total and not validated:
+            best = _validate(run, start, state, best, progress)
         for step in range(start + 1, intervals.total + 1):
             (index, inputs), waited = next(batches)
             replicated, metrics = run.train_step(replicated, run.frozen, inputs)
@@ -114,16 +133,16 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
             _check_finite(run, unchecked)
             unchecked = (step, metrics, index)
             stop = asked_to_stop(step)
-            if intervals.due(intervals.log_every, step) or stop:
+            if intervals.due(intervals.log_every, step):
                 _check_finite(run, unchecked)
                 _record(run, step, metrics)
                 progress.show_loss(float(_first(metrics["loss"])))
             if intervals.due(intervals.validate_every, step):
                 _check_finite(run, unchecked)
-                best = _validate(run, step, parallel.unreplicate(replicated), best)
+                best = _validate(run, step, parallel.unreplicate(replicated), best, progress)
             if intervals.due(intervals.save_every, step) or stop:
                 _check_finite(run, unchecked)
-                kept = {"state": parallel.unreplicate(replicated), "best": np.array(best)}
+                kept = {"state": parallel.unreplicate(replicated), "best": np.array(best.value)}
                 run.snapshots.save(step, kept)
             speed = progress.advance(len(index) * jax.process_count(), waited)
             if run.journal and intervals.due(intervals.log_every, step):
@@ -131,7 +150,7 @@ def train(run: Run, state: TrainState, best: float) -> tuple[TrainState, bool]:
             if stop:
                 break
     run.snapshots.wait()
-    return parallel.unreplicate(replicated), step == intervals.total
+    return parallel.unreplicate(replicated), best
 
 
 def restore(snapshots: Snapshots, state: TrainState) -> tuple[TrainState, float]:
@@ -166,13 +185,16 @@ def _record(run: Run, step: int, metrics: Metrics) -> None:
         run.journal.record(step, {name: float(_first(metrics[name])) for name in sorted(metrics)})
 
 
-def _validate(run: Run, step: int, state: TrainState, best: float) -> float:
+def _validate(run: Run, step: int, state: TrainState, best: Best, progress: Progress) -> Best:
+    """Validates, records and tells the metrics, and returns the best validation so far."""
     metrics, selecting = run.validate(step, state)
+    if selecting < best.value:
+        run.keep_best(step, state)
+        best = Best(selecting, step)
     if run.journal:
         run.journal.record(step, metrics)
-    if selecting < best:
-        run.keep_best(step, state)
-    return min(best, selecting)
+        progress.say(run.describe(step, metrics, best))
+    return best
 
 
 def _timed(batches: Iterator[T]) -> Iterator[tuple[T, float]]:

@@ -1,6 +1,7 @@
 """The training objective: which losses are minimised, and with which weights."""
 
 import dataclasses
+import math
 
 import jax
 
@@ -39,7 +40,7 @@ class Objective:
       coarse_weight, fine_weight: weights of the two depth maps when both networks are trained.
 
     Raises:
-      ValueError: an unknown mode or loss, or a negative weight.
+      ValueError: an unknown mode or loss, or a weight that is negative or not finite.
     """
 
     mode: str = "dense"
@@ -57,8 +58,8 @@ class Objective:
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         for name in (field.name for field in dataclasses.fields(self) if "weight" in field.name):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
 
     @property
     def supervision(self) -> str | None:

@@ -1,5 +1,7 @@
 """Optimizers and learning rate schedules. Steps are counted from 0."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -27,7 +29,7 @@ def make_schedule(
         and the sparse-to-dense network were trained; or `cosine`, which falls to 0 at `total_steps`
         along half a cosine (Loshchilov and Hutter 2017, without restarts); or `plateau`, which
         does so after `PLATEAU` of the steps, so that the length need not be known before.
-      learning_rate: the peak value, positive.
+      learning_rate: the peak value, positive and finite.
       warmup_steps: number of steps over which the learning rate grows linearly from `learning_rate
         / warmup_steps` to `learning_rate`. `step` includes them in its count; the decay of `cosine`
         starts after them.
@@ -39,8 +41,8 @@ def make_schedule(
       ValueError: an unknown name, or a number outside its range.
     """
     _check_name("schedule", name, SCHEDULES)
-    if learning_rate <= 0:
-        raise ValueError(f"the learning rate must be positive, got {learning_rate}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"the learning rate must be positive and finite, got {learning_rate}")
     if warmup_steps < 0:
         raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
     if name == "step":
@@ -88,16 +90,18 @@ def make_optimizer(
       ValueError: an unknown name, or a setting outside its range.
     """
     _check_name("optimizer", name, OPTIMIZERS)
-    if weight_decay < 0 or (name == "adam" and weight_decay):
+    if not 0 <= weight_decay < math.inf or (name == "adam" and weight_decay):
         raise ValueError(
-            f"{name} cannot use weight_decay={weight_decay}: it must not be negative, "
+            f"{name} cannot use weight_decay={weight_decay}: it must be finite and at least 0, "
             "and only adamw and sgd support it"
         )
-    if clip_norm is not None and clip_norm <= 0:
-        raise ValueError(f"clip_norm must be positive, or None for no clipping, got {clip_norm}")
-    if not all(0 <= decay < 1 for decay in (b1, b2, momentum)) or eps <= 0:
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(
-            "b1, b2 and momentum must be in [0, 1) and eps positive, "
+            f"clip_norm must be positive and finite, or None for no clipping, got {clip_norm}"
+        )
+    if not all(0 <= decay < 1 for decay in (b1, b2, momentum)) or not 0 < eps < math.inf:
+        raise ValueError(
+            "b1, b2 and momentum must be in [0, 1) and eps positive and finite, "
             f"got {b1}, {b2}, {momentum} and {eps}"
         )
     chain = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]

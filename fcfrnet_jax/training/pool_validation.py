@@ -80,7 +80,7 @@ def make_pool_validation(
             found = []
             for i in range(min(FRAMES, len(pool))):
                 example = _example(pool, i, crop, case)
-                batch = {name: leaf[None, None] for name, leaf in example.items()}
+                batch = {name: jnp.asarray(leaf)[None, None] for name, leaf in example.items()}
                 found.append(
                     jax.tree.map(float, jax.tree.map(jnp.squeeze, step(replicated, batch)))
                 )
@@ -89,14 +89,6 @@ def make_pool_validation(
         return figures
 
     return validate
-
-
-def score(figures: Figures) -> float:
-    """The mean over all cases with an image of the fine RMSE, relative to the fill's."""
-    names = [case.name for case in CASES if not case.gray]
-    last = "fine" if "fine" in figures[names[0]] else "coarse"
-    shares = [figures[name][last]["rmse_mm"] / figures[name]["fill"]["rmse_mm"] for name in names]
-    return float(np.mean(shares))
 
 
 def _example(pool: Pool, index: int, crop: Size, case: Case) -> dict[str, np.ndarray]:

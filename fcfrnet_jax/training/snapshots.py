@@ -1,16 +1,15 @@
 """Snapshots of a training run, from which it resumes exactly; they are verified when read."""
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from fcfrnet_jax.files import differing, first_line, list_some
+from fcfrnet_jax.files import describe, read_json
+from fcfrnet_jax.weights import arrays
 
 T = TypeVar("T")
 
@@ -45,9 +44,9 @@ class Snapshots:
         """
         if step in self.steps():
             return
-        arrays = _by_name(state)
-        check = ocp.args.JsonSave({"digest": digest(arrays)})
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), check=check)
+        named = arrays.by_name(state)
+        check = ocp.args.JsonSave({"digest": arrays.digest(named)})
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(named), check=check)
         try:
             self._manager.save(step, args=arguments)
         except Exception as error:  # the storage layers raise various types
@@ -75,29 +74,32 @@ class Snapshots:
           The state, or None if there is no snapshot.
 
         Raises:
-          ValueError: there are snapshots, but none can be read, or the newest intact one does not
+          ValueError: there are snapshots, but all are damaged, or the newest intact one does not
             match `like`.
+          OSError: the system does not allow or fails to read a snapshot; it is not renamed.
         """
         damaged = []
-        for step in reversed(self.steps()):
+        steps = self.steps()
+        for step in reversed(steps):
             try:
-                arrays = self._read(step)
-            except Exception as error:  # a damaged folder raises various types
-                reason = first_line(error)
-                damaged.append((step, reason))
-                logging.warning("The snapshot of step %d is damaged: %s", step, reason)
+                found = self._read(step)
+            except (ValueError, FileNotFoundError) as error:
+                damaged.append((step, describe(error)))
                 continue
-            self._set_aside([step for step, _ in damaged])
-            wanted = _by_name(like)
-            if differences := _differences(arrays, wanted):
+            self._set_aside(damaged, step)
+            wanted = arrays.by_name(like)
+            wrong = arrays.differences(arrays.types(found), arrays.types(wanted))
+            if wrong:
                 raise ValueError(
-                    f"{self._folder}: the snapshot of step {step} does not match the model: "
-                    + list_some(differences)
+                    f"{self._folder}: the snapshot of step {step} does not match the model: {wrong}"
                 )
-            return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+            return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted])
         if damaged:
-            listed = "; ".join(f"step {step}: {reason}" for step, reason in damaged)
-            raise ValueError(f"{self._folder}: no snapshot can be read ({listed})")
+            listed = "; ".join(reason for _, reason in damaged)
+            raise ValueError(
+                f"{self._folder}: no snapshot can be read ({listed}); restore one from a copy, or "
+                "train in another folder"
+            )
         return None
 
     def close(self) -> None:
@@ -105,52 +107,30 @@ class Snapshots:
         self.wait()
         self._manager.close()
 
-    def _read(self, step: int) -> dict[str, np.ndarray]:
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(), check=ocp.args.JsonRestore()
-        )
-        restored = self._manager.restore(step, args=arguments)
-        arrays = restored["state"]
-        if restored["check"]["digest"] != digest(arrays):
-            raise ValueError("the checksum of its arrays does not match")
-        return arrays
+    def _read(self, step: int) -> arrays.Arrays:
+        folder = self._folder / str(step)
+        found = arrays.read_arrays(folder / "state", check=lambda _: None)
+        path = folder / "check" / "metadata"
+        wanted = read_json(path, "the snapshot is damaged").get("digest")
+        if wanted != arrays.digest(found):
+            raise ValueError(f"{folder}: the arrays do not match their checksum")
+        return found
 
-    def _set_aside(self, steps: list[int]) -> None:
-        for step in steps:
+    def _set_aside(self, damaged: list[tuple[int, str]], intact: int) -> None:
+        for step, reason in damaged:
+            kept = self._folder / f"damaged-{step}"
+            while kept.exists():
+                kept = kept.with_name(f"{kept.name}-again")
+            logging.warning(
+                "The snapshot of step %d is damaged (%s). Training continues from step %d. The "
+                "damaged snapshot is kept as %s and can be deleted.", step, reason, intact, kept
+            )  # fmt: skip
             if jax.process_index() == 0:
-                (self._folder / str(step)).rename(self._folder / f"damaged-{step}")
-        if steps:
+                (self._folder / str(step)).rename(kept)
+        if damaged:
             self._manager.reload()
 
     def _failure(self, what: str, error: Exception) -> OSError:
         kept = ", ".join(map(str, self.steps())) or "none"
         reason = re.sub(r"\s+", " ", str(error)).strip()[:300]
         return OSError(f"{self._folder}: {what} ({reason}); snapshots kept: {kept}")
-
-
-def _by_name(tree: Any) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    # Names serve tuples and dictionaries alike, independent of how Orbax stores them.
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def _differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
-    """Lists the names, shapes and dtypes that differ."""
-
-    have, want = (
-        {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
-        for arrays in (found, wanted)
-    )
-    return [
-        f"{name} is {have.get(name, 'nothing')}, expected {want.get(name, 'nothing')}"
-        for name in differing(have, want)
-    ]
-
-
-def digest(arrays: dict[str, np.ndarray]) -> str:
-    """Returns a checksum of the names, dtypes, shapes and bytes of arrays."""
-    found = hashlib.blake2b(digest_size=16)
-    for name, array in sorted(arrays.items()):
-        found.update(f"{name} {array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return found.hexdigest()

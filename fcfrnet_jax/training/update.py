@@ -67,7 +67,8 @@ def make_update(
       (`coarse_depth` for a `CoarseToFine`) and what the objective needs: `ground_truth` and
       `objective.NEAR_INPUTS`. It returns the next state and the metrics, float32: `loss`; its
       unweighted parts, e.g. `coarse/depth` or `fine/photometric`; `gradient_norm` before clipping;
-      and `learning_rate`.
+      `learning_rate`; and with nearby frames `usable_neighbours`, the share of the examples that
+      have a pose and a calibration. The photometric loss of the others is 0.
 
     Raises:
       ValueError: a setting outside its range.
@@ -83,6 +84,7 @@ def make_update(
         gradients, batch_stats, metrics = gradients_of(state, frozen, batch)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["learning_rate"] = schedule(state.step)
+        metrics |= _neighbours(batch)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema_params = moving_average(state, params, ema_decay)
@@ -187,6 +189,15 @@ def _train_outputs(
         outputs = dict(zip(("coarse", "fine"), depth, strict=True))
         return outputs, batch_stats.get("fine", {}) if freezes else batch_stats
     return {"fine" if refines else "coarse": depth}, batch_stats
+
+
+def _neighbours(batch: Batch) -> Metrics:
+    """The share of the examples of all devices whose nearby frame can be warped."""
+    if "translation" not in batch:
+        return {}
+    moved = jnp.any(batch["translation"] != 0, axis=-1)
+    usable = moved & jnp.all(batch["intrinsics"][..., :2] > 0, axis=-1)
+    return {"usable_neighbours": jax.lax.pmean(jnp.mean(usable), AXIS)}
 
 
 def _scan(

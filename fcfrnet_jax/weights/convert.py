@@ -1,5 +1,6 @@
 """Converts released checkpoints of the two networks, with a strict table of names."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from fcfrnet_jax.networks.specs import (
     StageSpec,
     spec_to_json,
 )
+from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
 
@@ -95,7 +97,7 @@ class Conversion(NamedTuple):
       spec: the detected network, or both in a two-stage model.
       variables: `params` and `batch_stats`, float32.
       skipped: the names of the entries in the file that the network does not have.
-      provenance: the file, its format and notes about its contents.
+      provenance: the name and the SHA-256 of the file, its format and notes about its contents.
     """
 
     spec: Spec
@@ -221,6 +223,7 @@ def convert(path: str | Path, strict: bool = False) -> Conversion:
         raise ValueError(f"{path}: {error}") from error
     provenance = {
         "source": Path(path).name,
+        "sha256": _sha256(path),
         "format": state.origin,
         "notes": state.notes,
         "skipped_entries": skipped,
@@ -253,18 +256,21 @@ def convert_paddle(
     Raises:
       ValueError: the file is damaged, unsafe or does not match a network, with all mismatches
         reported together; or `output_dir` is not empty.
-      OSError: a file cannot be read, or the folder cannot be written.
+      OSError: a file cannot be read, the folder cannot be written, or another process writes to it.
     """
-    check_free(Path(output_dir), overwrite)
-    result = convert(path, strict)
-    if coarse_path is not None:
-        coarse = convert(coarse_path, strict)
-        spec, variables = combine(coarse[:2], result[:2])
-        provenance = {"coarse": coarse.provenance, "fine": result.provenance}
-        result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
-    save_model(
-        output_dir, result.spec, result.variables, provenance=result.provenance, overwrite=overwrite
-    )
+    output_dir = Path(output_dir).absolute()
+    check_free(output_dir, overwrite)
+    with lock_beside(output_dir):
+        result = convert(path, strict)
+        if coarse_path is not None:
+            coarse = convert(coarse_path, strict)
+            try:
+                spec, variables = combine(coarse[:2], result[:2])
+            except ValueError as error:
+                raise ValueError(f"{coarse_path} and {path}: {error}") from error
+            provenance = {"coarse": coarse.provenance, "fine": result.provenance}
+            result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
+        save_model(output_dir, *result[:2], provenance=result.provenance, overwrite=overwrite)
     return result
 
 
@@ -282,6 +288,11 @@ def summary(conversion: Conversion) -> list[tuple[str, str]]:
         ("skipped entries", f"{len(skipped)}: {list_some(skipped, 4)}" if skipped else "none")
     )
     return rows
+
+
+def _sha256(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _title(spec: StageSpec) -> str:

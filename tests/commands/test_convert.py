@@ -11,6 +11,7 @@ import pytest
 
 from fcfrnet_jax.commands import convert
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
 from tests.weights.narrow_states import narrow_state
@@ -49,6 +50,13 @@ def test_an_error_is_one_line_with_the_file(name, reason, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def test_nothing_is_written_if_the_coarse_checkpoint_cannot_be_read(released, tmp_path):
+    arguments = [str(released), str(tmp_path / "model"), "--coarse", str(tmp_path / "nowhere")]
+    with pytest.raises(SystemExit, match=r"nowhere: No such file"):
+        convert.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_strict_refuses_unknown_entries(tmp_path):
     state = narrow_state() | {"old_layer.weight": np.ones(3, np.float32)}
     (tmp_path / "weights.pdparams").write_bytes(pickle.dumps(state, protocol=4))
@@ -57,6 +65,27 @@ def test_strict_refuses_unknown_entries(tmp_path):
         convert.main([*arguments, "--strict"])
     assert not (tmp_path / "model").exists()
     convert.main(arguments)
+
+
+def test_a_second_conversion_to_a_folder_is_refused(released, tmp_path):
+    with (
+        lock_beside(tmp_path / "model"),
+        pytest.raises(SystemExit, match=rf"^Error: {tmp_path / 'model'} is in use by process \d+"),
+    ):
+        convert.main([str(released), str(tmp_path / "model")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_conversion_are_removed(released, tmp_path):
+    convert.main([str(released), str(tmp_path / "model")])
+    unused = "0a" * 16
+    (tmp_path / f".model.{unused}" / "variables").mkdir(parents=True)
+    (tmp_path / "model" / f".model.{unused}.json").touch()
+    (tmp_path / "model" / "notes.txt").touch()
+    convert.main([str(released), str(tmp_path / "model"), "--overwrite"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    names = {path.name.partition("-")[0] for path in (tmp_path / "model").iterdir()}
+    assert names == {"model.json", "variables", "notes.txt"}
 
 
 def script(*arguments, home):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import tables
+import fcfrnet_jax
+from fcfrnet_jax.commands import evaluate, tables
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
+from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation import metrics
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
@@ -70,7 +73,7 @@ def read_map(folder, kind, name):
     return crop_of(read_depth(path))[None, ..., None]
 
 
-def read_picture(folder, name):
+def read_cropped_image(folder, name):
     drive, camera, number = name.split("/")
     path = folder / "raw" / drive[:10] / drive / camera / "data" / f"{number}.png"
     return crop_of(read_image(path))[None]
@@ -82,7 +85,7 @@ def test_every_stage_equals_the_network_applied_directly(two_stage, scenes, mode
     _, variables = checkpoint.load_model(models_folder / "both")
     apply = jax.jit(models.build(TwoStageSpec(COARSE, FINE)).apply)
     for frame in result["per_frame"]:
-        image = read_picture(scenes, frame["name"])
+        image = read_cropped_image(scenes, frame["name"])
         depth = read_map(scenes, "velodyne_raw", frame["name"])
         depths = apply(variables, image, depth)
         truth = read_map(scenes, "groundtruth", frame["name"])
@@ -120,6 +123,25 @@ def test_the_files_of_a_run(two_stage):
     assert names == {"metrics.json", "panels", "predictions"}
 
 
+def test_the_record_of_a_run(two_stage):
+    result, _ = two_stage
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", result["run"])
+    expected = {
+        "crop": list(CROP),
+        "dtype": "float32",
+        "batch_size": 8,
+        "coarse_source": "network",
+        "coarse_dir": None,
+        "devices": {"platform": "cpu", "kind": "cpu", "number": 8},
+    }
+    assert {name: result[name] for name in expected} == expected
+    assert result["seconds"] > 0
+    assert {len(digest) for digest in result["digests"].values()} == {32}
+    assert result["digests"].keys() == {"checkpoint", "coarse_checkpoint"}
+    assert result["versions"]["jax"] == jax.__version__
+    assert None not in result["versions"].values()
+
+
 def test_the_origin_of_the_weights(two_stage, capsys):
     result, workdir = two_stage
     assert result["provenance"] == {
@@ -155,26 +177,79 @@ def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_f
 
 
 def test_fill_as_the_coarse_source(scenes, models_folder, tmp_path):
-    result = evaluated(
-        tmp_path,
-        data_dir=str(scenes),
-        checkpoint=str(models_folder / "fine"),
-        coarse_source="fill",
+    fine, both = (
+        evaluated(
+            tmp_path / name,
+            data_dir=str(scenes),
+            checkpoint=str(models_folder / name),
+            coarse_source="fill",
+        )
+        for name in ("fine", "both")
     )
-    assert result["metrics"]["coarse"] == result["metrics"]["fill"]
-    assert result["metrics"]["fine"] != result["metrics"]["fill"]
+    assert fine["coarse_source"] == both["coarse_source"] == "fill"
+    assert fine["metrics"]["coarse"] == fine["metrics"]["fill"]
+    assert fine["metrics"]["fine"] != fine["metrics"]["fill"]
+    assert both["metrics"] == fine["metrics"]
 
 
 def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folder, tmp_path):
     # Coarse maps have the frames' size.
-    settings = {"data_dir": str(scenes), "crop": (48, 160)}
+    settings = {"data_dir": str(scenes), "crop": (0, 0)}
     first = evaluated(tmp_path / "first", **settings)
-    stored, fine = str(tmp_path / "first" / "predictions"), str(models_folder / "fine")
-    second = evaluated(tmp_path / "second", checkpoint=fine, coarse_dir=stored, **settings)
+    assert first["coarse_source"] is None
+    stored = str(tmp_path / "first" / "predictions")
+    second, third = (
+        evaluated(
+            tmp_path / name,
+            checkpoint=str(models_folder / name),
+            coarse_dir=stored,
+            **settings,
+        )
+        for name in ("fine", "both")
+    )
     # The PNG rounds to 1/256 m.
     expected = first["metrics"]["fill"]["mae_mm"]
     assert second["metrics"]["coarse"]["mae_mm"] == pytest.approx(expected, abs=2)
+    assert second["coarse_source"] == third["coarse_source"] == "files"
     assert "fine" in second["metrics"]
+    assert second["coarse_dir"] == stored
+    assert first["coarse_source"] is None
+    assert third["metrics"] == second["metrics"]
+
+
+def test_the_fill_alone_reads_neither_images_nor_calibration(scenes, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    for path in data.rglob("calib_cam_to_cam.txt"):
+        path.write_text("P_rect_02: damaged")
+    frames = find_frames(data, "val")
+    frames[0].image.write_bytes(b"damaged")
+    frames[1].image.unlink()
+    whole = evaluated(tmp_path / "whole", data_dir=str(scenes), panels=3)
+    result = evaluated(tmp_path / "out", data_dir=str(data), panels=3)
+    assert result["metrics"] == whole["metrics"]
+    panels = [
+        [read_image(path) for path in sorted((tmp_path / out / "panels").iterdir())]
+        for out in ("out", "whole")
+    ]
+    same = [a.shape == b.shape and (a == b).all() for a, b in zip(*panels, strict=True)]
+    assert same == [False, False, True]
+
+
+def test_whole_frames_of_two_sizes_equal_the_predictor(models_folder, tmp_path):
+    data = tmp_path / "data"
+    kitti_tree.write_drive(data, numbers=(0, 2), size=(45, 75))
+    kitti_tree.write_drive(data, numbers=(1, 3), size=(40, 78))
+    model = models_folder / "coarse"
+    result = evaluated(tmp_path / "out", data_dir=str(data), checkpoint=str(model), crop=(0, 0))
+    predictor = fcfrnet_jax.load(model)
+    frames = find_frames(data, "val")
+    assert [frame["name"] for frame in result["per_frame"]] == [frame.name for frame in frames]
+    for frame in frames:
+        written = read_depth(tmp_path / "out" / "predictions" / f"{frame.name}.png")
+        expected = predictor(read_image(frame.image), read_depth(frame.sparse))
+        # The PNG rounds to 1/256 m.
+        np.testing.assert_allclose(written, expected, rtol=0, atol=0.6 / 256)
 
 
 @pytest.mark.parametrize(
@@ -183,20 +258,31 @@ def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folde
         ({"split": "test"}, "--config.split must be one of train, val, val_selection, test"),
         ({"coarse_source": "magic"}, "--config.coarse_source must be one of auto, network, files"),
         ({"dtype": "int8"}, "--config.dtype must be one of float32, bfloat16, got 'int8'"),
-        ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a positive multiple of the 8"),
-        ({"crop": (350, 1216)}, r"two multiples of 16, or \(0, 0\), got \(350, 1216\)"),
+        ({"crop": (-1, 64)}, r"crop must be rows and columns, .* got \(-1, 64\)"),
+        ({"batch_size": 3}, "--config.batch_size=3 must be 0 or a multiple of the 8 devices"),
+        ({"batch_size": -8}, "--config.batch_size must be at least 0, got -8"),
+        ({"panels": -1}, "--config.panels must be at least 0, got -1"),
         ({"coarse_source": "network"}, "needs a coarse network: give --config.coarse_checkpoint"),
         (
             {"coarse_checkpoint": "fine"},
-            "holds a coarse_to_fine network, expected sparse_to_coarse",
+            "coarse_checkpoint: .*/fine holds a coarse_to_fine model, expected sparse_to_coarse or",
         ),
-        ({"coarse_checkpoint": "both"}, "holds a two_stage network, expected sparse_to_coarse"),
         (
             {"coarse_checkpoint": "coarse", "checkpoint": "both"},
-            "checkpoint=.*/both holds a coarse network, and so does .*coarse_checkpoint=.*/coarse;",
+            "checkpoint=.*/both holds a coarse network, which leaves .*coarse_checkpoint=.*/coarse",
         ),
-        ({"checkpoint": "both", "coarse_source": "fill"}, "leaves the coarse network of"),
-        ({"checkpoint": "both", "coarse_dir": "maps"}, "leaves --config.coarse_dir=maps unused; g"),
+        (
+            {"checkpoint": "coarse", "coarse_source": "fill"},
+            "coarse_source=fill needs a fine network, but --config.checkpoint=.*/coarse holds a co",
+        ),
+        (
+            {"checkpoint": "coarse", "coarse_dir": "maps"},
+            "coarse_dir=maps needs a fine network, but --config.checkpoint=.*/coarse holds a coar",
+        ),
+        (
+            {"checkpoint": "fine", "coarse_checkpoint": "coarse", "coarse_dir": "maps"},
+            "coarse_dir=maps leaves --config.coarse_checkpoint=.*/coarse unused; give one",
+        ),
         (
             {"coarse_source": "fill", "coarse_dir": "maps"},
             "=fill leaves --config.coarse_dir unused",
@@ -213,7 +299,7 @@ def test_invalid_settings_are_refused(settings, message, scenes, models_folder, 
             settings = settings | {setting: str(models_folder / settings[setting])}
     with pytest.raises(ValueError, match=message):
         evaluated(tmp_path / "out", **{"data_dir": str(scenes)} | settings)
-    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_ground_truth_there_are_predictions_only(tmp_path, capsys):
@@ -253,9 +339,24 @@ def test_a_run_that_fails_leaves_the_results_of_the_last_one(scenes, tmp_path):
     before = evaluated(tmp_path / "out", data_dir=str(data))
     assert list(before["metrics"]) == ["fill"]
     victim = sorted((data / "val").rglob("groundtruth/image_02/*.png"))[-1]
-    write_depth(victim, np.zeros((48, 160)))
+    write_depth(victim, np.full((48, 160), 0.05))
     with pytest.raises(ValueError, match=f"{victim} has no depth above 0.1 m in the crop"):
-        evaluated(tmp_path / "out", data_dir=str(data))
+        evaluated(tmp_path / "out", data_dir=str(data), check_depth=False)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == before
     assert len(list((tmp_path / "out" / "predictions").rglob("*.png"))) == 3
-    assert not list((tmp_path / "out").glob(".incomplete*"))
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_workdir_with_files_of_a_user_is_refused_before_the_work(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "evaluate_frames", None)  # fails if called
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "mine.png").touch()
+    with pytest.raises(ValueError, match="predictions was not written by an evaluation"):
+        evaluated(tmp_path, data_dir=str(scenes))
+    assert (tmp_path / "predictions" / "mine.png").exists()
+
+
+def test_without_panels_there_is_no_folder_for_them(scenes, tmp_path, capsys):
+    evaluated(tmp_path, data_dir=str(scenes), panels=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "predictions"}
+    assert f"Wrote metrics.json and predictions to {tmp_path}" in capsys.readouterr().out

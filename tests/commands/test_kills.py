@@ -1,7 +1,10 @@
-"""A training run that is killed again and again equals an uninterrupted one."""
+"""Commands that are killed: at every operation on files, and training at random moments."""
 
 import random
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,8 +12,33 @@ import pytest
 from fcfrnet_jax.training.journal import read_journal
 from tests import numbered_scenes
 from tests.commands.runs import finish, newest, start, wait_for_step
+from tests.conftest import ROOT
 
 KILLS, STEPS = 10, 60
+
+
+def kills(task, folder, step):
+    """Kills a command at every `step`-th operation; returns the number of kills."""
+    program = [sys.executable, "-m", "tests.commands.killed_commands", task, str(folder), str(step)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    match = re.search(rf"{task}: (\d+) kills, 0 files left\n", done.stdout)
+    assert match, done.stderr
+    return int(match[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "step"), [("convert", 13), ("render", 37), ("evaluate", 37)])
+def test_a_killed_command_leaves_the_old_or_the_new_result(task, step, tmp_path):
+    assert kills(task, tmp_path, step) >= 2
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("task", "step"), [("convert", 1), ("render", 1), ("evaluate", 2), ("train", 11)]
+)
+def test_a_command_that_is_killed_at_any_operation(task, step, tmp_path):
+    assert kills(task, tmp_path, step) > 20
 
 
 @pytest.mark.nightly

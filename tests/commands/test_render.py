@@ -10,7 +10,7 @@ import pytest
 
 from configs import render as render_config
 from fcfrnet_jax.commands import render
-from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.images import read_image
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64
@@ -63,13 +63,18 @@ def test_a_data_set_of_another_config_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": 0}, "--config.frames must be 1 or more, got 0"),
-        ({"val_share": 1.5}, "--config.selection_share must be at most --config.val_share"),
+        ({"frames": 0}, "--config.frames must be at least 1, got 0"),
+        ({"val_share": 1.5}, "--config.val_share must be at least 0.0 and at most 1.0, got 1.5"),
         ({"selection_share": 0.5}, "--config.selection_share must be at most --config.val_share"),
         ({"camera": (48,)}, "--config.camera must be rows and columns"),
-        ({"camera": (0, 160)}, "--config.camera must be rows and columns"),
+        ({"camera": (8, 160)}, r"--config.camera must be at least 16, got \(8, 160\)"),
+        ({"seed": -1}, "--config.seed must be at least 0 and at most 9223372036854775807, got -1"),
+        (
+            {"seed": 2**63},
+            "--config.seed must be at least 0 and at most 9223372036854775807, got 9",
+        ),
         ({"beams": 24}, "--config.beams must be 64, 32 or 16, got 24"),
-        ({"drive_length": 0}, "1 to 10 frames, got 0"),
+        ({"drive_length": 0}, "--config.drive_length must be at least 1 and at most 10, got 0"),
     ],
 )
 def test_invalid_settings_are_refused(settings, message, tmp_path):
@@ -115,6 +120,6 @@ def test_a_killed_and_repeated_command_gives_the_same_data_set(streets, tmp_path
 def test_rendered_frames_pass_the_checks_and_drives_move_on(streets):
     frames = kitti.find_frames(streets, "train")
     assert check.check_frames(frames, (48, 160)) == []
-    check.check_density(frames)
+    plausibility.check_depth(frames, (0, 0))
     first, second, other = (read_image(frames[i].image).astype(float) for i in (0, 1, 3))
     assert 1 < np.abs(first - second).mean() < np.abs(first - other).mean()

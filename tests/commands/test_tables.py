@@ -43,6 +43,7 @@ def test_the_table_of_an_evaluation(capsys):
             "fine": dict.fromkeys(NAMES, 0.123456),
         },
         "skipped": [{"name": "a"}, {"name": "a"}, {"name": "b"}],
+        "panels": [],
     }
     tables.print_metrics(result, Path("out"))
     printed = capsys.readouterr().out
@@ -51,3 +52,15 @@ def test_the_table_of_an_evaluation(capsys):
     assert "1234.6" in row
     assert "0.1235" in row
     assert "Left out 2 frames" in printed
+    assert "Wrote metrics.json and predictions to out" in printed
+
+
+def test_captions_show_the_figures_of_the_table(capsys):
+    values = dict.fromkeys(NAMES, 99.123456) | {"rmse_mm": 1234.56}
+    result = {"provenance": {}, "frames": 1, "split": "val", "data": "kitti", "skipped": []}
+    tables.print_metrics(result | {"metrics": {"fill": values}, "panels": ["a"]}, Path("out"))
+    printed = capsys.readouterr().out
+    assert tables.captions({"fill": values}) == {"fill": "RMSE 1234.6 mm, MAE 99.12 mm"}
+    assert "1234.6" in printed
+    assert "99.12" in printed
+    assert "Wrote metrics.json, predictions and panels to out" in printed

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import train
+from fcfrnet_jax.commands import trained_model
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
@@ -21,6 +21,7 @@ from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import initial_state
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
+from tests.commands.evaluations import evaluated
 from tests.commands.runs import config_of, finish, newest, start, trained, wait_for_step
 from tests.random_weights import random_variables
 
@@ -70,6 +71,14 @@ def test_records_every_step_and_the_validation(coarse_run):
     assert list((coarse_run / "tensorboard").iterdir())
 
 
+def test_validation_measures_whole_frames_as_the_evaluation_does(coarse_run, scenes, tmp_path):
+    settings = {"data_dir": str(scenes), "checkpoint": str(coarse_run / "last"), "crop": (0, 0)}
+    means = evaluated(tmp_path, **settings)["metrics"]
+    recorded = read_journal(coarse_run)[-1]
+    for name in ("fill", "coarse"):
+        assert recorded[f"val/{name}/rmse_mm"] == pytest.approx(means[name]["rmse_mm"], rel=1e-4)
+
+
 def test_the_moving_average_is_saved(coarse_run):
     optimizer = make_optimizer("adam", lambda _: 1.0)
     template = initial_state(random_variables(COARSE), optimizer, ema=True)
@@ -110,7 +119,7 @@ def test_a_share_of_the_residual_is_kept(stage):
     apply, depths = jax.jit(models.build(spec).apply), []
     for share in (1.0, 0.25):
         config = config_of("nowhere", stage=stage, residual_share=share)
-        found = apply(train.trained_variables(config, state), image, depth)
+        found = apply(trained_model.trained_variables(config, state), image, depth)
         depths.append((depth, found) if stage == "fine" else found)
     (before, whole), (same, quarter) = depths
     np.testing.assert_array_equal(same, before)
@@ -135,8 +144,106 @@ def test_a_finished_run_is_left_alone(copied_run, scenes):
     assert (copied_run / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
+    trained(copied_run, scenes, steps=6)
+    whole = trained(tmp_path / "whole", scenes, steps=6)
+    journals = [(run / "metrics.jsonl").read_bytes() for run in (copied_run, whole)]
+    assert journals[0] == journals[1]
+    assert newest(copied_run) == newest(whole)
+
+
+@pytest.mark.slow
+def test_an_extended_cosine_restarts_and_resumes_exactly(scenes, tmp_path):
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    trained(run, scenes, schedule="cosine", steps=2)
+    trained(run, scenes, schedule="cosine", steps=6)
+    rates = [line["learning_rate"] for line in read_journal(run) if "learning_rate" in line]
+    expected = [0.5 + 0.5 * np.cos(np.pi * done) for done in (0, 1 / 2, 0, 1 / 4, 1 / 2, 3 / 4)]
+    np.testing.assert_allclose(rates, 1e-3 * np.array(expected), rtol=1e-5)
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "snapshots" / "6")
+    trained(copy, scenes, schedule="cosine", steps=6)
+    assert (copy / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+    assert newest(copy) == newest(run)
+
+
+def test_a_length_below_the_current_step_is_refused(copied_run, scenes):
+    shutil.rmtree(copied_run / "last")
+    before = (copied_run / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"is at step 4 already, and --config.steps=3 ends at ste"):
+        trained(copied_run, scenes, steps=3)
+    assert (copied_run / "metrics.jsonl").read_bytes() == before
+
+
+def stopped_at_2(run):
+    """Takes a finished run back to the snapshot of step 2, which has no validation."""
+    shutil.rmtree(run / "snapshots" / "4")
+    for name in ("best", "last"):
+        shutil.rmtree(run / name)
+    return run
+
+
+def test_a_stopped_run_is_finished_at_its_step(copied_run, scenes, capsys):
+    trained(stopped_at_2(copied_run), scenes, steps=2)
+    for name in ("best", "last"):
+        assert checkpoint.load_provenance(copied_run / name)["trained_steps"] == 2
+    assert [line["step"] for line in read_journal(copied_run)] == [1, 2, 2]
+    rmse = read_journal(copied_run)[-1]["val/coarse/rmse_mm"]
+    printed = capsys.readouterr().err
+    assert "Continuing with steps=2 (was 4)." in printed
+    assert f"Step 2 of 2: models best (step 2, RMSE {rmse:.1f} mm) and last are in" in printed
+
+
+def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
+    trained(tmp_path / "run", scenes, validate_every=1)
+    printed = capsys.readouterr().err.splitlines()
+    lines = [line for line in printed if "RMSE / MAE in mm: fill " in line]
+    assert len(lines) == 4
+    assert lines[0].endswith("; best so far")
+    rmse = [row["val/coarse/rmse_mm"] for row in read_journal(tmp_path / "run") if len(row) > 9]
+    best = f"step {1 + int(np.argmin(rmse))}, RMSE {min(rmse):.1f} mm"
+    assert f"models best ({best}) and last are in" in printed[-1]
+
+
+def test_moved_data_resume(copied_run, coarse_run, scenes, tmp_path, capsys):
+    shutil.copytree(scenes, tmp_path / "moved")
+    shutil.rmtree(copied_run / "snapshots" / "4")
+    trained(copied_run, tmp_path / "moved")
+    assert (copied_run / "metrics.jsonl").read_bytes() == (
+        coarse_run / "metrics.jsonl"
+    ).read_bytes()
+    assert (
+        f"Continuing with data_dir='{tmp_path}/moved' (was '{scenes}')." in capsys.readouterr().err
+    )
+
+
+def test_the_advice_about_a_damaged_frame_works_in_a_run(copied_run, scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / "moved")
+    victim = next((tmp_path / "moved" / "train").rglob("velodyne_raw/image_02/*.png"))
+    victim.write_bytes(victim.read_bytes()[:500])
+    shutil.rmtree(copied_run / "snapshots" / "4")
+    with pytest.raises(ValueError, match=r"truncated .*skip_bad_frames=True leaves such frames"):
+        trained(copied_run, tmp_path / "moved")
+    trained(copied_run, tmp_path / "moved", skip_bad_frames=True)
+    assert newest(copied_run)[0] == 4
+
+
+def test_an_interrupted_run_tells_its_snapshot(copied_run, scenes, monkeypatch, capsys):
+    shutil.rmtree(copied_run / "snapshots" / "4")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(copied_run, scenes)
+    told = "Interrupted; the same command continues from the snapshot of step 2 in "
+    assert told in capsys.readouterr().err
+
+
 def test_another_config_is_refused(coarse_run, scenes):
-    with pytest.raises(ValueError, match=r"another config: learning_rate was 0.001, is 0.1; "):
+    message = r"other settings, which the updates depend on: learning_rate was 0.001, is 0.1; give"
+    with pytest.raises(ValueError, match=message):
         trained(coarse_run, scenes, learning_rate=0.1)
 
 
@@ -153,30 +260,44 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     [
         ({"stage": "both"}, "--config.stage must be one of coarse, fine, joint, got 'both'"),
         ({"mode": "magic"}, "mode must be one of dense, sparse, photo"),
-        ({"batch_size": 6}, "--config.batch_size=6 must be a positive multiple of the 8 devices"),
-        ({"accumulate": 0}, "of the 8 devices times --config.accumulate=0"),
+        ({"batch_size": 6}, "--config.batch_size=6 must be a multiple of the 8 devices"),
+        ({"accumulate": 0}, "--config.accumulate must be at least 1, got 0"),
         ({"stage": "fine"}, "needs either --config.coarse_checkpoint or --config.coarse_dir"),
+        (
+            {"stage": "joint", "checkpoint": "x", "coarse_checkpoint": "y"},
+            "holds both networks, so it leaves --config.coarse_checkpoint unused; give one",
+        ),
         ({"coarse_checkpoint": "x"}, "--config.stage=coarse does not use --config.coarse_checkp"),
         ({"coarse_dir": "maps"}, "--config.coarse_dir applies to --config.stage=fine only"),
         ({"split": "test_completion"}, "--config.split must be one of train, val, got"),
+        ({"val_crop": (0, -1)}, r"--config.val_crop must be at least 0, got \(0, -1\)"),
         ({"crop": (30, 64)}, r"--config.crop must be two multiples of 16, got \(30, 64\)"),
         ({"steps": 0}, "--config.steps or --config.epochs must set the length of the training"),
-        ({"keep": 0}, "--config.save_every and --config.keep must be at least 1, got 2 and 0"),
+        ({"keep": 0}, "--config.keep must be at least 1, got 0"),
         ({"optimizer": "lion"}, "--config.optimizer: unknown optimizer 'lion'; the choices are"),
         ({"schedule": "linear"}, "--config.schedule: unknown schedule 'linear'; the choices are"),
         ({"init": "zeros"}, "--config.init: .*resnet"),
         ({"checkpoint": "nowhere"}, "--config.checkpoint: nowhere: no such folder"),
-        ({"residual_share": 0.0}, "--config.residual_share must be above 0 and at most 1, got 0.0"),
+        (
+            {"residual_share": 0.0},
+            "--config.residual_share must be above 0.0 and at most 1.0, got 0.0",
+        ),
         ({"residual_share": 0.5}, "--config.residual_share applies to the fine network"),
-        ({"coarse": {"layers": 101}}, "--config.coarse: layers must be one of 10, 18, 34, 50, got 101"),
-        ({"augmentation": {"flip": 2.0}}, "--config.augmentation: flip must be between 0 and 1"),
+        (
+            {"coarse": {"layers": 101}},
+            "--config.coarse: layers must be one of 10, 18, 34, 50, got 101",
+        ),
+        (
+            {"augmentation": {"flip": 2.0}},
+            "--config.augmentation.flip must be at least 0.0 and at most 1.0",
+        ),
         ({"mode": "magic"}, "--config.mode must be one of dense, sparse, photo"),
-        ({"fine_weight": -1.0}, "--config.fine_weight must not be negative"),
+        ({"fine_weight": -1.0}, "--config.fine_weight must be finite and at least 0.0, got -1.0"),
         (
             {"schedule": "cosine", "warmup_steps": 5},
             "a training of 4 steps ends before --config.warmup_steps=5 are over",
         ),
-        ({"ema_decay": 1.0}, "--config.ema_decay must be in"),
+        ({"ema_decay": 1.0}, "--config.ema_decay must be at least 0.0 and below 1.0, got 1.0"),
         ({"init": "magic"}, "--config.init: unknown initialisation 'magic'"),
         ({"clutter": 0.5}, "--config.clutter applies to --config.source=synthetic only"),
         ({"misalignment": 1.0}, "--config.misalignment applies to --config.source=synthetic only"),
@@ -192,18 +313,8 @@ def test_invalid_settings_are_refused(settings, message, scenes, tmp_path):
 def test_the_photometric_loss_needs_neighbours(scenes, tmp_path):
     """Every drive of the validation split has one frame."""
     with pytest.raises(ValueError, match=r"a photometric loss needs unbroken drives"):
-        trained(tmp_path, scenes, split="val", mode="photo")
-
-
-def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
-    checkpoint.save_model(tmp_path / "fine", FINE, random_variables(FINE), provenance={})
-    folder = str(tmp_path / "fine")
-    with pytest.raises(
-        ValueError, match=r"--config.checkpoint: .*/fine holds {'network': 'coarse_to_fine', "
-    ):
-        trained(tmp_path / "run", scenes, checkpoint=folder)
-    with pytest.raises(ValueError, match=r"holds a coarse_to_fine model, expected sparse_to_coars"):
-        trained(tmp_path / "run", scenes, stage="fine", coarse_checkpoint=folder)
+        trained(tmp_path / "run", scenes, split="val", mode="photo")
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path):
@@ -223,8 +334,12 @@ def test_leaving_out_beams_needs_calibration(scenes, tmp_path):
     shutil.copytree(scenes, data)
     next(data.rglob("calib_cam_to_cam.txt")).unlink()
     beams = {"beams": (32,), "beam_probability": 0.5}
-    with pytest.raises(ValueError, match=r"leaving out beams needs calibration: 2 of 2 frames"):
+    with pytest.raises(
+        ValueError,
+        match=r"2 frames cannot be used: .*calib_cam_to_cam.txt is missing .* need calibration$",
+    ):
         trained(tmp_path / "run", data, augmentation=beams)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -249,5 +364,7 @@ def test_sigterm_saves_and_ends_cleanly(scenes, tmp_path):
     process = start(tmp_path / "run", scenes, steps=500, save_every=400)
     wait_for_step(tmp_path / "run", process, 3)
     process.send_signal(signal.SIGTERM)
-    assert "stopped; the same command continues" in finish(process)
-    assert newest(tmp_path / "run")[0] == read_journal(tmp_path / "run")[-1]["step"]
+    printed = finish(process)
+    step = newest(tmp_path / "run")[0]
+    assert f"stopped; the same command continues from the snapshot of step {step} in" in printed
+    assert step == read_journal(tmp_path / "run")[-1]["step"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import train, train_setup
+from fcfrnet_jax.commands import train_setup, trained_model, validation
 from fcfrnet_jax.streets import sample
 from fcfrnet_jax.streets.frame import RenderedPair
 from fcfrnet_jax.training import street_batches
@@ -114,9 +114,7 @@ def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, 
     monkeypatch.setattr(street_batches, "render_pair", render_pair)
     plain = {"flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
     config = config_of(scenes, **STREETS, mode="photo", augmentation=plain)
-    source = train_setup.make_source(
-        config, train_setup.make_model(config), train_setup.make_objective(config)
-    )
+    source = train_setup.make_source(config, [])
     assert source.name(7) == "synthetic frame 7 of seed 0"
     positions, inputs = next(source.batches(5))
     np.testing.assert_array_equal(positions, np.arange(40, 48))
@@ -128,11 +126,10 @@ def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, 
 
 def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
     config = config_of(scenes, **STREETS)
-    model, objective = train_setup.make_model(config), train_setup.make_objective(config)
-    frames = train_setup.find_frames(config, "val", model, objective)
+    frames, _ = train_setup.validation_frames(config, trained_model.make_model(config))
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     with pytest.raises(ValueError, match=r"--config.val_split=val has 2 frames, too few for 3"):
-        train.make_validation(config, model, frames, None)
+        validation.check_share(config, frames)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +144,9 @@ def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
             {"stage": "fine", "coarse_dir": "maps"},
             "give --config.coarse_checkpoint instead of --config.coarse_dir=maps",
         ),
-        ({"augmentation": {"beams": (99,)}}, "--config.augmentation: beams must be between 1 and"),
-        ({"clutter": 1.5}, "--config.source=synthetic: clutter .* 0 and 1, got 1.5"),
-        ({"misalignment": -1.0}, "--config.source=synthetic: misalignment .* 0 and .* 32"),
+        ({"augmentation": {"beams": (99,)}}, r"--config.augmentation.beams .* 64, got \(99,\)"),
+        ({"clutter": 1.5}, "--config.clutter must be at least 0.0 and at most 1.0, got 1.5"),
+        ({"misalignment": 32.0}, "--config.source=synthetic: misalignment .* 0 and .* 32"),
     ],
 )
 def test_invalid_settings_are_refused(settings, message, scenes, tmp_path):

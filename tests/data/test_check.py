@@ -1,22 +1,27 @@
 """Checking the files of frames before a run."""
 
-import dataclasses
+import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from absl import logging
 
 from fcfrnet_jax.data.check import (
-    check_density,
     check_frames,
-    drop_bad_frames,
+    largest_crop,
+    log_left_out,
     raise_bad_files,
+    without_bad,
 )
 from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree as tree
+from tests.data.pngs import png
 
 
 @pytest.fixture
@@ -45,9 +50,32 @@ def without_pixels(data: bytes) -> bytes:
     return data[:33] + data[-12:]
 
 
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def pipe_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def pixels_of(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Writes a depth PNG with valid checksums whose compressed pixels are changed."""
+
+    def write(path: Path) -> None:
+        height, width = tree.SIZE
+        rows = bytes([0, *[1] * (2 * width)]) * height
+        path.write_bytes(png(tree.SIZE, 16, 0, change(rows)))
+
+    return write
+
+
 DAMAGE = {
     "cannot be read: No such file": Path.unlink,
-    "is empty": rewritten(lambda data: b""),
+    "is a folder": folder_instead,
+    "is not a regular file": pipe_instead,
+    "is empty: it has 0 bytes": rewritten(lambda data: b""),
     "is not a PNG file": rewritten(lambda data: b"no image at all"),
     "is 8-bit gray, expected a 16-bit single-channel": eight_bits,
     "is 16-bit RGB, expected a 16-bit single-channel": three_channels,
@@ -63,6 +91,13 @@ DAMAGE = {
     ),
     "no PNG chunk begins here": rewritten(lambda data: data[:33] + bytes(40)),
     "has no IDAT chunk": rewritten(without_pixels),
+    "is damaged: it has 100 of 279 bytes of pixels": pixels_of(
+        lambda rows: zlib.compress(rows[:100])
+    ),
+    "is damaged: its pixels cannot be inflated": pixels_of(lambda rows: rows),
+    "is damaged: its pixels have no end": pixels_of(lambda rows: zlib.compress(rows)[:-4]),
+    "is damaged: unknown filter 7": pixels_of(lambda rows: zlib.compress(b"\7" + rows[1:])),
+    "is a depth map without any depth": lambda path: write_depth(path, np.zeros(tree.SIZE)),
 }
 
 
@@ -74,13 +109,21 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
     (bad,) = check_frames(frames, crop=(8, 12))
     assert (bad.frame, bad.path) == (frames[1], path)
     with pytest.raises(
-        ValueError, match=f"1 frame cannot be used: {path} .*{reason}.*skip_bad_frames=True leaves"
+        ValueError, match=f"1 frame cannot be used: {path} .*{reason}.*; leave it out"
     ):
-        raise_bad_files([bad])
+        raise_bad_files([bad], ["leave it out"])
+
+
+def test_pixels_of_images_are_inflated_if_wanted(frames: list[Frame]) -> None:
+    frames[1].image.write_bytes(png(tree.SIZE, 8, 0, zlib.compress(bytes(10))))
+    assert check_frames(frames, (0, 0), image_pixels=False) == []
+    (bad,) = check_frames(frames, (0, 0))
+    assert bad.path == frames[1].image
+    assert bad.reason.startswith("is damaged: it has 10 of ")
 
 
 def test_valid_files_pass(frames: list[Frame]) -> None:
-    assert check_frames(frames, None) == check_frames(frames, tree.SIZE) == []
+    assert check_frames(frames, (0, 0)) == check_frames(frames, tree.SIZE) == []
     raise_bad_files([])
 
 
@@ -88,7 +131,7 @@ def test_bad_images(frames: list[Frame]) -> None:
     three_channels(frames[0].image)
     frames[1].image.write_bytes(b"GIF89a")
     frames[2].image.write_bytes(cv2.imencode(".jpg", np.zeros((*tree.SIZE, 3)))[1].tobytes()[:-2])
-    reasons = [bad.reason for bad in check_frames(frames, None)]
+    reasons = [bad.reason for bad in check_frames(frames, (0, 0))]
     assert reasons[0] == "is 16-bit RGB, expected an image with 8 bits per channel"
     assert reasons[1] == "is neither a PNG nor a JPEG file"
     assert reasons[2].endswith("the JPEG has no end marker")
@@ -105,46 +148,66 @@ def test_frames_must_be_as_large_as_the_crop(frames: list[Frame]) -> None:
     for path in (frames[1].image, frames[1].sparse, frames[1].ground_truth):
         write = tree.random_image if path == frames[1].image else tree.random_depth
         write(path, (8, 15))
-    for crop, reason in (
-        ((9, 15), "smaller than the crop 9x15"),
-        (None, "the first frame is 9x15"),
-    ):
-        (bad,) = check_frames(frames, crop)
-        assert bad.frame == frames[1]
-        assert f"is 8x15 (height x width), {reason}" in bad.reason
+    (bad,) = check_frames(frames, crop=(9, 15))
+    assert bad.frame == frames[1]
+    assert "is 8x15 (height x width), smaller than the crop 9x15" in bad.reason
     assert check_frames(frames, crop=(8, 15)) == []
 
 
-def test_a_bad_first_frame_does_not_set_the_size(frames: list[Frame]) -> None:
-    tree.random_depth(frames[0].sparse, (8, 15))
-    bad = check_frames(frames, crop=None)
-    assert {item.frame.name for item in bad} == {frames[0].name}
+def test_whole_frames_may_have_different_sizes(frames: list[Frame]) -> None:
+    for path in (frames[1].image, frames[1].sparse, frames[1].ground_truth):
+        (tree.random_image if path == frames[1].image else tree.random_depth)(path, (8, 15))
+    assert check_frames(frames, crop=(0, 0)) == check_frames(frames, crop=(0, 15)) == []
+    (bad,) = check_frames(frames, crop=(9, 0))
+    assert bad.frame == frames[1]
 
 
-def test_bad_frames_can_be_dropped(frames: list[Frame]) -> None:
+def test_the_largest_crop_that_fits(frames: list[Frame]) -> None:
+    bad = check_frames(frames, crop=(32, 15))
+    assert [item.too_small for item in bad] == [tree.SIZE] * 3
+    assert largest_crop(bad, multiple=4) == (8, 12)
+    assert check_frames(frames, crop=(8, 12)) == []
+
+
+def test_a_depth_map_must_have_a_depth_in_the_crop(frames: list[Frame]) -> None:
+    depth = np.zeros(tree.SIZE)
+    depth[0, 0] = depth[8, 0] = 5
+    write_depth(frames[1].ground_truth, depth)
+    assert check_frames(frames, (8, 15)) == check_frames(frames, (0, 0)) == []
+    assert check_frames(frames, (8, 13), random_crop=True) == []
+    (bad,) = check_frames(frames, crop=(8, 13))
+    assert bad.path == frames[1].ground_truth
+    assert "without any depth in the crop of 8x13 (height x width)" in bad.reason
+
+
+def test_a_constant_depth_map_is_not_empty(frames: list[Frame]) -> None:
+    write_depth(frames[1].ground_truth, np.full(tree.SIZE, 0.9))
+    assert check_frames(frames, (8, 12)) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator can read every file")
+def test_a_file_without_permission_is_named(frames: list[Frame]) -> None:
+    frames[1].sparse.chmod(0)
+    (bad,) = check_frames(frames, (0, 0))
+    assert (bad.path, bad.reason) == (frames[1].sparse, "cannot be read: Permission denied")
+
+
+def test_bad_frames_can_be_left_out(frames: list[Frame], caplog: pytest.LogCaptureFixture) -> None:
     eight_bits(frames[1].sparse)
     eight_bits(frames[1].ground_truth)
-    bad = check_frames(frames, None)
+    bad = check_frames(frames, (0, 0))
     assert len(bad) == 2
-    assert drop_bad_frames(frames, bad) == [frames[0], frames[2]]
-    with pytest.raises(ValueError, match=r"none of the 1 frames can be used: .* is 8-bit"):
-        drop_bad_frames(frames[1:2], bad)
-
-
-def test_sparse_and_dense_maps_in_each_other_s_place(frames: list[Frame]) -> None:
-    frame = frames[0]
-    dense = tree.random_depth(frame.sparse.with_name("dense.png"), density=0.6)
-    check_density([dataclasses.replace(frame, coarse=dense)])
-    with pytest.raises(ValueError, match=r"dense.png: 60% .* dense map.*coarse_dir=FOLDER"):
-        check_density([frame, dataclasses.replace(frame, sparse=dense)])
-    with pytest.raises(ValueError, match=r"png: only 20% .* not a coarse map.*coarse_dir=FOLDER"):
-        check_density([dataclasses.replace(frame, coarse=frame.ground_truth)])
+    assert without_bad(frames, bad) == [frames[0], frames[2]]
+    with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
+        log_left_out(bad * 20)
+    assert f"{frames[1].name} is left out: {frames[1].sparse} is 8-bit gray" in caplog.text
+    assert len(caplog.records) == 21
+    assert "Frames left out: 1" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("split", "crop"), [("train", None), ("val", None), ("val_selection", (352, 1216))]
+    ("split", "crop"), [("train", (0, 0)), ("val", (0, 0)), ("val_selection", (352, 1216))]
 )
-def test_real_frames_are_valid(kitti_real: Path, split: str, crop: tuple | None) -> None:
+def test_real_frames_are_valid(kitti_real: Path, split: str, crop: tuple[int, int]) -> None:
     frames = find_frames(kitti_real, split)
     assert check_frames(frames, crop) == []
-    check_density(frames)

@@ -6,8 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data.image_headers import ImageHeader, read_jpeg_header, read_png_header
+from fcfrnet_jax.data.image_headers import ImageHeader, read_jpeg_header, read_png
 from tests import kitti_tree as tree
+
+
+def read_png_header(data: bytes) -> ImageHeader:
+    return read_png(data)[0]
+
 
 READERS = {".png": read_png_header, ".jpg": read_jpeg_header}
 

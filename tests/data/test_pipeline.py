@@ -37,12 +37,12 @@ def joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {key: np.concatenate([b[key][b["mask"]] for b in batches]) for key in batches[0]}
 
 
-@pytest.mark.parametrize("crop", [None, (9, 15), (6, 8), (1, 1)], ids=str)
-def test_batches_hold_what_opencv_reads(frames: list[Frame], crop: tuple | None) -> None:
+@pytest.mark.parametrize("crop", [(0, 0), (9, 15), (6, 8), (1, 1)], ids=str)
+def test_batches_hold_what_opencv_reads(frames: list[Frame], crop: tuple[int, int]) -> None:
     data = joined(list(make_eval_dataset(frames, batch_size=2, crop=crop)))
     for key, attribute in MAPS.items():
         expected = np.stack([decoded(getattr(frame, attribute)) for frame in frames])
-        cropped = [bottom_centre(array, *(crop or tree.SIZE)) for array in expected]
+        cropped = [bottom_centre(array, *(crop if any(crop) else tree.SIZE)) for array in expected]
         np.testing.assert_array_equal(data[key], cropped)
 
 
@@ -52,6 +52,7 @@ def test_types_and_shapes(frames: list[Frame]) -> None:
         "image": (np.uint8, (8, 6, 8, 3)),
         "sparse_depth": (np.float32, (8, 6, 8, 1)),
         "ground_truth": (np.float32, (8, 6, 8, 1)),
+        "size": (np.int32, (8, 2)),
         "intrinsics": (np.float32, (8, 4)),
         "index": (np.int32, (8,)),
         "mask": (np.bool_, (8,)),
@@ -63,7 +64,7 @@ def test_order_and_padding(frames: list[Frame], batch_size: int) -> None:
     dataset = make_eval_dataset(frames, batch_size=batch_size, crop=(6, 8))
     batches = list(dataset)
     index = np.concatenate([batch["index"] for batch in batches])
-    assert len(dataset) == len(batches) == -(-5 // batch_size)
+    assert len(batches) == -(-5 // batch_size)
     np.testing.assert_array_equal(index[:5], range(5))
     assert (index[5:] == -1).all()
     np.testing.assert_array_equal(np.concatenate([b["mask"] for b in batches]), index >= 0)
@@ -77,6 +78,34 @@ def test_a_dataset_can_be_read_again(frames: list[Frame]) -> None:
         np.testing.assert_array_equal(value, second[key])
 
 
+def test_frames_of_one_padded_size_share_batches(frames: list[Frame], tmp_path: Path) -> None:
+    for i, size in enumerate([(9, 15), (8, 15), (17, 15), (8, 16), (17, 15)]):
+        frames[i] = dataclasses.replace(
+            frames[i], image=None, ground_truth=None, sparse=tmp_path / f"{i}.png"
+        )
+        tree.random_depth(frames[i].sparse, size)
+    batches = list(make_eval_dataset(frames, batch_size=2, crop=(0, 0), multiple=16))
+    assert [b["index"].tolist() for b in batches] == [[0, 1], [2, 4], [3, -1]]
+    for batch in batches:
+        for i, depth, (height, width) in zip(
+            batch["index"], batch["sparse_depth"], batch["size"], strict=True
+        ):
+            assert depth.shape == (32 if i in (2, 4) else 16, 16, 1)
+            expected = decoded(frames[i].sparse) if i >= 0 else np.zeros((0, 0, 1))
+            assert (height, width) == expected.shape[:2]
+            np.testing.assert_array_equal(depth[:height, :width], expected)
+            assert depth.sum() == expected.sum()
+
+
+def test_a_crop_of_0_keeps_the_height_or_the_width(frames: list[Frame]) -> None:
+    (whole,) = make_eval_dataset(frames, batch_size=5, crop=(0, 0))
+    (narrow,) = make_eval_dataset(frames, batch_size=5, crop=(0, 8))
+    (low,) = make_eval_dataset(frames, batch_size=5, crop=(6, 0))
+    np.testing.assert_array_equal(narrow["image"], whole["image"][:, :, 3:11])
+    np.testing.assert_array_equal(low["image"], whole["image"][:, 3:])
+    assert narrow["size"].tolist() == [[9, 8]] * 5
+
+
 def test_intrinsics_follow_the_crop(frames: list[Frame]) -> None:
     frames[1] = dataclasses.replace(frames[1], intrinsics=None)
     (batch,) = make_eval_dataset(frames, batch_size=5, crop=(6, 8))
@@ -87,7 +116,7 @@ def test_intrinsics_follow_the_crop(frames: list[Frame]) -> None:
 
 def test_a_missing_ground_truth_is_all_zero(frames: list[Frame]) -> None:
     frames[2] = dataclasses.replace(frames[2], ground_truth=None)
-    (batch,) = make_eval_dataset(frames, batch_size=5, crop=None)
+    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(0, 0))
     assert [bool(truth.any()) for truth in batch["ground_truth"]] == [True, True, False, True, True]
 
 
@@ -119,7 +148,7 @@ def test_every_kind_of_image(frames: list[Frame], suffix: str, channels: int) ->
     image = frames[0].image.with_suffix(suffix)
     image.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
     frame = dataclasses.replace(frames[0], image=image)
-    (batch,) = make_eval_dataset([frame], batch_size=1, crop=None)
+    (batch,) = make_eval_dataset([frame], batch_size=1, crop=(0, 0))
     np.testing.assert_array_equal(batch["image"][0], cv2.imread(str(image))[..., ::-1])
 
 

@@ -10,6 +10,7 @@ from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import measure_frames
+from fcfrnet_jax.networks.fill import classical_fill
 from tests import kitti_tree as tree
 
 SIZE = (16, 32)
@@ -30,7 +31,7 @@ def step():
     return make_eval_step(None)
 
 
-def measured(step, frames, crop=None):
+def measured(step, frames, crop=(0, 0)):
     """What `measure_frames` returns, its visits by frame, and how it advanced."""
     visits, advanced, lock = {}, [], threading.Lock()
 
@@ -73,6 +74,49 @@ def test_metrics_are_those_of_the_maps_in_order(whole, frames):
         assert found["fill"]["mae_mm"] == pytest.approx(1000 * np.abs(error).mean(), rel=1e-5)
 
 
+@pytest.fixture(scope="module")
+def two_sizes(tmp_path_factory):
+    """Frames of 16x32 and of 21x37 pixels, in turns."""
+    folder = tmp_path_factory.mktemp("two_sizes")
+    tree.write_drive(folder, numbers=range(0, 10, 2), size=SIZE)
+    tree.write_drive(folder, numbers=range(1, 10, 2), size=(21, 37))
+    return find_frames(folder, "val")
+
+
+def test_frames_of_two_sizes_keep_their_order_and_size(two_sizes):
+    shapes = []
+
+    def step(variables, batch):
+        shapes.append(batch["sparse_depth"].shape[2:4])
+        return make_eval_step(None)(variables, batch)
+
+    result, visits, advanced = measured(step, two_sizes)
+    assert shapes == [SIZE, (32, 48)]
+    assert advanced == [5, 5]
+    for frame, found in zip(two_sizes, result, strict=True):
+        arrays, maps, metrics = visits[frame.name]
+        sparse, truth = read_depth(frame.sparse), read_depth(frame.ground_truth)
+        np.testing.assert_array_equal(arrays["sparse_depth"][..., 0], sparse)
+        assert arrays["image"].shape == (*sparse.shape, 3)
+        filled = np.clip(classical_fill(sparse[None, ..., None])[0, ..., 0], 0.9, 100)
+        np.testing.assert_array_equal(maps["fill"], filled)
+        error = np.abs(filled.astype(np.float64) - truth)[truth > 0.1]
+        assert metrics == found
+        assert found["fill"]["mae_mm"] == pytest.approx(1000 * error.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("crop", [(9, 20), (0, 20), (9, 0)])
+def test_a_crop_need_not_be_a_multiple_of_16(crop, step, frames):
+    _, visits, _ = measured(step, frames[:1], crop=crop)
+    [(arrays, maps, _)] = visits.values()
+    height, width = crop[0] or SIZE[0], crop[1] or SIZE[1]
+    left = (SIZE[1] - width) // 2
+    cut = read_depth(frames[0].sparse)[SIZE[0] - height :, left : left + width]
+    np.testing.assert_array_equal(arrays["sparse_depth"][..., 0], cut)
+    filled = classical_fill(cut[None, ..., None])[0, ..., 0]
+    np.testing.assert_array_equal(maps["fill"], np.clip(filled, 0.9, 100))
+
+
 def test_a_frame_without_ground_truth_in_the_crop_is_named(step, frames, tmp_path):
     truth = read_depth(frames[1].ground_truth)
     truth[8:] = 0
@@ -89,5 +133,5 @@ def test_an_error_of_a_visit_is_raised(step, frames):
 
     with pytest.raises(OSError, match="disk full"):
         measure_frames(
-            step, {}, frames[:2], batch_size=8, crop=None, visit=visit, advance=lambda _: None
+            step, {}, frames[:2], batch_size=8, crop=(0, 0), visit=visit, advance=lambda _: None
         )

@@ -133,6 +133,25 @@ def test_jit_vmap_and_pmap_change_nothing():
     np.testing.assert_array_equal(jax.pmap(classical_fill)(pairs), expected)
 
 
+@pytest.mark.parametrize("density", [0.01, 0.3])
+@pytest.mark.parametrize("size", [(2, 3), (5, 48), (32, 7), (17, 33), (31, 47)], ids=str)
+def test_padding_does_not_change_the_fill_of_a_frame(size, density):
+    random, (height, width) = np.random.default_rng(0), size
+    padded = np.zeros((2, 32, 48, 1), np.float32)
+    sparse = random.uniform(0.2, 99, (height, width, 1)).astype(np.float32)
+    sparse[random.random(sparse.shape) > density] = 0
+    padded[1, :height, :width] = sparse
+    # What is outside the frame does not count.
+    padded[0] = random.uniform(1, 99, padded[0].shape)
+    padded[0, :height, :width] = sparse
+    found = classical_fill(padded, size=np.full((2, 2), size, np.int32))
+    expected = np.asarray(classical_fill(sparse[None]))[0]
+    for i in range(2):
+        np.testing.assert_array_equal(found[i, :height, :width], expected)
+        assert not found[i, height:].any()
+        assert not found[i, :, width:].any()
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, np.nan, np.inf, -np.inf])
 def test_frame_without_a_valid_measurement_stays_empty(value):
     filled = fill_one(np.full((20, 33), value, np.float32))

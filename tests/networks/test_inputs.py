@@ -17,13 +17,23 @@ def test_a_network_gets_the_channels_of_its_modality():
     np.testing.assert_array_equal(select_channels(jnp.asarray(COLOUR), "g"), luma(COLOUR))
 
 
+def test_a_gray_image_becomes_colour_by_repetition():
+    found = select_channels(jnp.asarray(GRAY), "rgb")
+    np.testing.assert_array_equal(found, np.repeat(GRAY, 3, axis=-1))
+
+
+def test_depths_are_unchanged_up_to_the_maximum_of_a_png():
+    depth = jnp.asarray([[0, 65535 / 256], [256, 3.4e38]], jnp.float32)[None, ..., None]
+    found = checked_depth(depth)[0, ..., 0]
+    np.testing.assert_array_equal(found, np.float32([[0, 65535 / 256], [256, 256]]))
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         (None, "modality 'rgbd' needs an image, got None"),
         (COLOUR[0], r"an image \[B, H, W, 3\] or \[B, H, W, 1\], got \(4, 6, 3\)"),
         (COLOUR[..., :2], r"an image \[B, H, W, 3\] or \[B, H, W, 1\], got \(2, 4, 6, 2\)"),
-        (GRAY, r"modality 'rgbd' needs a colour image, got \(2, 4, 6, 1\)"),
     ],
 )
 def test_wrong_images_are_refused(image, message):

@@ -177,7 +177,7 @@ def test_unknown_network_settings_are_refused(settings):
 
 def test_inputs_are_checked():
     network, variables = build(FINE), models.variable_shapes(FINE)
-    with pytest.raises(ValueError, match=r"'rgbd' needs a colour image, got \(2, 32, 48, 1"):
-        jax.eval_shape(network.apply, variables, IMAGE[..., :1], DEPTH)
+    with pytest.raises(ValueError, match=r"expected an image .*, got \(2, 32, 48, 2\)"):
+        jax.eval_shape(network.apply, variables, IMAGE[..., :2], DEPTH)
     with pytest.raises(ValueError, match=r"expected a depth map \[B, H, W, 1\], got \(2, 32, 48\)"):
         jax.eval_shape(network.apply, variables, IMAGE, DEPTH[..., 0])

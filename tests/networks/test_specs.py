@@ -15,6 +15,7 @@ from fcfrnet_jax.networks.specs import (
     CoarseToFineSpec,
     SparseToCoarseSpec,
     TwoStageSpec,
+    differing_settings,
     spec_from_json,
     spec_to_json,
 )
@@ -104,8 +105,38 @@ def test_two_stage_records_of_the_first_version_load():
     ],
 )
 def test_unknown_settings_are_refused(network, name, value):
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+    with pytest.raises(ValueError, match=f"unknown setting '{name}'"):
         spec_from_json({"network": network} | FIRST | {name: value})
+
+
+NESTED = {"network": "two_stage", "fine": FIRST | {"network": COARSE_TO_FINE}}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ([1], "the model is not described by an object"),
+        (FIRST, "the model is not described by an object with the entry 'network'"),
+        (NESTED, "the coarse stage is not described by an object"),
+        (NESTED | {"coarse": NESTED}, "network must be one of sparse_to_coarse, coarse_to_fine, g"),
+        ({"network": SPARSE_TO_COARSE, "width": "x" * 10_000}, "width must be an integer, .{,70}$"),
+    ],
+)
+def test_records_of_another_structure_are_refused(record, message):
+    with pytest.raises(ValueError, match=message):
+        spec_from_json(record)
+
+
+def test_differing_settings_are_named():
+    coarse, fine = SparseToCoarseSpec(18, width=8), CoarseToFineSpec(18, width=8)
+    assert differing_settings(coarse, coarse) == {}
+    wide = SparseToCoarseSpec(34, width=64)
+    assert differing_settings(coarse, wide) == {"layers": (18, 34), "width": (8, 64)}
+    other = TwoStageSpec(coarse, CoarseToFineSpec(18, width=8, variant="paper"))
+    expected = {"fine.variant": ("released", "paper")}
+    assert differing_settings(TwoStageSpec(coarse, fine), other) == expected
+    kinds = {"network": (SPARSE_TO_COARSE, COARSE_TO_FINE)}
+    assert differing_settings(coarse, CoarseToFineSpec(34)) == kinds
 
 
 def test_an_unknown_network_is_refused():
@@ -122,6 +153,9 @@ def test_an_unknown_network_is_refused():
         (CoarseToFineSpec, {"modality": "d"}, "modality must be one of rgbd, gd, got 'd'"),
         (CoarseToFineSpec, {"width": 6}, "width must be a positive multiple of 4, got 6"),
         (CoarseToFineSpec, {"width": 0}, "width must be a positive multiple of 4, got 0"),
+        (CoarseToFineSpec, {"width": "8"}, "width must be an integer, got '8'"),
+        (CoarseToFineSpec, {"width": 10**4000}, r"width must be at most 1024, got 10{39}$"),
+        (CoarseToFineSpec, {"window": 10**9 + 1}, "window must be at most 1023, got 1000000001"),
         (CoarseToFineSpec, {"variant": "mine"}, "variant must be one of released, paper, got 'm"),
         (CoarseToFineSpec, {"window": 2}, "window must be odd and positive, got 2"),
         (SparseToCoarseSpec, {"base": "median"}, "base must be one of none, fill, got 'median'"),

@@ -5,6 +5,7 @@ import sys
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -70,9 +71,91 @@ def test_any_size_is_padded_with_zeros_and_cropped(fine):
     np.testing.assert_allclose(prediction, whole[:, :21, :37], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    ("image_dtype", "depth_dtype"),
+    [("int64", "float64"), ("uint16", "float16"), ("int8", "uint16"), ("uint8", "bfloat16")],
+)
+def test_lossless_dtypes_change_nothing(fine, image_dtype, depth_dtype):
+    image, depth = inputs()
+    image, depth = image // 2, np.rint(depth)
+    prediction = fine(image.astype(image_dtype), depth.astype(jnp.dtype(depth_dtype)))
+    np.testing.assert_array_equal(prediction, fine(image, depth))
+
+
+def test_a_gray_image_is_a_colour_image_with_equal_channels(fine):
+    image, depth = inputs()
+    gray = image[..., :1]
+    expected = fine(np.repeat(gray, 3, axis=-1), depth)
+    for form in (gray, gray[..., 0]):
+        np.testing.assert_allclose(fine(form, depth), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_one_frame_needs_no_batch_axis(fine):
+    image, depth = inputs(batch=1)
+    np.testing.assert_array_equal(fine(image[0], depth[0]), fine(image, depth)[0])
+
+
+def test_one_image_needs_no_batch_axis():
+    spec = SparseToCoarseSpec(18, "g", width=8)
+    predictor = fcfrnet_jax.Predictor(spec, random_variables(spec))
+    gray = inputs(16, 16, batch=1)[0][..., :1]
+    expected = predictor(gray, None)
+    np.testing.assert_array_equal(predictor(gray[..., 0], None), expected)
+    for form in (gray[0], gray[0, ..., 0]):
+        np.testing.assert_array_equal(predictor(form, None), expected[0])
+
+
+def test_one_stage_of_a_two_stage_model(folders, tmp_path):
+    both = checkpoint.combine(*(checkpoint.load_model(folders[spec]) for spec in (COARSE, FINE)))
+    checkpoint.save_model(tmp_path / "both", *both, provenance={})
+    assert fcfrnet_jax.load(tmp_path / "both", stage="coarse").spec == COARSE
+    alone, taken = (
+        fcfrnet_jax.load(folders[FINE]),
+        fcfrnet_jax.load(tmp_path / "both", stage="fine"),
+    )
+    np.testing.assert_array_equal(taken(*inputs()), alone(*inputs()))
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    [
+        (COARSE, "float32"),
+        (COARSE, "bfloat16"),
+        (SparseToCoarseSpec(18, "d", width=4, base="fill", keep_measured=True), "bfloat16"),
+    ],
+)
+def test_the_largest_float_is_a_far_measurement(spec, dtype):
+    image, depth = inputs(16, 32, batch=1)
+    image = image if spec.uses_image else None
+    predictor = fcfrnet_jax.Predictor(spec, random_variables(spec), dtype)
+    depth[0, 4:6, 7] = 256
+    expected = predictor(image, depth)
+    depth[0, 4:6, 7] = 3.4e38
+    prediction = predictor(image, depth)
+    assert np.isfinite(prediction).all()
+    np.testing.assert_array_equal(prediction, expected)
+
+
 def test_two_checkpoints_make_one_predictor(folders):
     predictor = fcfrnet_jax.load(folders[FINE], coarse_checkpoint=folders[COARSE])
     assert predictor.spec == BOTH
+    expected = direct(FINE, inputs()[0], direct(COARSE, *inputs()))
+    np.testing.assert_allclose(predictor(*inputs()), expected, rtol=1e-4, atol=TOLERANCE)
+
+
+def test_models_that_cannot_be_combined_are_named(folders):
+    message = f"{folders[FINE]} holds a coarse_to_fine model, expected sparse_to_coarse or two_st"
+    with pytest.raises(ValueError, match=message):
+        fcfrnet_jax.load(folders[FINE], coarse_checkpoint=folders[FINE])
+    message = f"{folders[COARSE]} and {folders[COARSE]}: a two-stage model is .* got sparse_to_coa"
+    with pytest.raises(ValueError, match=message):
+        fcfrnet_jax.load(folders[COARSE], coarse_checkpoint=folders[COARSE])
+
+
+def test_the_coarse_network_may_be_that_of_a_two_stage_model(folders, tmp_path):
+    stages = [checkpoint.load_model(folders[spec]) for spec in (COARSE, FINE)]
+    checkpoint.save_model(tmp_path / "both", *checkpoint.combine(*stages), provenance={})
+    predictor = fcfrnet_jax.load(folders[FINE], coarse_checkpoint=tmp_path / "both")
     expected = direct(FINE, inputs()[0], direct(COARSE, *inputs()))
     np.testing.assert_allclose(predictor(*inputs()), expected, rtol=1e-4, atol=TOLERANCE)
 
@@ -103,8 +186,22 @@ def test_bfloat16_is_close(folders, fine):
         (None, inputs()[1], "needs images, got image=None"),
         (inputs()[0], None, "needs depths, got depth=None"),
         (inputs()[0] / 255.0, inputs()[1], r"uint8 image .*, got float64 \[2, 32, 48, 3\]"),
-        (inputs()[0], inputs()[1][..., None], r"\[B, H, W\], got float32 \[2, 32, 48, 1\]"),
-        (inputs()[0], inputs()[1].astype(int), r"got int64 \[2, 32, 48\]"),
+        (inputs()[0] > 9, inputs()[1], r"uint8 image .*, got bool \[2, 32, 48, 3\]"),
+        (
+            inputs()[0].astype(int) * 2 + 7,
+            inputs()[1],
+            r"values 0\.\.255, got int64 .* with values 7\.\.517",
+        ),
+        (inputs()[0][..., :2], inputs()[1], r"expected the image as .* got uint8 \[2, 32, 48, 2\]"),
+        (inputs()[0], inputs()[1][..., None], r"\[B, H, W\], .* got float32 \[2, 32, 48, 1\]"),
+        (inputs()[0], inputs()[1] > 9, r"float32 depth map .* got bool \[2, 32, 48\]"),
+        (inputs()[0], inputs()[1] * 1j, r"float32 depth map .* got complex64 \[2, 32, 48\]"),
+        (
+            inputs()[0],
+            inputs()[1].astype(float) + 1e-9,
+            r"float64 depth map .* pass depth.astype\(np.float32\)",
+        ),
+        (inputs()[0], np.full((2, 32, 48), 1e300), "finite metres, 0 = missing"),
         (inputs()[0], -inputs()[1], "finite metres, 0 = missing"),
         (inputs()[0], inputs()[1] * np.nan, "finite metres, 0 = missing"),
         (
@@ -112,7 +209,8 @@ def test_bfloat16_is_close(folders, fine):
             inputs()[1],
             r"image \(1, 32, 48\) and depth \(2, 32, 48\) must have the same",
         ),
-        (inputs()[0][..., :1], inputs()[1], "needs a colour image"),
+        (inputs()[0], inputs()[1][0], r"expected the image as .* got uint8 \[2, 32, 48, 3\]"),
+        (inputs()[0][0], inputs()[1], r"image \(32, 48, 3\) and depth \(2, 32, 48\) must have"),
     ],
 )
 def test_bad_input_is_refused(fine, image, depth, message):
@@ -136,3 +234,30 @@ def test_no_data_library_is_imported():
     code = f"import sys, fcfrnet_jax; fcfrnet_jax.load; print({unwanted} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_impossible_depth_is_refused(folders):
+    image, depth = inputs()
+    coarse = fcfrnet_jax.load(folders[COARSE])
+    with pytest.raises(ValueError, match=r"sparse depth: .* over 100 m, .*; check_depth=False"):
+        coarse(image, 1000 * depth)
+    unchecked = fcfrnet_jax.load(folders[COARSE], check_depth=False)
+    assert np.isfinite(unchecked(image, 1000 * depth)).all()
+
+
+def test_coarse_depth_with_holes_is_refused():
+    image, depth = inputs()
+    depth[:, :10] = 0
+    with pytest.raises(ValueError, match=r"coarse depth: 31.25% of the pixels have no depth"):
+        fcfrnet_jax.Predictor(FINE, random_variables(FINE))(image, depth)
+
+
+def test_an_empty_scan_gives_one_warning(folders):
+    coarse = fcfrnet_jax.load(folders[COARSE])
+    image, depth = inputs()
+    scan = np.where(depth < 8, depth, 0)
+    for _ in range(5):
+        coarse(image, scan)  # more frames than are checked
+    with pytest.warns(UserWarning, match="sparse depth: no pixel has a depth") as warned:
+        coarse(np.tile(image, (2, 1, 1, 1)), np.tile(0 * depth, (2, 1, 1)))
+    assert len(warned) == 1

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.sensors.lidar import spinning
@@ -88,7 +88,7 @@ def test_all_frames_are_found_and_pass_the_checks(written, split, count):
     assert len(frames) == count
     assert all(frame.intrinsics is not None for frame in frames)
     assert check.check_frames(frames, (48, 160)) == []
-    check.check_density(frames)
+    plausibility.check_depth(frames, (0, 0))
 
 
 def test_the_frames_of_a_drive_are_neighbours(written):
@@ -204,9 +204,29 @@ def test_progress_counts_existing_frames(quick, written, tmp_path):
 
 def test_temporary_files_of_killed_processes_are_removed(quick, written, tmp_path):
     shutil.copytree(written, tmp_path / ".set.incomplete")
-    (tmp_path / ".set.incomplete/raw/.0000000005.abc.png").write_bytes(b"half")
+    half = f".0000000005.{'0a' * 16}.png"
+    (tmp_path / ".set.incomplete/raw" / half).write_bytes(b"half")
+    (tmp_path / ".set.incomplete/raw/.mine.txt").write_bytes(b"mine")
     write_data_set(tmp_path / "set", PLAN)
-    assert not [path for path in files(tmp_path) if path.name.startswith(".")]
+    hidden = [path.name for path in files(tmp_path) if path.name.startswith(".")]
+    assert hidden == [".mine.txt"]
+
+
+def test_leftovers_beside_a_complete_data_set_are_removed(quick, written, tmp_path):
+    shutil.copytree(written, tmp_path / "set")
+    shutil.copytree(written / "train", tmp_path / ".set.incomplete" / "train")
+    (tmp_path / ".set.lock").write_text("process 1 of nobody")
+    assert not write_data_set(tmp_path / "set", PLAN)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_one_process_may_ask_to_write_alone(quick, tmp_path):
+    def show(total, done):
+        # Another process begins while this one renders.
+        write_data_set(tmp_path / "set", SMALL, alone=True)
+
+    with pytest.raises(BlockingIOError, match=rf"{tmp_path / 'set'} is in use by process \d+ of "):
+        write_data_set(tmp_path / "set", SMALL, show)
 
 
 def test_two_processes_leave_one_complete_data_set(quick, tmp_path):

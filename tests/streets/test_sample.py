@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fcfrnet_jax.data import kitti
-from fcfrnet_jax.streets import data_set, sample
+from fcfrnet_jax.streets import data_set, frame_files, sample
 from fcfrnet_jax.streets.sample import sample_dir, write_sample
 from tests import numbered_scenes
 from tests.conftest import ROOT
@@ -75,7 +75,7 @@ def test_writing_continues_after_an_interruption(tmp_path, monkeypatch, error):
 
     numbered_scenes.put_in_place(monkeypatch)
     with monkeypatch.context() as broken:
-        broken.setattr(data_set, "write_image", interrupt)
+        broken.setattr(frame_files, "write_image", interrupt)
         with pytest.raises(error):
             write_sample(tmp_path / "set", frames=1, height=48, width=160)
     assert not (tmp_path / "set").exists()

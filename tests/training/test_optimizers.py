@@ -113,7 +113,7 @@ def test_invalid_schedules_are_refused(name, settings, message):
 
 
 def test_the_learning_rate_must_be_positive():
-    with pytest.raises(ValueError, match="must be positive, got 0"):
+    with pytest.raises(ValueError, match="must be positive and finite, got 0"):
         make_schedule("constant", 0)
 
 
@@ -129,11 +129,11 @@ def test_the_learning_rate_must_be_positive():
         (
             "sgd",
             {"weight_decay": -0.1},
-            "sgd cannot use weight_decay=-0.1: it must not be negative",
+            "sgd cannot use weight_decay=-0.1: it must be finite and at least 0",
         ),
         ("sgd", {"clip_norm": 0.0}, "None for no clipping, got 0.0"),
         ("sgd", {"momentum": 1.0}, r"must be in \[0, 1\) .* got 0.9, 0.999, 1.0 and"),
-        ("adam", {"eps": 0.0}, "eps positive, got .* and 0.0"),
+        ("adam", {"eps": 0.0}, "eps positive and finite, got .* and 0.0"),
     ],
 )
 def test_invalid_optimizers_are_refused(name, settings, message):

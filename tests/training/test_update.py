@@ -262,6 +262,8 @@ def test_the_loss_of_every_mode_is_that_of_the_whole_batch(mode):
     network = COARSE.clone(folded=True)
     variables = variables_of(network)
     batch = with_near_view(batch_of(8, shape=(32, 64)))
+    # Two examples without a pose and one without a calibration.
+    batch["translation"][:2], batch["intrinsics"][2] = 0.0, np.nan
     objective = Objective(mode, "l1", photometric_weight=0.3, smoothness_weight=0.2)
     _, metrics = train(network, variables, batch, objective=objective)
     near = losses.NearView(*(batch[name] for name in NEAR_INPUTS))
@@ -283,6 +285,7 @@ def test_the_loss_of_every_mode_is_that_of_the_whole_batch(mode):
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-4)
     for name, value in parts.items():
         np.testing.assert_allclose(metrics[f"coarse/{name}"], value, rtol=1e-4)
+    np.testing.assert_allclose(metrics["usable_neighbours"], 5 / 8)
 
 
 def frozen_behind(coarse_network):
@@ -471,7 +474,7 @@ def test_invalid_settings_are_refused(settings, message):
     [
         ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
         ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
-        ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
+        ({"smoothness_weight": -1.0}, "smoothness_weight must be finite and at least 0, got -1.0"),
     ],
 )
 def test_invalid_objectives_are_refused(settings, message):

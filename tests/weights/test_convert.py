@@ -1,6 +1,7 @@
 """The converter: recognition, the table of names, and everything that can be wrong with a file."""
 
 import pickle
+import subprocess
 
 import jax
 import numpy as np
@@ -136,6 +137,27 @@ def test_two_files_make_a_two_stage_model(tmp_path):
     assert spec == TwoStageSpec(SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4))
     rows = dict(convert.summary(conversion))
     assert (rows["coarse network"], rows["fine layers"]) == ("sparse_to_coarse", "18")
+
+
+def test_files_that_cannot_be_combined_are_named(tmp_path):
+    coarse = written(tmp_path, narrow_state())
+    with pytest.raises(ValueError, match=f"{coarse} and {coarse}: a two-stage model is .* got spa"):
+        fcfrnet_jax.convert_paddle(coarse, tmp_path / "model", coarse_path=coarse)
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_digest_of_every_input_is_recorded(tmp_path):
+    path = written(tmp_path, narrow_state())
+    fcfrnet_jax.convert_paddle(path, tmp_path / "model")
+    command = ["sha256sum", path]
+    expected = subprocess.run(command, capture_output=True, text=True, check=True).stdout[:64]
+    assert checkpoint.load_provenance(tmp_path / "model")["sha256"] == expected
+
+
+def test_a_converted_model_is_not_converted_again(tmp_path):
+    fcfrnet_jax.convert_paddle(written(tmp_path, narrow_state()), tmp_path / "model")
+    with pytest.raises(ValueError, match="model: a model that needs no conversion, expected a"):
+        convert.convert(tmp_path / "model")
 
 
 def test_an_existing_folder_is_refused_before_work(tmp_path):

@@ -3,15 +3,16 @@
 import json
 import tomllib
 
+import jax
 import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import evaluate
+from fcfrnet_jax.commands import evaluate, trained_model
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.configs import pretrain_compact
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
-from fcfrnet_jax.weights import checkpoint
+from fcfrnet_jax.weights import arrays, checkpoint
 from tests.conftest import ROOT
 
 
@@ -34,10 +35,28 @@ def test_networks_are_those_of_the_committed_config():
 def test_was_trained_by_the_committed_config_on_rendered_streets_alone():
     provenance = checkpoint.load_provenance(fcfrnet_jax.COMPACT)
     config = json.loads(json.dumps(pretrain_compact.get_config().to_dict()))
-    # This setting was added after the training.
-    assert provenance["settings"] | {"xla_flags": ""} == config
+    # These settings were added after the training. They do not change its updates.
+    later = {name: config[name] for name in ("xla_flags", "val_crop", "check_depth")}
+    assert provenance["settings"] | later == config
     assert provenance["trained_steps"] == config["steps"]
     assert (config["source"], config["data_dir"], config["checkpoint"]) == ("synthetic", "", "")
+
+
+def test_has_the_weights_of_version_0_1_and_their_checksum():
+    _, variables = checkpoint.load_model(fcfrnet_jax.COMPACT)
+    digest = arrays.digest(arrays.by_name(variables))
+    assert digest == "fa86af5f2ff064300d13068a5a2f9727"
+    record = json.loads((fcfrnet_jax.COMPACT / "model.json").read_text())
+    assert record["variables"]["digest"] == digest
+
+
+def test_its_name_is_enough_to_predict_and_to_start_a_training():
+    spec, variables = checkpoint.load_model(fcfrnet_jax.COMPACT)
+    assert fcfrnet_jax.load("compact").spec == spec
+    config = pretrain_compact.get_config()
+    config.checkpoint = "compact"
+    found = trained_model.starting_variables(config, trained_model.make_model(config))
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
 def test_contains_no_path_of_the_training_machine():

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
@@ -76,6 +77,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         _check_tuples(config, defaults)
         expand_paths(config)
     workdir = os.path.expanduser(values.workdir)
+    _check_workdir(workdir)
     return CommandLine(file, config, workdir, values.help, values.version)
 
 
@@ -115,7 +117,9 @@ def expand_paths(config: ConfigDict) -> None:
 
 
 def name_flags(message: str) -> str:
-    """Writes the arguments that an error names as flags: `crop=None` becomes `--config.crop=None`.
+    """Writes the arguments that an error names as flags.
+
+    `data_dir=kitti` becomes `--config.data_dir=kitti`.
 
     Only the commands know the command line, so the functions below them name their arguments.
     """
@@ -168,6 +172,17 @@ def _check_tuples(config: ConfigDict, defaults: dict[str, Any]) -> None:
         if isinstance(value, tuple) and not all(type(element) is int for element in value):
             given = ",".join(map(str, value))
             raise ValueError(f"--config.{name}={given}: {_expected(defaults[name])}")
+
+
+def _check_workdir(workdir: str) -> None:
+    """Raises ValueError unless the workdir is a folder or can be created."""
+    if not workdir:
+        raise ValueError("--workdir= is empty; name a folder, or leave the flag out for output")
+    path = Path(workdir)
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            found = "is a file" if place == path else f"is inside the file {place}"
+            raise ValueError(f"--workdir={workdir} {found}, expected a folder")
 
 
 def _expected(default: Any) -> str:

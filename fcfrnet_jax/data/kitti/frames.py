@@ -1,4 +1,4 @@
-"""Pairs the files of the KITTI depth-completion benchmark into frames, and reads calibration.
+"""Pairs the files of the KITTI depth-completion benchmark into frames.
 
 Files are paired by name (drive, camera and frame number), never by their position in a list.
 """
@@ -9,12 +9,19 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.data.frame import Frame, Intrinsics
+from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics
 from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.data.kitti.calibration import frame_intrinsics, no_calibration
 from fcfrnet_jax.files import list_some
 
 SPLITS = ("train", "val", "val_selection", "test_completion")
-PARTNERS = ("image", "ground_truth", "coarse")
+_WORDS = {
+    "sparse": "sparse depth",
+    "ground_truth": "ground truth",
+    "coarse": "coarse depth",
+    "image": "image",
+}
+PARTNERS = ("image", "ground_truth", "coarse", "intrinsics")
 
 
 def find_frames(
@@ -24,7 +31,30 @@ def find_frames(
     coarse_dir: str | os.PathLike | None = None,
     require: Collection[str] = ("image", "ground_truth"),
 ) -> list[Frame]:
-    """Finds the frames of `split` under `data_dir`, sorted by name.
+    """Finds the frames of `split` under `data_dir`, sorted by name; see `search_frames`.
+
+    Raises:
+      ValueError: as for `search_frames`, or a required file of a frame is missing.
+    """
+    frames, bad = search_frames(data_dir, split, coarse_dir=coarse_dir, require=require)
+    if bad:
+        count = len({item.frame.name for item in bad})
+        first = [f"{item.path} {item.reason}" for item in bad]
+        raise ValueError(
+            f"{count} of {count + len(frames)} {split} frames under {data_dir} lack a file: "
+            f"{list_some(first)}"
+        )
+    return frames
+
+
+def search_frames(
+    data_dir: str | os.PathLike,
+    split: str,
+    *,
+    coarse_dir: str | os.PathLike | None = None,
+    require: Collection[str] = ("image", "ground_truth"),
+) -> tuple[list[Frame], list[BadFile]]:
+    """Finds the frames of `split` under `data_dir`, with and without all required files.
 
     Args:
       data_dir: folder with the unpacked archives of the benchmark, in any layout of `layout`.
@@ -33,76 +63,55 @@ def find_frames(
         `velodyne_raw` folders, `<drive>/image_0x/<number>.png`, or one flat folder. If it is None
         and "coarse" is required: the folders `data_depth_dense_new` beside `velodyne_raw`.
       require: which of `PARTNERS` every frame must have in addition to its sparse depth. The others
-        are not searched and are None. A `coarse_dir` implies "coarse".
+        are not searched and are None, except for the intrinsics: these are None only if they are
+        missing or cannot be read. A `coarse_dir` implies "coarse".
+
+    Returns:
+      The complete frames, sorted by name, and the missing files of the others, each with the path
+      where it was expected. Sparse depth is missing where there is ground truth without it.
 
     Raises:
-      ValueError: an unknown split, a missing folder, no frames, or files without a partner.
+      ValueError: an unknown split, a missing folder, no frames, or a required kind of file that no
+        frame has.
     """
     _check_request(split, require)
     data_dir = _existing_folder(data_dir, "data_dir")
     kinds = set(require) if coarse_dir is None else {*require, "coarse"}
     files = {"sparse": layout.depth_files(data_dir, split, "sparse")}
-    names = sorted(files["sparse"])
-    if not names:
+    scans = sorted(files["sparse"])
+    if not scans:
         raise ValueError(
             f"no {split} frames under {data_dir}: "
             f"looked for {layout.describe_layouts(split, 'sparse')}"
             + _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)
+            + _other_splits(data_dir)
         )
     if "image" in kinds:
-        files["image"] = layout.image_files(data_dir, split, names)
+        files["image"] = layout.image_files(data_dir, split, scans)
     if "ground_truth" in kinds:
         files["ground_truth"] = layout.depth_files(data_dir, split, "ground_truth")
     if "coarse" in kinds:
-        files["coarse"] = _coarse_maps(data_dir, coarse_dir, split, names)
-    for kind in sorted(kinds):
-        _check_partners(kind, files, split, data_dir)
-    return _frames(names, files, _intrinsics(data_dir, split, names))
-
-
-def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
-    """Reads (fx, fy, cx, cy) of the rectified colour cameras from `calib_cam_to_cam.txt`.
-
-    Returns:
-      {"image_02": ..., "image_03": ...}, from P_rect_02 and P_rect_03 (row-major 3x4). A rig with a
-      single camera has only one of them.
-
-    Raises:
-      ValueError: the line of a camera does not hold twelve numbers, or there is no such line.
-    """
-    lines = dict(line.partition(":")[::2] for line in Path(path).read_text().splitlines())
-    cameras = {}
-    for camera in ("02", "03"):
-        line = lines.get(f"P_rect_{camera}")
-        if line is None:
-            continue
-        values = _numbers(line)
-        if len(values) != 12:
-            raise ValueError(f"{path}: P_rect_{camera} must be 12 numbers, got {len(values)}")
-        cameras[f"image_{camera}"] = (values[0], values[5], values[2], values[6])
-    if not cameras:
-        raise ValueError(f"{path}: has neither P_rect_02 nor P_rect_03")
-    return cameras
-
-
-def read_intrinsics(path: str | os.PathLike) -> Intrinsics:
-    """Reads (fx, fy, cx, cy) from a text file of a selection, a row-major 3x3 matrix.
-
-    Raises:
-      ValueError: the file does not hold nine numbers.
-    """
-    values = _numbers(Path(path).read_text())
-    if len(values) != 9:
-        raise ValueError(f"{path}: intrinsics must be 9 numbers, got {len(values)}")
-    return values[0], values[4], values[2], values[5]
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers of a line; empty if a word is not a number."""
-    try:
-        return [float(word) for word in text.split()]
-    except ValueError:
-        return []
+        files["coarse"] = _coarse_maps(data_dir, coarse_dir, split, scans)
+    names = sorted({*scans, *files.get("ground_truth", ()), *_images_of_selection(split, files)})
+    for kind in sorted(files):
+        _check_some(kind, files[kind], names, split, data_dir)
+    intrinsics, broken = frame_intrinsics(data_dir, split, names)
+    frames = _frames(names, files, intrinsics)
+    # Where coarse maps are expected if there are none for a drive.
+    roots = {"coarse": Path(coarse_dir).expanduser()} if coarse_dir else {}
+    bad = [
+        item
+        for kind, found in sorted(files.items())
+        for item in _missing(kind, found, frames, split, roots.get(kind, data_dir))
+    ]
+    if "intrinsics" in kinds:
+        bad += [
+            BadFile(frame, *no_calibration(data_dir, split, frame.name, broken))
+            for frame in frames
+            if frame.intrinsics is None
+        ]
+    incomplete = {item.frame.name for item in bad}
+    return [frame for frame in frames if frame.name not in incomplete], bad
 
 
 def _check_request(split: str, require: Collection[str]) -> None:
@@ -120,7 +129,8 @@ def _check_request(split: str, require: Collection[str]) -> None:
 def _existing_folder(path: str | os.PathLike, argument: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{argument}={folder}: there is no such folder")
+        found = "a file, expected a folder" if folder.exists() else "there is no such folder"
+        raise ValueError(f"{argument}={folder}: {found}")
     return folder
 
 
@@ -133,6 +143,12 @@ def _did_you_mean(folders: Iterable[Path], split: str) -> str:
         if layout.depth_files(folder, split, "sparse"):
             return f"; did you mean data_dir={folder}?"
     return ""
+
+
+def _other_splits(data_dir: Path) -> str:
+    counts = {split: len(layout.depth_files(data_dir, split, "sparse")) for split in SPLITS}
+    found = [f"{split} ({count} frames)" for split, count in counts.items() if count]
+    return f"; the folder has {', '.join(found)}" if found else ""
 
 
 def _coarse_maps(
@@ -153,42 +169,54 @@ def _coarse_maps(
     return {name: maps[number] for name, number in zip(names, numbers, strict=True)}
 
 
-def _check_partners(kind: str, files: dict[str, layout.Files], split: str, data_dir: Path) -> None:
-    found, names = files[kind], files["sparse"]
-    missing = sorted(names.keys() - found.keys())
-    if missing:
-        hint = _did_you_mean([data_dir.resolve().parent], split)
-        if kind == "coarse":
-            hint = (
-                f"; {len(found)} maps were found; maps named 0000000000.png, 0000000001.png, ... "
-                f"are accepted only without a gap and if there are {len(names)}"
-                if found
-                else "; looked for data_depth_dense_new beside velodyne_raw; give the folder of "
-                "the maps by coarse_dir=FOLDER"
-            )
-        elif not found:
-            hint = f"; looked for {layout.describe_layouts(split, kind)}{hint}"
-        raise ValueError(
-            f"{len(missing)} of {len(names)} {split} frames under {data_dir} have no {kind}: "
-            f"{list_some(missing)}{hint}"
-        )
-    # A drive has images before and after its depth maps, and coarse maps may be of several splits.
-    strict = kind == "ground_truth" or (kind == "image" and split in layout.SELECTION_FOLDERS)
-    alone = sorted(found.keys() - names.keys()) if strict else []
-    if alone:
-        raise ValueError(
-            f"{len(alone)} {split} {kind} files under {data_dir} have no sparse depth: "
-            f"{list_some(alone)}"
-        )
+def _images_of_selection(split: str, files: dict[str, layout.Files]) -> layout.Files:
+    """A drive has images before and after its depth maps; a selection has not."""
+    return files.get("image", {}) if split in layout.SELECTION_FOLDERS else {}
 
 
-def _intrinsics(data_dir: Path, split: str, names: Sequence[str]) -> dict[str, Intrinsics]:
-    files = layout.intrinsics_files(data_dir, split, names)
-    if split in layout.SELECTION_FOLDERS:
-        return {name: read_intrinsics(path) for name, path in files.items()}
-    dates = {path: read_calibration(path) for path in set(files.values())}
-    cameras = {name: (dates[path], name.split("/")[1]) for name, path in files.items()}
-    return {name: date[camera] for name, (date, camera) in cameras.items() if camera in date}
+def _check_some(
+    kind: str, found: layout.Files, names: Sequence[str], split: str, data_dir: Path
+) -> None:
+    """Raises ValueError if no frame has the file, or if coarse maps are not named like frames."""
+    missing = [name for name in names if name not in found]
+    if len(missing) < len(names):
+        return
+    if kind == "coarse" and found:
+        hint = (
+            f"{len(found)} maps were found; maps named 0000000000.png, 0000000001.png, ... "
+            f"are accepted only without a gap and if there are {len(names)}"
+        )
+    elif kind == "coarse":
+        hint = (
+            "looked for data_depth_dense_new beside velodyne_raw; give the folder of the maps by "
+            "coarse_dir=FOLDER"
+        )
+    else:
+        hint = f"looked for {layout.describe_layouts(split, kind)}"
+        hint += _did_you_mean([data_dir.resolve().parent], split)
+    raise ValueError(
+        f"{len(missing)} of {len(names)} {split} frames under {data_dir} have no {kind}: "
+        f"{list_some(missing)}; {hint}"
+    )
+
+
+def _missing(
+    kind: str, found: layout.Files, frames: Sequence[Frame], split: str, root: Path
+) -> list[BadFile]:
+    """The missing files of a kind, with the path where each was expected."""
+    # A file of the same drive and camera tells the folder.
+    siblings = {name.rpartition("/")[0]: (name, path) for name, path in found.items()}
+    bad = []
+    for frame in frames:
+        if frame.name in found:
+            continue
+        sibling = siblings.get(frame.name.rpartition("/")[0])
+        reason = f"is missing, the {_WORDS[kind]} of {frame.name}"
+        if sibling is None and kind != "coarse":
+            reason += f"; looked for {layout.describe_layouts(split, kind)}"
+        path = layout.expected_file(root, split, kind, frame.name, sibling)
+        bad.append(BadFile(frame, path, reason))
+    return bad
 
 
 def _frames(
@@ -199,7 +227,7 @@ def _frames(
         Frame(
             name=name,
             image=image.get(name),
-            sparse=files["sparse"][name],
+            sparse=files["sparse"].get(name, Path()),
             coarse=coarse.get(name),
             ground_truth=truth.get(name),
             intrinsics=intrinsics.get(name),

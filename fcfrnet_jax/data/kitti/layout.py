@@ -103,16 +103,58 @@ def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
     return {name: dates[name[:10]] for name in names if name[:10] in dates}
 
 
+def expected_file(
+    root: Path, split: str, kind: str, name: str, sibling: tuple[str, Path] | None
+) -> Path:
+    """Where the file of a frame should be, for messages.
+
+    Args:
+      root: folder of the dataset.
+      split: of the frame.
+      kind: "sparse", "ground_truth", "coarse", "image" or "intrinsics".
+      name: of the frame.
+      sibling: another frame of the same drive and camera, and its file of this kind, if any.
+    """
+    drive, _, number = name.rpartition("/")
+    if sibling:
+        path = sibling[1]
+        is_named_so = path.stem == sibling[0].rpartition("/")[2]
+        return path.with_name((number if is_named_so else _flat_stem(name, kind)) + path.suffix)
+    if kind == "intrinsics" and split not in SELECTION_FOLDERS:
+        places = list(CALIBRATION_LAYOUTS)
+    else:
+        suffix = ".txt" if kind == "intrinsics" else ".png"
+        places = [f"{place}/{{name}}{suffix}" for place in _places(split, kind)]
+    parts = {"drive": drive.partition("/")[0], "camera": drive.partition("/")[2]}
+    parts |= {"split": split, "folder": SELECTION_FOLDERS.get(split, ""), "date": drive[:10]}
+    stem = _flat_stem(name, kind) if split in SELECTION_FOLDERS else number
+    paths = [Path(place.format(name=stem, **parts)) for place in places]
+    # The layout that the user seems to have.
+    return root / next((path for path in paths if (root / path.parts[0]).is_dir()), paths[0])
+
+
+def _flat_stem(name: str, kind: str) -> str:
+    """The stem of a file in the folder of a selection."""
+    match = _FLAT_NAME.fullmatch(name)
+    if not match or kind not in KIND_FOLDERS:
+        return name
+    return "{0}_{kind}_{1}_{2}".format(*match.groups(), kind=KIND_FOLDERS[kind][1])
+
+
 def describe_layouts(split: str, kind: str) -> str:
     """The places, relative to the data folder, where `kind` (or "image") is searched."""
-    if split in SELECTION_FOLDERS:
-        folder = "image" if kind == "image" else KIND_FOLDERS[kind][1]
-        places = [f"{layout}/{folder}" for layout in SELECTION_LAYOUTS]
-    else:
-        places = [*IMAGE_LAYOUTS] if kind == "image" else _depth_layouts(KIND_FOLDERS[kind][0])
+    places = _places(split, kind)
     names = {"date": "<date>", "drive": "<drive>", "camera": "image_0[23]"}
     folder = SELECTION_FOLDERS.get(split, "")
     return " or ".join(place.format(split=split, folder=folder, **names) for place in places)
+
+
+def _places(split: str, kind: str) -> list[str]:
+    """The folders of a kind of file, with the fields of the layouts."""
+    if split in SELECTION_FOLDERS:
+        folder = KIND_FOLDERS[kind][1] if kind in KIND_FOLDERS else kind
+        return [f"{layout}/{folder}" for layout in SELECTION_LAYOUTS]
+    return [*IMAGE_LAYOUTS] if kind == "image" else _depth_layouts(KIND_FOLDERS[kind][0])
 
 
 def _selection_folders(root: Path, split: str) -> list[Path]:

@@ -15,6 +15,9 @@ from fcfrnet_jax.files import list_some
 MAX_DEPTH = 100
 
 
+AGAIN = "download or copy the file again"
+
+
 class CheckpointError(ValueError):
     """A checkpoint that is damaged, hostile, or in an unsupported format."""
 

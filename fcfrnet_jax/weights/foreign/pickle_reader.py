@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
+    AGAIN,
     Call,
     CheckpointError,
     Global,
@@ -57,7 +58,8 @@ def read_pickle(file: BinaryIO, allow_persistent_ids: bool = False) -> PickleCon
     # Python warns of invalid escapes in text, which raises where warnings are errors.
     except (ValueError, OverflowError, MemoryError, RecursionError, Warning) as error:
         reason = printable(str(error) or type(error).__name__)
-        raise CheckpointError(f"damaged pickle before byte {stream.tell()}: {reason}") from error
+        where = f"damaged pickle before byte {stream.tell()}"
+        raise CheckpointError(f"{where}: {reason}; {AGAIN}") from error
     foreign = tuple(sorted(machine.foreign, key=str))
     return PickleContents(root, tuple(machine.persistent_ids), foreign)
 
@@ -79,7 +81,9 @@ class _BoundedStream:
 
     def require(self, size: int) -> None:
         if size > self._end - self._position:
-            raise CheckpointError(f"truncated at byte {self._end}: {size} more bytes were declared")
+            raise CheckpointError(
+                f"truncated at byte {self._end}: {size} more bytes were declared; {AGAIN}"
+            )
 
     def read(self, size: int) -> bytes:
         self.require(size)
@@ -92,7 +96,7 @@ class _BoundedStream:
         if len(line) == MAX_LINE:
             raise CheckpointError(f"a line of more than {MAX_LINE} bytes")
         if not line.endswith(b"\n"):
-            raise CheckpointError(f"truncated at byte {self._end}: a line has no end")
+            raise CheckpointError(f"truncated at byte {self._end}: a line has no end; {AGAIN}")
         return line
 
 

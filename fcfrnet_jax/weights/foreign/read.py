@@ -71,7 +71,10 @@ def read_state(path: str | os.PathLike) -> ForeignState:
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path}: a directory, expected a checkpoint file")
+        kind = (
+            "a model that needs no conversion" if (path / "model.json").exists() else "a directory"
+        )
+        raise CheckpointError(f"{path}: {kind}, expected a checkpoint file")
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path}: a device or pipe, expected a checkpoint file")
     try:

@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
+    AGAIN,
     CheckpointError,
     Global,
     PersistentId,
@@ -187,7 +188,7 @@ def _zip_errors() -> Iterator[None]:
     except CheckpointError:
         raise
     except _BROKEN_ZIP as error:
-        raise CheckpointError(f"damaged zip archive: {printable(str(error))}") from error
+        raise CheckpointError(f"damaged zip archive: {printable(str(error))}; {AGAIN}") from error
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
@@ -262,7 +263,7 @@ def _legacy_spans(
         spans[key] = (position + 8, size)
         position += 8 + size
         if position > end:
-            raise CheckpointError(f"truncated at byte {end}, in storage {printable(key)}")
+            raise CheckpointError(f"truncated at byte {end}, in storage {printable(key)}; {AGAIN}")
     if position != end:
         raise CheckpointError(f"{end - position} bytes after the last storage")
     return spans

@@ -187,3 +187,17 @@ def test_arguments_that_an_error_names_become_flags():
         "/x/data_dir=1: --config.data_dir=3 has no mode=4; --config.coarse_dir=x or "
         "--config.data_dir=None"
     )
+
+
+@pytest.mark.parametrize(
+    ("workdir", "message"),
+    [
+        ("", "--workdir= is empty; name a folder"),
+        ("file", "--workdir=.*/file is a file, expected a folder"),
+        ("file/run", "--workdir=.*/file/run is inside the file .*/file, expected a folder"),
+    ],
+)
+def test_a_workdir_is_a_folder(workdir, message, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match=message):
+        parsed("--config=train", f"--workdir={tmp_path / workdir if workdir else ''}")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from absl import logging
 
-from fcfrnet_jax.data.kitti import find_frames, read_calibration, read_intrinsics
+from fcfrnet_jax.data.kitti import find_frames, read_calibration, read_intrinsics, search_frames
+from fcfrnet_jax.data.kitti.layout import IMAGE_LAYOUTS
 from tests import kitti_tree as tree
 from tests.kitti_tree import DRIVE_NAMES, SELECTION_NAMES, flat_coarse_maps, move, names
 
@@ -29,38 +30,55 @@ def test_extra_images_of_a_drive_are_fine(drive_dir: Path) -> None:
     assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
 
 
-def test_missing_partners_are_named(drive_dir: Path) -> None:
+def test_missing_files_are_named_with_their_expected_paths(drive_dir: Path) -> None:
     frames = find_frames(drive_dir, "val")
-    frames[1].image.unlink()
-    with pytest.raises(ValueError, match=rf"1 of 3 val frames .* have no image: {frames[1].name}$"):
-        find_frames(drive_dir, "val")
-    frames[2].ground_truth.unlink()
-    with pytest.raises(ValueError, match=rf"1 of 3 .* no ground_truth: {frames[2].name}$"):
-        find_frames(drive_dir, "val")
+    for kind in ("image", "ground_truth", "sparse"):
+        path = getattr(frames[1], kind)
+        content = path.read_bytes()
+        path.unlink()
+        word = {"ground_truth": "ground truth", "sparse": "sparse depth"}.get(kind, kind)
+        match = rf"1 of 3 val frames .*: {path} is missing, the {word} of {frames[1].name}$"
+        with pytest.raises(ValueError, match=match):
+            find_frames(drive_dir, "val")
+        complete, (bad,) = search_frames(drive_dir, "val")
+        assert complete == [frames[0], frames[2]]
+        assert (bad.frame.name, bad.path) == (frames[1].name, path)
+        path.write_bytes(content)
+
+
+def test_the_places_of_a_missing_image_are_listed(drive_dir: Path) -> None:
+    tree.write_drive(drive_dir, drive="2011_09_26_drive_0010_sync", numbers=[1])
+    images = drive_dir / "raw/2011_09_26/2011_09_26_drive_0010_sync/image_02/data"
+    shutil.rmtree(images)
+    frames, (bad,) = search_frames(drive_dir, "val")
+    assert names(frames) == DRIVE_NAMES
+    assert bad.path == images / "0000000001.png"
+    for layout in IMAGE_LAYOUTS:
+        where = layout.format(split="val", date="<date>", drive="<drive>", camera="image_0[23]")
+        assert f"{where} or " in bad.reason + " or "
 
 
 def test_one_missing_and_one_extra_are_not_paired_by_position(selection: Path) -> None:
     path = next((selection / "image").glob("*0000000008*"))
     path.rename(path.with_name(path.name.replace("08", "09")))
-    with pytest.raises(
-        ValueError, match=r"1 of 3 val_selection .* no image: .*_0000000008_image_02"
-    ):
-        find_frames(selection, "val_selection")
+    frames, bad = search_frames(selection, "val_selection")
+    assert names(frames) == [SELECTION_NAMES[0], SELECTION_NAMES[2]]
+    number = {item.path.parent.name: item.path.stem.split("_")[-3] for item in bad}
+    assert number == {
+        "image": "0000000008",
+        "groundtruth_depth": "0000000009",
+        "velodyne_raw": "0000000009",
+    }
 
 
 @pytest.mark.parametrize("kind", ["image", "groundtruth_depth"])
 def test_files_of_a_selection_without_sparse_depth(selection: Path, kind: str) -> None:
-    next((selection / "velodyne_raw").glob("*0000000008*")).unlink()
+    path = next((selection / "velodyne_raw").glob("*0000000008*"))
+    path.unlink()
     other = {"image": "ground_truth", "groundtruth_depth": "image"}[kind]
-    match = rf"1 val_selection {other} files .* no sparse depth: {SELECTION_NAMES[1]}"
+    match = rf"{path} is missing, the sparse depth of {SELECTION_NAMES[1]}"
     with pytest.raises(ValueError, match=match):
         find_frames(selection, "val_selection", require=(other,))
-
-
-def test_ground_truth_of_a_drive_without_sparse_depth(drive_dir: Path) -> None:
-    find_frames(drive_dir, "val")[0].sparse.unlink()
-    with pytest.raises(ValueError, match=r"1 val ground_truth files .* no sparse depth"):
-        find_frames(drive_dir, "val")
 
 
 def test_two_files_for_one_frame(selection: Path) -> None:
@@ -74,6 +92,24 @@ def test_calibration_is_optional(selection: Path) -> None:
     next((selection / "intrinsics").glob("*0000000008*")).unlink()
     intrinsics = [frame.intrinsics for frame in find_frames(selection, "val_selection")]
     assert intrinsics == [tree.INTRINSICS, None, tree.INTRINSICS]
+
+
+@pytest.mark.parametrize("split", ["val", "val_selection"])
+def test_intrinsics_can_be_required(drive_dir: Path, selection: Path, split: str) -> None:
+    paths = [drive_dir / "raw/2011_09_26/calib_cam_to_cam.txt"] * 3
+    if split == "val_selection":
+        paths = sorted((selection / "intrinsics").iterdir())[1:2]
+    paths[0].write_text("P_rect_02: 1 0 2 0 0 1\n")
+    frames, bad = search_frames(drive_dir, split, require=("image", "intrinsics"))
+    assert [item.path for item in bad] == paths
+    assert "is damaged: " in bad[0].reason
+    assert len(frames) == 3 - len(paths)
+    paths[0].unlink()
+    _, bad = search_frames(drive_dir, split, require=("image", "intrinsics"))
+    assert [item.path for item in bad] == paths
+    assert "is missing or lacks the camera" in bad[0].reason
+    # Frames that do not need them can be used.
+    assert len(find_frames(drive_dir, split)) == 3
 
 
 def test_a_broken_calibration_is_an_error(tmp_path: Path) -> None:
@@ -141,7 +177,12 @@ def test_no_frames_and_no_folder(tmp_path: Path) -> None:
         find_frames(tmp_path, "val")
     with pytest.raises(ValueError, match=r"data_dir=.*none: there is no such folder"):
         find_frames(tmp_path / "none", "val")
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(ValueError, match=r"data_dir=.*archive.zip: a file, expected a folder$"):
+        find_frames(tmp_path / "archive.zip", "val")
     tree.write_drive(tmp_path)
+    with pytest.raises(ValueError, match=r"no train frames .*; the folder has val \(3 frames\)$"):
+        find_frames(tmp_path, "train")
     with pytest.raises(ValueError, match=r"coarse_dir=.*none: there is no such folder"):
         find_frames(tmp_path, "val", coarse_dir=tmp_path / "none")
 

@@ -1,0 +1,246 @@
+"""Compares the depth maps of frames, so that data in a wrong unit or place is not used unnoticed.
+
+Impossible input is refused; input that is merely unusual causes one warning. The thresholds lie
+between what was measured on recordings and rendered streets, and what mistakes give;
+docs/data.md lists both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import DEPTH_SCALE, read_depth
+from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
+
+SAMPLES = 8  # frames that are compared, spread over a list
+# Statistics of fewer pixels are not judged.
+MIN_PIXELS = 50
+# Metres. The networks predict 0.9 to 100 m.
+FAR, NEAR, CLOSEST = 100.0, 0.25, 0.9
+MAX_FAR = 0.05  # largest share of depths over FAR
+# Largest share of pixels without a depth in a coarse map.
+MAX_HOLES = 0.01
+# Largest share of pixels with a depth in LiDAR scans. Depth cameras exceed it.
+DENSE = 0.5
+# A value that stands for a missing depth: its share of the pixels with a depth, and the largest of
+# the other depths (their 99.9th percentile), relative to it.
+MAX_LARGEST, GAP = 0.05, 0.95
+# The same share for the largest value of a 16-bit PNG, which no sensor measures.
+LARGEST_CODE, MAX_LARGEST_CODE = 65535 / DEPTH_SCALE, 0.005
+# Largest median ratio, or its inverse, of two maps at the pixels that both have.
+MAX_RATIO = 1.5
+# Two maps agree at a pixel if their depths differ by less than this share; by the second, if one of
+# them is converted to another unit.
+AGREEMENT, AGREEMENT_OF_UNITS = 0.1, 0.2
+# Smallest share of pixels at which two maps must agree.
+MIN_AGREEMENT = 0.5
+# Largest share of the ground truth's pixels at which a map has exactly the same depth: for sparse
+# depth that is not sparser than the ground truth, and for all other maps.
+MAX_LEAK, MAX_SHARED = 0.25, 0.5
+# How many times too far depth is read if a PNG holds it in another unit than 1/256 m.
+UNITS = {
+    "metres": 1 / DEPTH_SCALE,
+    "centimetres": 100 / DEPTH_SCALE,
+    "millimetres": 1000 / DEPTH_SCALE,
+    "1/5000 m": 5000 / DEPTH_SCALE,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a depth map should not have.
+
+    Attributes:
+      kind: a word for the kind of finding.
+      depth: the map: "sparse_depth", "coarse_depth" or "ground_truth".
+      text: continues a sentence that begins with the name of the map.
+      impossible: whether the input must be refused; otherwise it is only unusual.
+    """
+
+    kind: str
+    depth: str
+    text: str
+    impossible: bool
+
+
+def find_implausible(
+    maps: Mapping[str, np.ndarray], names: Mapping[str, str | Path] | None = None
+) -> list[Finding]:
+    """Looks for signs of wrong data in the depth maps of one frame.
+
+    Args:
+      maps: "sparse_depth", "coarse_depth" and "ground_truth", or some of them, `[H, W]` metres,
+        0 = missing.
+      names: what the texts call the maps; their keys by default.
+
+    Returns:
+      What was found: values that stand for a missing depth, another unit, missing pixels of coarse
+      depth, dense sparse depth, ground truth given as an input, and maps that disagree.
+    """
+    names = {key: key.replace("_", " ") for key in maps} | dict(names or {})
+    found = [finding for key, depth in maps.items() for finding in _findings_of_map(key, depth)]
+    if any(finding.impossible for finding in found):
+        # Comparing such a map with others would report the same mistake again.
+        return found
+    for key, other in (
+        ("sparse_depth", "ground_truth"),
+        ("coarse_depth", "ground_truth"),
+        ("coarse_depth", "sparse_depth"),
+    ):
+        if key in maps and other in maps:
+            found += _findings_of_pair(key, maps[key], other, maps[other], str(names[other]))
+    return found
+
+
+def check_depth(frames: Sequence[Frame], crop: Size, samples: int = SAMPLES) -> None:
+    """Applies `find_implausible` to sampled frames, and logs one warning of each kind.
+
+    Args:
+      frames: frames that have passed `check.check_frames`.
+      crop: (height, width) in pixels of the part at the bottom centre that is compared; 0 = the
+        whole height or width.
+      samples: how many frames, spread over the list, are decoded.
+
+    Raises:
+      ValueError: a map is impossible.
+    """
+    positions = np.unique(np.linspace(0, len(frames) - 1, min(samples, len(frames)), dtype=int))
+    unusual: dict[tuple[str, str], list[str]] = {}
+    for frame in (frames[i] for i in positions):
+        paths = _paths(frame)
+        maps = {key: _cropped(read_depth(path), crop) for key, path in paths.items()}
+        for finding in find_implausible(maps, paths):
+            text = f"{paths[finding.depth]}: {finding.text}"
+            if finding.impossible:
+                raise ValueError(text)
+            unusual.setdefault((finding.kind, finding.depth), []).append(text)
+    for texts in unusual.values():
+        logging.warning(
+            "%s (found in %d of %d compared frames)", texts[0], len(texts), len(positions)
+        )
+
+
+def _paths(frame: Frame) -> dict[str, Path]:
+    paths = {
+        "sparse_depth": frame.sparse,
+        "coarse_depth": frame.coarse,
+        "ground_truth": frame.ground_truth,
+    }
+    return {key: path for key, path in paths.items() if path is not None}
+
+
+def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:
+    """The crop of a depth map; a coarse map may already have its size."""
+    crop = crop_size(depth.shape, crop)
+    top, left = crop_offsets(depth.shape, crop)
+    return depth[top : top + crop[0], left : left + crop[1]]
+
+
+def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
+    values = depth[depth > 0]
+    density = values.size / depth.size
+    if key == "coarse_depth" and density < 1:
+        text = (
+            f"{1 - density:.2%} of the pixels have no depth; coarse depth must be dense, because "
+            f"a missing depth counts as {CLOSEST} m"
+        )
+        yield Finding("holes", key, text, 1 - density > MAX_HOLES)
+    elif not values.size:
+        yield Finding("empty", key, "no pixel has a depth", False)
+    if values.size < MIN_PIXELS:
+        return
+    missing = _finding_of_largest(key, values)
+    # Values over 255 m saturate in a PNG, so millimetres can look like both mistakes.
+    others = values[values < values.max()] if missing else values
+    far, median = float(np.mean(others > FAR)) if others.size else 0.0, float(np.median(values))
+    if far > MAX_FAR:
+        text = (
+            f"{far:.0%} of the depths are over {FAR:g} m, the largest depth of a model, and their "
+            f"median is {median:.4g} m; depth must be in metres, which a PNG stores times 256 "
+            "(millimetres times 0.256)"
+        )
+        yield Finding("far", key, text, True)
+        return
+    if missing:
+        yield missing
+        return
+    if median < CLOSEST:
+        text = (
+            f"the median of the depths is {median:.3g} m, and models predict at least {CLOSEST} "
+            "m; depth must be in metres, which a PNG stores times 256"
+        )
+        yield Finding("near", key, text, median < NEAR)
+    if key == "sparse_depth" and density > DENSE:
+        text = (
+            f"{density:.0%} of the pixels have a depth, as in a dense map; LiDAR covers about 5%, "
+            "depth cameras more; coarse maps are not sparse depth and are given separately"
+        )
+        yield Finding("dense", key, text, False)
+
+
+def _finding_of_largest(key: str, values: np.ndarray) -> Finding | None:
+    largest = float(values.max())
+    others = values[values < largest]
+    share = 1 - others.size / values.size
+    is_gap = others.size > 0 and float(np.percentile(others, 99.9)) < GAP * largest
+    if not (
+        (share > MAX_LARGEST and is_gap) or (share > MAX_LARGEST_CODE and largest == LARGEST_CODE)
+    ):
+        return None
+    code = " (65535 in a PNG)" if largest == LARGEST_CODE else ""
+    text = (
+        f"{share:.1%} of the depths are {largest:.6g} m{code}, the largest value, which seems to "
+        "stand for a missing depth; a missing depth must be 0"
+    )
+    return Finding("largest", key, text, True)
+
+
+def _findings_of_pair(
+    key: str, depth: np.ndarray, other_key: str, other: np.ndarray, name: str
+) -> Iterator[Finding]:
+    both = (depth > 0) & (other > 0)
+    count, others = int(both.sum()), int((other > 0).sum())
+    if count < MIN_PIXELS:
+        return
+    equal = float((depth[both] == other[both]).sum()) / others
+    sparser = key == "coarse_depth" or int((depth > 0).sum()) * 1.05 < others
+    if other_key == "ground_truth" and equal > (MAX_SHARED if sparser else MAX_LEAK):
+        impossible = key == "coarse_depth" or not sparser
+        text = f"it has exactly the depth of {name} at {equal:.0%} of that map's {others} pixels; "
+        text += (
+            "the ground truth must not be an input"
+            if impossible
+            else "only the other pixels measure depth completion"
+        )
+        yield Finding("leak", key, text, impossible)
+    ratios = depth[both] / other[both]
+    ratio = float(np.median(ratios))
+    unit = _unit(ratios)
+    if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
+        hint = f", as if {unit}" if unit else ""
+        text = (
+            f"at the {count} pixels that both have, the depths are {ratio:.3g} times those of "
+            f"{name} (median){hint}; a depth PNG holds 256 times the metres"
+        )
+        yield Finding("unit", key, text, unit is not None)
+        return
+    agree = float(np.mean(np.abs(ratios - 1) < AGREEMENT))
+    if key == "sparse_depth" and agree < MIN_AGREEMENT:
+        text = (
+            f"only {agree:.0%} of the {count} depths that {name} has too agree with it within "
+            f"{AGREEMENT:.0%}; the two may belong to different frames"
+        )
+        yield Finding("disagree", key, text, False)
+
+
+def _unit(ratios: np.ndarray) -> str | None:
+    """Which map is in which unit, if one conversion makes most of the depths agree."""
+    for which, factors in (("it was", ratios), ("the other one was", 1 / ratios)):
+        for unit, factor in UNITS.items():
+            if np.mean(np.abs(factors / factor - 1) < AGREEMENT_OF_UNITS) > MIN_AGREEMENT:
+                return f"{which} stored in {unit}"
+    return None

@@ -1,0 +1,191 @@
+"""Kills a command at its operations on files, in turn; run as `python -m ... TASK FOLDER STEP`.
+
+After each kill, a reader must find the complete old or new result, the command must succeed when it
+is repeated, and nothing else may be left. Prints the number of kills.
+"""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import pytest
+
+from fcfrnet_jax.commands import convert, evaluate, render, train
+from fcfrnet_jax.commands.output import results
+from fcfrnet_jax.configs import render as render_config
+from fcfrnet_jax.streets.sample import write_sample
+from fcfrnet_jax.weights import checkpoint
+from tests import numbered_scenes, tiny_networks
+from tests.commands import evaluations, runs
+from tests.conftest import xla_flags
+from tests.kill_points import killed_everywhere
+from tests.weights.narrow_states import narrow_state
+
+T = TypeVar("T")
+
+
+class Case(NamedTuple):
+    """A command to kill.
+
+    Attributes:
+      prepare: makes the old result in an empty folder.
+      act: the command, which makes the new result in the same folder.
+      read: what a reader finds there, equal for equal results; fails for an incomplete one.
+    """
+
+    prepare: Callable[[Path], None]
+    act: Callable[[Path], None]
+    read: Callable[[Path], object]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def conversion(shared: Path) -> Case:
+    for name, network in (("old", "std"), ("new", "fcfrnet18_rgbd")):
+        state = narrow_state(network) if network != "std" else narrow_state()
+        (shared / name).write_bytes(pickle.dumps(state, protocol=4))
+
+    def converted(name: str) -> Callable[[Path], None]:
+        arguments = [str(shared / name), "--overwrite"]
+        return lambda folder: convert.main([*arguments, str(folder / "model")])
+
+    def read(folder: Path) -> object:
+        spec, _ = checkpoint.load_model(folder / "model")  # checks the digest
+        return spec
+
+    return Case(converted("old"), converted("new"), read)
+
+
+def rendering(shared: Path) -> Case:
+    config = render_config.get_config()
+    config.update(frames=2, val_share=0.5, selection_share=0.5, camera=(40, 120))
+
+    def read(folder: Path) -> object:
+        return contents(folder / "set") if (folder / "set").exists() else None
+
+    return Case(lambda _: None, lambda folder: render.run(config, folder / "set"), read)
+
+
+def evaluation(shared: Path) -> Case:
+    write_sample(shared / "scenes", frames=2, height=48, width=160)
+
+    def evaluated(split: str) -> Callable[[Path], None]:
+        settings = {"data_dir": str(shared / "scenes"), "split": split}
+        return lambda folder: evaluate.run(evaluations.config_of(**settings), folder) and None
+
+    def read(folder: Path) -> object:
+        record = json.loads((folder / "metrics.json").read_text())
+        listed = {f"predictions/{frame['name']}.png" for frame in record["per_frame"]}
+        listed |= {f"panels/{name}" for name in record["panels"]}
+        kinds = (results.PREDICTIONS, results.PANELS)
+        assert listed == {f"{kind}/{path}" for kind in kinds for path in contents(folder / kind)}
+        return record["split"]
+
+    return Case(evaluated("train"), evaluated("val"), read)
+
+
+def training(shared: Path) -> Case:
+    write_sample(shared / "scenes", frames=2, height=48, width=160)
+    settings = {"steps": 3, "save_every": 1, "validate_every": 1, "batch_size": 1, "panels": 0}
+    config = runs.config_of(shared / "scenes", **settings)
+
+    def read(folder: Path) -> object:
+        # A model that exists is complete.
+        for name in ("best", "last"):
+            if (folder / name).exists():
+                checkpoint.load_model(folder / name)
+        if not (folder / "last").exists():
+            return None
+        return runs.newest(folder), (folder / "metrics.jsonl").read_bytes()
+
+    return Case(lambda _: None, lambda folder: train.run(config, folder), read)
+
+
+CASES = {"convert": conversion, "render": rendering, "evaluate": evaluation, "train": training}
+
+
+def names(folder: Path) -> Counter[str]:
+    """The files and folders of a result.
+
+    Files whose names are random are left out: those of variables, snapshots and TensorBoard.
+    """
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    inside = re.compile(r"(variables[^/]*|snapshots/\d+|tensorboard)/")
+    return Counter(
+        re.sub(r"variables-\w+(-\d+)?", "variables", name)
+        for name in found
+        if not inside.search(name)
+    )
+
+
+def check(case: Case, folder: Path, step: int) -> tuple[int, int]:
+    """Returns the number of kills, and of files that were left after the next run."""
+    template, work, whole = (folder / name for name in ("template", "work", "whole"))
+    template.mkdir()
+    in_child(lambda: case.prepare(template))
+    shutil.copytree(template, work)
+    shutil.copytree(template, whole)
+    in_child(lambda: case.act(whole))
+    allowed = [in_child(lambda folder=folder: case.read(folder)) for folder in (template, whole)]
+    kills = left = 0
+    for _ in killed_everywhere(lambda: case.act(work), folder, step=step):
+        kills += 1
+        assert in_child(lambda: case.read(work)) in allowed
+        in_child(lambda: case.act(work))
+        assert in_child(lambda: case.read(work)) == allowed[1]
+        found = names(work) - names(whole)
+        left += found.total()
+        if found:
+            print(*found, file=sys.stderr)
+        shutil.rmtree(work)
+        shutil.copytree(template, work)
+    assert in_child(lambda: case.read(work)) == allowed[1]
+    return kills, left
+
+
+def in_child(function: Callable[[], T]) -> T:
+    """Calls a function in a child: libraries forbid to fork a process that has used them."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with os.fdopen(sender, "wb") as stream:
+                pickle.dump(function(), stream)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as stream:
+        sent = stream.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return pickle.loads(sent)
+
+
+if __name__ == "__main__":
+    task, folder, step = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    os.environ["XLA_FLAGS"] = xla_flags(1)
+    os.fsync = lambda _: None  # it does not matter for a kill
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if task != "convert":
+            tiny_networks.shorten_resnet(monkeypatch)
+        numbered_scenes.put_in_place(monkeypatch)
+        (folder / "shared").mkdir()
+        in_child(lambda: CASES[task](folder / "shared") and None)
+        kills, left = check(CASES[task](folder / "shared"), folder, step)
+    print(f"{task}: {kills} kills, {left} files left")

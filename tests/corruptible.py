@@ -1,0 +1,166 @@
+"""Files of every kind that the commands read, small, with the reader that the commands use."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.output import results
+from fcfrnet_jax.configs import eval as eval_config
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import read_depth, read_image
+from fcfrnet_jax.files import write_json
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.streets import data_set
+from fcfrnet_jax.training.journal import Journal, read_journal
+from fcfrnet_jax.training.snapshots import Snapshots
+from fcfrnet_jax.weights import checkpoint
+from tests import kitti_tree, tiny_networks
+from tests.commands import workdirs
+from tests.commands.output.killed_results import write_set
+from tests.random_weights import random_variables
+from tests.training.states import state_of
+
+SPEC = SparseToCoarseSpec(18, "gd", width=4)
+PLAN = data_set.Plan(train=2, val=2, selection=1)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files of one kind.
+
+    Attributes:
+      name: for the table.
+      folder: a folder with the intact files.
+      files: a pattern of the files to damage, below the folder.
+      read: reads a copy of the folder, as a command does.
+      protected: whether a checksum covers the content.
+      by: what an error must name: the `path` of the file; or also its `root`, a copy of `folder`; a
+        `folder` in the root that contains the file; the `name` of the file alone; or the `frame`.
+    """
+
+    name: str
+    folder: Path
+    files: str
+    read: Callable[[Path], Any]
+    protected: bool
+    by: str = "path"
+
+    def names(self, root: Path, victim: Path) -> list[str]:
+        """What an error about a damaged file in a copy of the folder may name."""
+        if self.by == "folder":
+            return [str(path) for path in victim.parents if root in path.parents]
+        if self.by == "root":
+            return [str(root), str(victim)]
+        if self.by == "name":
+            return [victim.name]
+        number = victim.stem.partition("_image_02")[0][-10:]
+        return [str(victim), number] if self.by == "frame" else [str(victim)]
+
+
+@contextlib.contextmanager
+def short_networks() -> Iterator[None]:
+    """Shortens the networks, so that their shapes are found quickly."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tiny_networks.shorten_resnet(monkeypatch)
+        yield
+
+
+def make_kinds(root: Path) -> list[Kind]:
+    """Writes intact files of every kind below a folder."""
+    names = ("snapshots", "model", "selection", "drive", "run", "results", "rendered")
+    snapshots, model, selection, drive, run, results_of, rendered = (root / name for name in names)
+    write_snapshot(snapshots)
+    checkpoint.save_model(model, SPEC, random_variables(SPEC), provenance={"source": "noise"})
+    kitti_tree.write_val_selection(selection / kitti_tree.SELECTION)
+    kitti_tree.flat_coarse_maps(selection / "coarse", kitti_tree.SELECTION_NAMES)
+    kitti_tree.write_drive(drive)
+    workdirs.started(run)
+    write_set(results_of, "a run")
+    write_json(rendered / data_set.MARKER, data_set.settings(PLAN))
+    (rendered / "val").mkdir()
+    images = {
+        "image": "image",
+        "sparse depth": "velodyne_raw",
+        "ground truth": "groundtruth_depth",
+    }
+    return [
+        Kind("snapshot", snapshots, "10/**/*", restored, True, "folder"),
+        Kind("model's weights", model, "variables*/**/*", loaded, True, "folder"),
+        Kind("model.json", model, "model.json", loaded, True, "root"),
+        *(
+            Kind(kind, selection, f"**/{folder}/*.png", frames_of, True, "frame")
+            for kind, folder in images.items()
+        ),
+        Kind("coarse depth", selection, "coarse/*.png", frames_of, True, "frame"),
+        Kind("intrinsics", selection, "**/intrinsics/*.txt", intrinsics_of, False, "frame"),
+        Kind("calibration", drive, "raw/*/calib_cam_to_cam.txt", intrinsics_of, False, "name"),
+        Kind("config.json", run, "config.json", resumed, False, "root"),
+        Kind("run.json", run, "run.json", resumed, True),
+        Kind("metrics.jsonl", run, "metrics.jsonl", resumed, False),
+        Kind("metrics.json", results_of, "metrics.json", check_ours, False, "root"),
+        Kind("rendered.json", rendered, "rendered.json", is_complete, False, "root"),
+    ]
+
+
+def write_snapshot(folder: Path) -> None:
+    snapshots = Snapshots(folder, keep=3)
+    snapshots.save(10, state_of(10, 2000))
+    snapshots.close()
+
+
+def restored(folder: Path) -> Any:
+    snapshots = Snapshots(folder, keep=3)
+    try:
+        return snapshots.restore(state_of(0, 2000))
+    finally:
+        snapshots.close()
+
+
+def loaded(folder: Path) -> Any:
+    spec, variables = checkpoint.load_model(folder)
+    return str(spec), checkpoint.load_provenance(folder), variables
+
+
+def find(folder: Path, *require: str) -> list[Frame]:
+    """Finds and checks the frames as the commands do."""
+    split = "val_selection" if (folder / "depth_selection").exists() else "val"
+    config = eval_config.get_config()
+    # The depth maps are noise.
+    config.update(data_dir=str(folder), crop=(0, 0), check_depth=False)
+    if "coarse" in require:
+        config.coarse_dir = str(folder / "coarse")
+    return dataset.find_frames(config, split, require)[0]
+
+
+def frames_of(folder: Path) -> list[np.ndarray]:
+    """Reads all frames as evaluation does: after the check of their files."""
+    frames = find(folder, "image", "ground_truth", "coarse")
+    maps = [path for frame in frames for path in (frame.sparse, frame.coarse, frame.ground_truth)]
+    return [*map(read_depth, maps), *(read_image(frame.image) for frame in frames)]
+
+
+def intrinsics_of(folder: Path) -> list[Any]:
+    """Reads the intrinsics as training with a photometric loss does."""
+    return [frame.intrinsics for frame in find(folder, "intrinsics")]
+
+
+def resumed(folder: Path) -> Any:
+    """Resumes a run as training does; returns what the files decide."""
+    run = workdirs.compared(folder)
+    Journal(folder, 20).close()
+    return run.epoch, run.ends, run.facts["best_since"], read_journal(folder)
+
+
+def check_ours(folder: Path) -> None:
+    """Checks results as an evaluation that replaces them does."""
+    results.check_ours(folder)
+
+
+def is_complete(folder: Path) -> bool:
+    return data_set.write_data_set(folder, PLAN)
