@@ -23,13 +23,14 @@ class Effect(Enum):
 
 _GROUPS = {
     Effect.UPDATES: """
-        stage source split camera clutter misalignment crop
+        stage source split camera pool_frames clutter misalignment crop
         augmentation.flip augmentation.brightness augmentation.contrast augmentation.saturation
         augmentation.random_crop augmentation.beam_probability augmentation.beams
         augmentation.point_dropout
-        coarse.layers coarse.modality coarse.width coarse.base coarse.keep_measured
-        fine.layers fine.modality fine.width fine.variant fine.window
-        mode depth_loss photometric_weight smoothness_weight coarse_weight fine_weight
+        coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
+        fine.layers fine.modality fine.width fine.patch fine.variant fine.window
+        mode depth_loss photometric_weight smoothness_weight exact_weight edge_weight
+        coarse_weight fine_weight
         optimizer learning_rate schedule decay_epochs warmup_steps weight_decay clip_norm ema_decay
         batch_size accumulate dtype sync_batchnorm seed
         """,
@@ -39,7 +40,8 @@ _GROUPS = {
     Effect.WEIGHTS: "coarse_checkpoint",
     Effect.BEST: "val_split val_crop residual_share",
     Effect.NOTHING: """
-        task check_files check_depth remat log_every validate_every save_every keep panels threads
+        task pool_dir check_files check_depth remat log_every validate_every save_every keep panels
+        threads
         xla_flags
         coordinator processes process
         """,
@@ -55,9 +57,9 @@ def effect(name: str, settings: Mapping[str, Any]) -> Effect:
 
 def unused(settings: Mapping[str, Any]) -> set[str]:
     """The settings of `EFFECTS` that have no effect together with the others."""
-    stage, mode = settings["stage"], settings["mode"]
+    stage, mode, files = settings["stage"], settings["mode"], settings["source"] == "files"
     rules = {
-        ("camera", "clutter", "misalignment"): settings["source"] == "files",
+        ("camera", "clutter", "misalignment", "pool_frames"): files,
         ("split",): settings["source"] == "synthetic",
         ("decay_epochs",): settings["schedule"] != "step",
         ("depth_loss",): mode == "photo",

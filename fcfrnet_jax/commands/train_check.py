@@ -14,6 +14,7 @@ _SHARE = Range(0.0, 1.0)
 # Every number of the config. The networks' own settings are checked by their specs.
 RANGES = {
     "camera": Range(16),
+    "pool_frames": Range(0),
     "clutter": _SHARE,
     "misalignment": Range(0.0),
     "crop": Range(16),
@@ -27,6 +28,8 @@ RANGES = {
     "augmentation.point_dropout": _SHARE,
     "photometric_weight": Range(0.0),
     "smoothness_weight": Range(0.0),
+    "exact_weight": Range(0.0),
+    "edge_weight": Range(0.0),
     "coarse_weight": Range(0.0),
     "fine_weight": Range(0.0),
     "learning_rate": Range(0.0, above=True),
@@ -74,10 +77,16 @@ def check_config(config: ConfigDict) -> None:
     if not config.steps and not config.epochs:
         raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
+    for name in ("exact_weight", "edge_weight"):
+        if config[name] and not config.pool_frames:
+            raise ValueError(
+                f"--config.{name} needs the exact depth of a pool of rendered frames: give "
+                "--config.source=synthetic and --config.pool_frames"
+            )
     if config.source == "synthetic":
         _check_synthetic(config)
         return
-    for name in ("clutter", "misalignment"):
+    for name in ("clutter", "misalignment", "pool_frames"):
         if config[name]:
             raise ValueError(f"--config.{name} applies to --config.source=synthetic only")
 

@@ -36,6 +36,11 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "misalignment": 0.0,
     "residual_share": 1.0,
     "xla_flags": "",
+    "pool_frames": 0,
+    "exact_weight": 0.0,
+    "edge_weight": 0.0,
+    "coarse.patch": 1,
+    "fine.patch": 1,
     "coarse.base": "none",
     "coarse.keep_measured": False,
 }

@@ -26,7 +26,7 @@ class _StageSettings:
     layers: int = 34
     modality: str = "rgbd"
     width: int = 64
-    patch: int = 1
+    patch: int = dataclasses.field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         _check("layers", self.layers, RESNET_LAYERS)

@@ -51,7 +51,7 @@ def settings_of(**settings):
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({"source": "files"}, {"camera", "clutter", "misalignment"}),
+        ({"source": "files"}, {"camera", "clutter", "misalignment", "pool_frames"}),
         ({"source": "synthetic"}, {"split"}),
         ({"schedule": "cosine"}, {"decay_epochs"}),
         ({"mode": "photo"}, {"depth_loss"}),
