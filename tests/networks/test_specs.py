@@ -69,7 +69,10 @@ def test_a_record_has_every_setting_and_no_other(spec):
             SPARSE_TO_COARSE: {"base", "keep_measured"},
             COARSE_TO_FINE: {"variant", "window"},
         }
-        assert set(stage) == {"network", "layers", "modality", "width", "patch"} | own[stage["network"]]
+        assert (
+            set(stage)
+            == {"network", "layers", "modality", "width", "patch"} | own[stage["network"]]
+        )
 
 
 @pytest.mark.parametrize(
