@@ -72,6 +72,7 @@ def test_description_is_readable(saved):
         "layers": 18,
         "modality": "gd",
         "width": 4,
+        "patch": 1,
         "base": "none",
         "keep_measured": False,
     }
