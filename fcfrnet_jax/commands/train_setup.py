@@ -127,9 +127,11 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
             f"{found.folder} is at step {step} already, and --config.{given} ends at step {total}; "
             f"give a length of at least {step} steps, or choose another --workdir"
         )
+    recorded = found.facts.get("lengths", [before])
+    if settings["schedule"] == "plateau":
+        optimizers.check_plateau(step, recorded[-1], total)
     if settings["schedule"] != "cosine":
         return [total]
-    recorded = found.facts.get("lengths", [before])
     if total in recorded:
         return recorded[: recorded.index(total) + 1]
     # An extension of which no step was made may be replaced.
@@ -151,7 +153,7 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
 
 
 def make_intervals(config: ConfigDict, total: int) -> Intervals:
-    """When the loop records, validates and saves in a run of `total` updates."""
+    """When the loop acts in a run of `total` updates."""
     return Intervals(total, config.log_every, config.validate_every, config.save_every)
 
 
@@ -167,24 +169,23 @@ def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> o
     Raises:
       ValueError: settings that make no schedule.
     """
-    decay_every = config.decay_epochs * epoch // config.batch_size
-    schedules = []
-    for start, end in pairwise([0, *ends]):
-        if config.schedule == "cosine" and end - start <= config.warmup_steps:
+    decay_every, schedules = max(config.decay_epochs * epoch // config.batch_size, 1), []
+    for length in (end - start for start, end in pairwise([0, *ends])):
+        if config.schedule == "cosine" and length <= config.warmup_steps:
             raise ValueError(
-                f"a training of {end - start} steps ends before --config.warmup_steps="
+                f"a training of {length} steps ends before --config.warmup_steps="
                 f"{config.warmup_steps} are over, after which --config.schedule=cosine begins; "
                 "change --config.steps or --config.warmup_steps"
             )
         with named("schedule"):
-            schedule = optimizers.make_schedule(
+            made = optimizers.make_schedule(
                 config.schedule,
                 config.learning_rate,
                 warmup_steps=config.warmup_steps,
-                decay_every=max(decay_every, 1) if config.schedule == "step" else None,
-                total_steps=end - start if config.schedule in ("cosine", "plateau") else None,
+                decay_every=decay_every if config.schedule == "step" else None,
+                total_steps=length if config.schedule in optimizers.FINITE else None,
             )
-        schedules.append(schedule)
+        schedules.append(made)
     return schedules[0] if len(schedules) == 1 else optax.join_schedules(schedules, ends[:-1])
 
 

@@ -9,6 +9,8 @@ from jax.typing import ArrayLike
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
+# Those that depend on the length of the training.
+FINITE = ("cosine", "plateau")
 # Where the decay of `plateau` starts, as a share of the steps.
 PLATEAU = 0.7
 
@@ -62,6 +64,20 @@ def make_schedule(
         return warm_up * decay(count)
 
     return schedule
+
+
+def check_plateau(step: int, before: int, total: int) -> None:
+    """Checks that a run with the schedule `plateau` may change its length from `before` to `total`.
+
+    Raises:
+      ValueError: one of the two has the learning rate decay before `step`.
+    """
+    decay = int(PLATEAU * min(before, total))
+    if total != before and step > decay:
+        raise ValueError(
+            f"the length of the run cannot change from {before} to {total} at step {step}: with "
+            f"the shorter one, the learning rate of the plateau schedule decays from step {decay} on"
+        )
 
 
 def make_optimizer(

@@ -8,7 +8,12 @@ import pytest
 
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.specs import CoarseToFineSpec
-from fcfrnet_jax.training.optimizers import decay_mask, make_optimizer, make_schedule
+from fcfrnet_jax.training.optimizers import (
+    check_plateau,
+    decay_mask,
+    make_optimizer,
+    make_schedule,
+)
 
 RATE = 0.1
 GRADIENT = {"conv": {"kernel": np.float32([[3, -4]]), "bias": np.float32([12])}}
@@ -182,3 +187,16 @@ def test_decay_mask_selects_the_convolutions():
     params = models.variable_shapes(CoarseToFineSpec(50, width=4))["params"]
     # Only convolution kernels have four axes.
     assert decay_mask(params) == jax.tree.map(lambda leaf: leaf.ndim == 4, params)
+
+
+def test_plateau_is_constant_and_then_a_cosine():
+    schedule = make_schedule("plateau", 0.1, warmup_steps=10, total_steps=1000)
+    np.testing.assert_allclose([schedule(4), schedule(10), schedule(700)], [0.05, 0.1, 0.1])
+    np.testing.assert_allclose([schedule(850), schedule(1000)], [0.05, 0.0], atol=1e-7)
+
+
+def test_the_length_of_a_plateau_may_change_before_its_decay():
+    check_plateau(700, 1000, 2000)
+    check_plateau(990, 1000, 1000)
+    with pytest.raises(ValueError, match=r"from 1000 to 500 at step 400.*decays from step 350 on"):
+        check_plateau(400, 1000, 500)
