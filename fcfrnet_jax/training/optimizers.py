@@ -76,7 +76,7 @@ def check_plateau(step: int, before: int, total: int) -> None:
     if total != before and step > decay:
         raise ValueError(
             f"the length of the run cannot change from {before} to {total} at step {step}: with "
-            f"the shorter one, the learning rate of the plateau schedule decays from step {decay} on"
+            f"the shorter one, the plateau of the learning rate ends at step {decay}"
         )
 
 

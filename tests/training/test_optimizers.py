@@ -198,5 +198,5 @@ def test_plateau_is_constant_and_then_a_cosine():
 def test_the_length_of_a_plateau_may_change_before_its_decay():
     check_plateau(700, 1000, 2000)
     check_plateau(990, 1000, 1000)
-    with pytest.raises(ValueError, match=r"from 1000 to 500 at step 400.*decays from step 350 on"):
+    with pytest.raises(ValueError, match=r"from 1000 to 500 at step 400.*ends at step 350"):
         check_plateau(400, 1000, 500)
