@@ -29,7 +29,7 @@ _GROUPS = {
         augmentation.point_dropout
         coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
         fine.layers fine.modality fine.width fine.patch fine.variant fine.window
-        mode depth_loss photometric_weight smoothness_weight exact_weight edge_weight
+        mode depth_loss photometric_weight smoothness_weight exact_weight edge_weight scale_weight
         coarse_weight fine_weight
         optimizer learning_rate schedule decay_epochs warmup_steps weight_decay clip_norm ema_decay
         batch_size accumulate dtype sync_batchnorm seed

@@ -30,6 +30,7 @@ RANGES = {
     "smoothness_weight": Range(0.0),
     "exact_weight": Range(0.0),
     "edge_weight": Range(0.0),
+    "scale_weight": Range(0.0),
     "coarse_weight": Range(0.0),
     "fine_weight": Range(0.0),
     "learning_rate": Range(0.0, above=True),
@@ -77,7 +78,7 @@ def check_config(config: ConfigDict) -> None:
     if not config.steps and not config.epochs:
         raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
-    for name in ("exact_weight", "edge_weight"):
+    for name in ("exact_weight", "edge_weight", "scale_weight"):
         if config[name] and not config.pool_frames:
             raise ValueError(
                 f"--config.{name} needs the exact depth of a pool of rendered frames: give "

@@ -47,6 +47,7 @@ def make_objective(config: ConfigDict) -> Objective:
             smoothness_weight=config.smoothness_weight,
             exact_weight=config.exact_weight,
             edge_weight=config.edge_weight,
+            scale_weight=config.scale_weight,
             coarse_weight=config.coarse_weight,
             fine_weight=config.fine_weight,
         )

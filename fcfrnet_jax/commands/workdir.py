@@ -39,6 +39,7 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "pool_frames": 0,
     "exact_weight": 0.0,
     "edge_weight": 0.0,
+    "scale_weight": 0.0,
     "coarse.patch": 1,
     "fine.patch": 1,
     "coarse.base": "none",

@@ -19,13 +19,14 @@ def get_config() -> ConfigDict:
     config.misalignment = 1.0
 
     # The coarse network reads the scan alone, the fine network the image and what the scan gives.
-    config.coarse.update(layers=10, modality="d", width=32, patch=4, base="fill")
+    config.coarse.update(layers=10, modality="d", width=24, patch=4, base="fill")
     config.coarse.keep_measured = True
     config.fine.update(layers=10, modality="rgbd", width=32, patch=4)
 
     config.depth_loss = "l1+rmse"
     config.exact_weight = 16.0
     config.edge_weight = 16.0
+    config.scale_weight = 0.1
     # The coarse depth serves the fine network more than as a result.
     config.coarse_weight = 0.2
     config.fine_weight = 0.5

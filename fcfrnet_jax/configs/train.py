@@ -123,6 +123,8 @@ def get_config() -> ConfigDict:
     config.exact_weight = 0.0
     # Weight of the error of differences of log depth between neighbours, with pool_frames.
     config.edge_weight = 0.0
+    # Of the predicted scale of the error, for networks of patches.
+    config.scale_weight = 0.0
     # Weight of the coarse depth's loss with stage=joint.
     config.coarse_weight = 1.0
     # Weight of the fine depth's loss with stage=joint.

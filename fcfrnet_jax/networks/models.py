@@ -143,7 +143,9 @@ class CoarseToFine(Backbone):
         colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
         a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
         b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
-        head = self._wire(a, b, parts, patches.outputs(patch))
+        head = self._wire(a, b, parts, patches.outputs(patch) + patch**2)
+        head, scale = jnp.split(head, [patches.outputs(patch)], axis=-1)
+        self.sow("intermediates", patches.LOG_SCALE, patches.from_patches(scale, patch))
         return patches.metres(patches.combine(head, base, patch))
 
     def _wire(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int = 1) -> jax.Array:

@@ -37,6 +37,9 @@ NEIGHBOURS = 9
 OWN = 3.0
 # With this, no power overflows, and the smallest share is nothing next to the largest.
 LIMIT = 30.0
+# The name under which the fine network stores the logarithm of the scale of its error, `[B, H, W,
+# 1]`; see `training.exact.scale_error`.
+LOG_SCALE = "log_scale"
 
 
 def outputs(patch: int) -> int:

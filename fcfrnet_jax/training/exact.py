@@ -16,6 +16,10 @@ NEAREST = 0.9
 SKY_WEIGHT = 0.2
 # Pixels between the neighbours whose differences are compared.
 EDGE_STEPS = (1, 2, 4)
+# The scale of the error of log depth that a network starts from, and the largest difference of its
+# logarithm from that of a prediction.
+TYPICAL_SCALE = 0.03
+SCALE_LIMIT = 5.0
 
 
 def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -45,6 +49,24 @@ def edge_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None)
         ):
             total += _mean(jnp.abs(difference), axis_name)
     return total / (2 * len(EDGE_STEPS))
+
+
+def scale_error(
+    log_scale: jax.Array, depth: jax.Array, exact: jax.Array, axis_name: str | None = None
+) -> jax.Array:
+    """Returns the mean negative log likelihood of the error of log depth.
+
+    The error has a Laplace distribution of the predicted scale (Kendall and Gal 2017). Depths get
+    no gradient from it.
+
+    Args:
+      log_scale: `[B, H, W, 1]`, the logarithm of the scale relative to `TYPICAL_SCALE`.
+      depth, exact, axis_name: as for `log_error`.
+    """
+    error = jax.lax.stop_gradient(jnp.abs(_log(depth) - _log(_target(exact))))
+    logarithm = jnp.log(TYPICAL_SCALE) + jnp.clip(log_scale, -SCALE_LIMIT, SCALE_LIMIT)
+    likelihood = error * jnp.exp(-logarithm) + logarithm
+    return _mean(likelihood * jnp.where(_is_sky(exact), SKY_WEIGHT, 1.0), axis_name)
 
 
 def _is_sky(exact: jax.Array) -> jax.Array:

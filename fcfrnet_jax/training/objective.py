@@ -37,6 +37,7 @@ class Objective:
       photometric_weight, smoothness_weight: relative to the depth loss, whose weight is 1.
       exact_weight, edge_weight: of `exact.log_error` and `exact.edge_error`, for batches with
         `exact_depth`; relative to the depth loss.
+      scale_weight: of `exact.scale_error` of the fine depth, in the same batches.
       coarse_weight, fine_weight: weights of the two depth maps when both networks are trained.
 
     Raises:
@@ -49,6 +50,7 @@ class Objective:
     smoothness_weight: float = 0.1
     exact_weight: float = 0.0
     edge_weight: float = 0.0
+    scale_weight: float = 0.0
     coarse_weight: float = 1.0
     fine_weight: float = 1.0
 

@@ -15,7 +15,9 @@ from fcfrnet_jax.networks.models import (
     Variables,
     join_variables,
 )
+from fcfrnet_jax.networks.patches import LOG_SCALE
 from fcfrnet_jax.parallel import AXIS, Batch
+from fcfrnet_jax.training.exact import scale_error
 from fcfrnet_jax.training.losses import masked_sums
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.state import TrainState, moving_average
@@ -115,8 +117,12 @@ def make_gradients(
         fraction: jax.Array,
     ) -> tuple[jax.Array, tuple[Metrics, Variables]]:
         variables = {"params": params, "batch_stats": batch_stats}
-        outputs, batch_stats = _train_outputs(network, variables, frozen, batch)
+        outputs, batch_stats, log_scale = _train_outputs(network, variables, frozen, batch)
         loss, metrics = jnp.zeros(()), {}
+        if log_scale is not None and objective.scale_weight:
+            share = scale_error(log_scale, outputs["fine"], batch["exact_depth"], AXIS) / accumulate
+            metrics["fine/scale"] = share
+            loss += objective.scale_weight * share
         for output, weight in output_weights.items():
             for part, value in objective.parts(outputs[output], batch, AXIS).items():
                 share = value * (fraction if part == "depth" else 1.0 / accumulate)
@@ -168,8 +174,12 @@ def _output_weights(network: Network, objective: Objective) -> dict[str, float]:
 
 def _train_outputs(
     network: Network, variables: Variables, frozen: Variables, batch: Batch
-) -> tuple[dict[str, jax.Array], Variables]:
-    """Runs the network in train mode; returns its depth maps and the new running statistics."""
+) -> tuple[dict[str, jax.Array], Variables, jax.Array | None]:
+    """Runs the network in train mode.
+
+    Returns:
+      Its depth maps, the new running statistics, and the log scale of the error, if it predicts it.
+    """
     freezes = isinstance(network, TwoStage) and network.freeze_coarse
     refines = isinstance(network, CoarseToFine)
     if refines and "coarse_depth" not in batch:
@@ -182,13 +192,16 @@ def _train_outputs(
         batch.get("image"),
         batch["coarse_depth" if refines else "sparse_depth"],
         train=True,
-        mutable=["batch_stats"],
+        mutable=["batch_stats", "intermediates"],
     )
-    batch_stats = changed.get("batch_stats", {})
+    batch_stats, stored = changed.get("batch_stats", {}), changed.get("intermediates", {})
     if isinstance(network, TwoStage):
+        stored = stored.get("fine", {})
         outputs = dict(zip(("coarse", "fine"), depth, strict=True))
-        return outputs, batch_stats.get("fine", {}) if freezes else batch_stats
-    return {"fine" if refines else "coarse": depth}, batch_stats
+        batch_stats = batch_stats.get("fine", {}) if freezes else batch_stats
+    else:
+        outputs = {"fine" if refines else "coarse": depth}
+    return outputs, batch_stats, stored[LOG_SCALE][0] if LOG_SCALE in stored else None
 
 
 def _neighbours(batch: Batch) -> Metrics:

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.training.exact import SKY, SKY_WEIGHT, edge_error, log_error
+from fcfrnet_jax.training.exact import (
+    SKY,
+    SKY_WEIGHT,
+    TYPICAL_SCALE,
+    edge_error,
+    log_error,
+    scale_error,
+)
 from fcfrnet_jax.training.losses import masked_l1_rmse
 
 RNG = np.random.default_rng(0)
@@ -29,6 +36,18 @@ def test_edge_error_of_a_step_that_is_missed():
     wanted = np.log(2.0) * (1 / 7 + 2 / 6 + 1) / 6
     found = edge_error(jnp.full_like(exact, 10.0), jnp.array(exact))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_scale_error_is_least_at_the_mean_error_and_leaves_the_depth_alone():
+    exact = RNG.uniform(2.0, 60.0, (1, 8, 9, 1)).astype(np.float32)
+    depth = exact * np.exp(RNG.laplace(0.0, 0.1, exact.shape)).astype(np.float32)
+    best = np.log(np.mean(np.abs(np.log(depth) - np.log(exact))) / TYPICAL_SCALE)
+    at, of_depth = jax.value_and_grad(scale_error, argnums=(0, 1))(
+        jnp.full(exact.shape, best), jnp.array(depth), jnp.array(exact)
+    )[1]
+    np.testing.assert_allclose(np.sum(at), 0.0, atol=1e-5)
+    assert np.any(at)
+    assert not np.any(of_depth)
 
 
 def test_l1_rmse_and_its_gradient():
