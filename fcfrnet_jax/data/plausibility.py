@@ -96,19 +96,18 @@ def find_implausible(
     return found
 
 
-def check_depth(frames: Sequence[Frame], crop: Size, samples: int = SAMPLES) -> None:
-    """Applies `find_implausible` to sampled frames, and logs one warning of each kind.
+def check_depth(frames: Sequence[Frame], crop: Size) -> None:
+    """Applies `find_implausible` to `SAMPLES` of the frames, and logs one warning of each kind.
 
     Args:
       frames: frames that have passed `check.check_frames`.
       crop: (height, width) in pixels of the part at the bottom centre that is compared; 0 = the
         whole height or width.
-      samples: how many frames, spread over the list, are decoded.
 
     Raises:
       ValueError: a map is impossible.
     """
-    positions = np.unique(np.linspace(0, len(frames) - 1, min(samples, len(frames)), dtype=int))
+    positions = np.unique(np.linspace(0, len(frames) - 1, min(SAMPLES, len(frames)), dtype=int))
     unusual: dict[tuple[str, str], list[str]] = {}
     for frame in (frames[i] for i in positions):
         paths = _paths(frame)
