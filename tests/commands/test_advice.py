@@ -113,7 +113,7 @@ EVALUATIONS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings |
     (
         None,
         {"checkpoint": "both", "coarse_checkpoint": "coarse"},
-        "give one of them",
+        "holds a coarse network, which leaves .* unused; give one of them",
         {"coarse_checkpoint": ""},
     ),
     (
@@ -125,7 +125,7 @@ EVALUATIONS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings |
     (
         None,
         {"checkpoint": "fine", "coarse_checkpoint": "coarse", "coarse_source": "fill"},
-        "give one of them",
+        "coarse_source=fill leaves .* unused; give one of them",
         {"coarse_checkpoint": ""},
     ),
     (
@@ -192,7 +192,7 @@ TRAININGS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings | N
     (
         None,
         {"stage": "joint", "checkpoint": "both", "coarse_checkpoint": "coarse"},
-        "give one of them",
+        "holds both networks, .* unused; give one of them",
         {"coarse_checkpoint": ""},
     ),
     (
