@@ -85,6 +85,7 @@ def compare(
         "devices": devices,
         "epoch": epoch,
         "lengths": [total_steps(settings, epoch)],
+        "selection": 0,
         "best_since": 0,
         "changes": [],
     }
@@ -105,6 +106,7 @@ def compare(
     facts["lengths"] = lengths(found, total_steps(settings, epoch), settings, started_with)
     same_frames = before.get("val_frames", facts["val_frames"]) == facts["val_frames"]
     new_selection = not same_frames or any(EFFECTS[name] is Effect.BEST for name in changed)
+    facts["selection"] = before.get("selection", 0) + new_selection
     notes = _notes(found, changed, settings, facts)
     if new_selection:
         notes.append("The model best is selected again, by the validations from here on.")

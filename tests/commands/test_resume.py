@@ -159,6 +159,7 @@ def test_another_validation_selects_best_again(change, tmp_path):
     resumption = compared(started(tmp_path), **change)
     assert "The model best is selected again" in resumption.notes[-1]
     assert resumption.facts_at(20)["best_since"] == 20
+    assert resumption.facts_at(20)["selection"] == 1
 
 
 @pytest.mark.parametrize(("grouping", "refused"), [({}, False), ({"accumulate": 2}, True)])
