@@ -45,10 +45,10 @@ def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[st
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
-def list_some(items: Sequence[object], limit: int = 3) -> str:
+def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") -> str:
     """Lists the first items and counts the rest: `a, b, c and 7 more`."""
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(str(item) for item in items[:limit]) + rest
+    return separator.join(str(item) for item in items[:limit]) + rest
 
 
 @contextmanager

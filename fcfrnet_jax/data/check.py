@@ -67,7 +67,8 @@ def raise_bad_files(bad_files: Sequence[BadFile], advice: Sequence[str] = ()) ->
     """Raises ValueError, with the first of the bad files and the advice, if there are any."""
     if bad_files:
         count = len({bad.frame.name for bad in bad_files})
-        files = list_some([f"{bad.path} {bad.reason}" for bad in bad_files])
+        # The reasons contain commas.
+        files = list_some([f"{bad.path} {bad.reason}" for bad in bad_files], separator="; ")
         message = f"{count} frame{'s' if count > 1 else ''} cannot be used: {files}"
         raise ValueError("; ".join([message, *advice]))
 

@@ -114,6 +114,13 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
         raise_bad_files([bad], ["leave it out"])
 
 
+def test_reasons_with_commas_are_separated_by_semicolons(frames: list[Frame]) -> None:
+    for frame in frames[:2]:
+        eight_bits(frame.sparse)
+    with pytest.raises(ValueError, match=rf"depth PNG; {frames[1].sparse} is 8-bit gray, expect"):
+        raise_bad_files(check_frames(frames, (0, 0)))
+
+
 def test_pixels_of_images_are_inflated_if_wanted(frames: list[Frame]) -> None:
     frames[1].image.write_bytes(png(tree.SIZE, 8, 0, zlib.compress(bytes(10))))
     assert check_frames(frames, (0, 0), image_pixels=False) == []
