@@ -54,8 +54,8 @@ def find_frames(
     )
     crop = tuple(config[crop_setting])
     if read_files:
-        # An image with too few pixels is rare. Without `skip_bad_frames` it ends the run when it is
-        # read, with its name.
+        # An image whose pixels alone are damaged is rare. Without `skip_bad_frames` it ends the run
+        # when it is read, with its name.
         bad = bad + check.check_frames(
             found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
         )

@@ -1,8 +1,7 @@
 """Checks the files of frames before a run, so that a long run does not fail at a bad file.
 
-Headers and checksums are verified, and the pixels of PNG files are inflated, for images only if
-wanted. Decoding is necessary only for depth maps that may be empty. The pixels of JPEG files are
-not verified.
+Headers and checksums are verified. The pixels of PNG files are inflated and those of JPEG files
+decoded, for images only if wanted. Of PNG files, only depth maps that may be empty are decoded.
 """
 
 import os
@@ -17,7 +16,7 @@ from absl import logging
 from fcfrnet_jax.data import image_headers, png_pixels
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.image_headers import ImageHeader
-from fcfrnet_jax.data.images import decode_depth
+from fcfrnet_jax.data.images import decode_depth, decode_image
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
@@ -45,8 +44,9 @@ def check_frames(
         maps may have the size of the crop.
       random_crop: whether the crop is placed at random. Depth maps then need a depth anywhere;
         otherwise they need one at the bottom centre.
-      image_pixels: whether the pixels of images are inflated, too. This takes half of the time, and
-        finds files whose checksums are right although pixels are missing.
+      image_pixels: whether the pixels of images are inflated or decoded, too. This takes half of
+        the time, and finds PNG files whose checksums are right although pixels are missing, and
+        JPEG files whose header is right although they cannot be decoded.
       threads: how many frames are read at the same time.
 
     Returns:
@@ -132,7 +132,9 @@ def _check_file(path: Path, is_depth: bool, crop: Size, *, pixels: bool) -> Size
         raise ValueError(f"{found}, expected an image with 8 bits per channel")
     if 0 in header.size:
         raise ValueError(f"has no pixels: {_text(header.size)}")
-    if pixels and compressed is not None:
+    if pixels and compressed is None:
+        _check_decodes(data)
+    elif pixels and compressed is not None:
         stream = png_pixels.inflate(header, compressed)
         if is_depth:
             _check_not_empty(header, stream, data, crop)
@@ -150,6 +152,13 @@ def _read(path: Path) -> bytes:
     if not data:
         raise ValueError("is empty: it has 0 bytes")
     return data
+
+
+def _check_decodes(data: bytes) -> None:
+    try:
+        decode_image(data)
+    except ValueError as error:
+        raise ValueError("is damaged: its pixels cannot be decoded") from error
 
 
 def _check_not_empty(header: ImageHeader, stream: np.ndarray, data: bytes, crop: Size) -> None:

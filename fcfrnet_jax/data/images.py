@@ -56,11 +56,26 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
       ValueError: OpenCV cannot decode the file.
       OSError: the file cannot be opened.
     """
+    try:
+        return decode_image(np.fromfile(path, np.uint8))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def decode_image(data: bytes | np.ndarray) -> np.ndarray:
+    """Decodes the content of a file as `read_image` does.
+
+    Raises:
+      ValueError: OpenCV cannot decode the data.
+    """
     import cv2
 
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no data, or more pixels than OpenCV's limit
+        pixels = None
     if pixels is None:
-        raise ValueError(f"{path}: not a readable image")
+        raise ValueError("not a readable image")
     return np.ascontiguousarray(pixels[..., ::-1])
 
 

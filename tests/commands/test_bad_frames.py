@@ -14,7 +14,7 @@ from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.pipeline import make_eval_dataset
 from tests import kitti_tree as tree
 from tests.commands import evaluations, runs
-from tests.data.pngs import png
+from tests.data.pngs import png, undecodable_jpeg
 
 SIZE = (48, 80)
 
@@ -122,6 +122,19 @@ def test_a_file_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
     os.truncate(frames[2].ground_truth, 100)
     with pytest.raises(ValueError, match=f"{frames[1].ground_truth} is empty: it has 0 bytes"):
         list(batches)
+
+
+def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    tree.write_drive(tmp_path, size=SIZE)
+    victim = find_frames(tmp_path, "val")[1].image
+    victim.write_bytes(undecodable_jpeg(SIZE))
+    config = evaluations.config_of(data_dir=str(tmp_path))
+    frames, bad = dataset.find_frames(config, "val", {"image"})
+    assert (len(frames), bad) == (3, [])
+    with pytest.raises(ValueError, match=f"{victim} is damaged: its pixels cannot be decoded"):
+        list(make_eval_dataset(frames, batch_size=1, crop=(32, 64)))
+    config.skip_bad_frames = True
+    assert len(dataset.find_frames(config, "val", {"image"})[0]) == 2
 
 
 @pytest.mark.usefixtures("short_resnet")

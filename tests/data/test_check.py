@@ -21,7 +21,7 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree as tree
-from tests.data.pngs import png
+from tests.data.pngs import png, undecodable_jpeg
 
 
 @pytest.fixture
@@ -127,6 +127,17 @@ def test_pixels_of_images_are_inflated_if_wanted(frames: list[Frame]) -> None:
     (bad,) = check_frames(frames, (0, 0))
     assert bad.path == frames[1].image
     assert bad.reason.startswith("is damaged: it has 10 of ")
+
+
+def test_jpegs_are_decoded_if_wanted(frames: list[Frame]) -> None:
+    frames[0].image.write_bytes(cv2.imencode(".jpg", np.zeros((*tree.SIZE, 3)))[1].tobytes())
+    frames[1].image.write_bytes(undecodable_jpeg(tree.SIZE))
+    assert check_frames(frames, (0, 0), image_pixels=False) == []
+    (bad,) = check_frames(frames, (0, 0))
+    assert (bad.path, bad.reason) == (
+        frames[1].image,
+        "is damaged: its pixels cannot be decoded",
+    )
 
 
 def test_valid_files_pass(frames: list[Frame]) -> None:
