@@ -16,7 +16,7 @@ from absl import logging
 from fcfrnet_jax.data import image_headers, png_pixels
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.image_headers import ImageHeader
-from fcfrnet_jax.data.images import decode_depth, decode_image
+from fcfrnet_jax.data.images import MIN_DEPTH, decode_depth, decode_image
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
@@ -34,8 +34,8 @@ def check_frames(
 ) -> list[BadFile]:
     """Finds the files that are missing, damaged, empty, of the wrong kind or of the wrong size.
 
-    A depth map is empty if it has no depth in the crop. Files that a `Frame` does not have are not
-    missing; see `kitti.search_frames`.
+    A depth map is empty if it has no depth above `images.MIN_DEPTH` in the crop. Files that a
+    `Frame` does not have are not missing; see `kitti.search_frames`.
 
     Args:
       frames: the frames to check; every file is read completely, once. They may have different
@@ -166,11 +166,12 @@ def _check_not_empty(header: ImageHeader, stream: np.ndarray, data: bytes, crop:
         return  # reported by `_check_frame`
     height, width = crop_size(header.size, crop)
     top, left = crop_offsets(header.size, (height, width))
-    if png_pixels.is_not_empty(header, stream, (top, left, (height, width))):
+    # A pixel of 256 is a depth of 1 m.
+    if png_pixels.has_high_byte(header, stream, (top, left, (height, width))):
         return
-    if not decode_depth(data)[top : top + height, left : left + width].any():
+    if not (decode_depth(data)[top : top + height, left : left + width] > MIN_DEPTH).any():
         where = f" in the crop of {_text(crop)} at the bottom centre" if any(crop) else ""
-        raise ValueError(f"is a depth map without any depth{where}")
+        raise ValueError(f"has no depth above {MIN_DEPTH} m{where}")
 
 
 def _fits(crop: Size, size: Size) -> bool:

@@ -8,6 +8,8 @@ from fcfrnet_jax.files import atomic_path
 
 # The KITTI depth benchmark stores uint16 = round(metres * 256); 0 means no measurement.
 DEPTH_SCALE = 256.0
+# Metres. Depths up to this count as missing, in the metrics as in the classical fill.
+MIN_DEPTH = 0.1
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:

@@ -64,11 +64,12 @@ def inflate(header: ImageHeader, pixels: bytes) -> np.ndarray:
     return stream
 
 
-def is_not_empty(header: ImageHeader, stream: np.ndarray, box: tuple[int, int, Size]) -> bool:
-    """Whether a box of a 16-bit gray PNG certainly has a pixel that is not 0.
+def has_high_byte(header: ImageHeader, stream: np.ndarray, box: tuple[int, int, Size]) -> bool:
+    """Whether a box of a 16-bit gray PNG certainly has a pixel of at least 256.
 
-    A filter predicts a pixel from its neighbours on the left and above. If these are 0, so is the
-    prediction, and a difference that is not 0 means a pixel that is not 0.
+    A filter predicts the high byte of a pixel from the high bytes of its neighbours on the left and
+    above. If these are 0, so is the prediction, and a difference that is not 0 means a high byte
+    that is not 0.
 
     Args:
       header: of the file.
@@ -82,7 +83,7 @@ def is_not_empty(header: ImageHeader, stream: np.ndarray, box: tuple[int, int, S
         return False
     top, left, (height, width) = box
     rows = stream.reshape(header.size[0], -1)[top + 1 : top + height, 1:]
-    return bool(rows[:, 2 * (left + 1) : 2 * (left + width)].any())
+    return bool(rows[:, 2 * (left + 1) : 2 * (left + width) : 2].any())
 
 
 def _passes(header: ImageHeader) -> Iterator[tuple[int, int]]:

@@ -7,10 +7,11 @@ import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import MIN_DEPTH
 from fcfrnet_jax.data.pipeline import MAPS as PIXELS
 from fcfrnet_jax.data.pipeline import make_eval_dataset
 from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS, DepthMaps, EvalStep, Metrics
-from fcfrnet_jax.evaluation.metrics import MIN_TRUTH, NAMES
+from fcfrnet_jax.evaluation.metrics import NAMES
 from fcfrnet_jax.geometry import Size, margins
 from fcfrnet_jax.networks.models import SIZE_MULTIPLE, Variables
 
@@ -114,7 +115,7 @@ def _frame_metrics(frame: Frame, metrics: Metrics, i: int) -> FrameMetrics:
         if bad:
             raise ValueError(
                 f"{frame.name}: {', '.join(bad)} of the {name} depth is not finite: either "
-                f"{frame.ground_truth} has no depth above {MIN_TRUTH} m in the crop, or the "
+                f"{frame.ground_truth} has no depth above {MIN_DEPTH} m in the crop, or the "
                 "weights are broken"
             )
     return found

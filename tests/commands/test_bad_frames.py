@@ -33,17 +33,17 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no truth": (
         "ground_truth",
         lambda path: write_depth(path, np.zeros(SIZE)),
-        "is a depth map without any depth in the crop of 32x64",
+        "has no depth above 0.1 m in the crop of 32x64",
     ),
     "no truth in the crop": (
         "ground_truth",
         empty_at_the_bottom,
-        "is a depth map without any depth in the crop of 32x64",
+        "has no depth above 0.1 m in the crop of 32x64",
     ),
     "no scan": (
         "sparse",
         lambda path: write_depth(path, np.zeros(SIZE)),
-        "is a depth map without any depth",
+        "has no depth above 0.1 m",
     ),
     "short": (
         "image",

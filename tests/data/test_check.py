@@ -97,7 +97,7 @@ DAMAGE = {
     "is damaged: its pixels cannot be inflated": pixels_of(lambda rows: rows),
     "is damaged: its pixels have no end": pixels_of(lambda rows: zlib.compress(rows)[:-4]),
     "is damaged: unknown filter 7": pixels_of(lambda rows: zlib.compress(b"\7" + rows[1:])),
-    "is a depth map without any depth": lambda path: write_depth(path, np.zeros(tree.SIZE)),
+    "has no depth above 0.1 m": lambda path: write_depth(path, np.zeros(tree.SIZE)),
 }
 
 
@@ -195,7 +195,16 @@ def test_a_depth_map_must_have_a_depth_in_the_crop(frames: list[Frame]) -> None:
     assert check_frames(frames, (8, 13), random_crop=True) == []
     (bad,) = check_frames(frames, crop=(8, 13))
     assert bad.path == frames[1].ground_truth
-    assert "without any depth in the crop of 8x13 (height x width)" in bad.reason
+    assert "has no depth above 0.1 m in the crop of 8x13 (height x width)" in bad.reason
+
+
+def test_depths_of_one_tenth_of_a_metre_are_missing(frames: list[Frame]) -> None:
+    kinds = "sparse", "ground_truth", "sparse"
+    for frame, kind, code in zip(frames, kinds, (25, 25, 26), strict=True):
+        write_depth(getattr(frame, kind), np.full(tree.SIZE, code / 256))
+    bad = check_frames(frames, (0, 0))
+    assert [item.path for item in bad] == [frames[0].sparse, frames[1].ground_truth]
+    assert {item.reason for item in bad} == {"has no depth above 0.1 m"}
 
 
 def test_a_constant_depth_map_is_not_empty(frames: list[Frame]) -> None:
