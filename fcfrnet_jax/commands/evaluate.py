@@ -44,6 +44,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """
     check_config(config)
     model = load_model(config)
+    origins = describe_origins(config)
     source = coarse_source(config, model[0] if model else None)
     if model and source in ("files", "fill"):
         model = checkpoint.take_stage(model, "fine")
@@ -53,6 +54,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         frames, bad = find_frames(config, model, source)
         per_frame = evaluate_frames(config, model, frames, folder)
         result = run_record.describe(started) | summarise(config, source, per_frame, bad)
+        result |= origins
         results.write_metrics(folder, result)
     tables.print_metrics(result, workdir)
     return result
@@ -96,6 +98,15 @@ def load_model(config: ConfigDict) -> Model | None:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
+
+
+def describe_origins(config: ConfigDict) -> dict[str, Any]:
+    """The provenance and the digest of each model, which a training may replace during the run."""
+    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
+    return {
+        "provenance": {name: checkpoint.load_provenance(config[name]) for name in given},
+        "digests": {name: checkpoint.load_digest(config[name]) for name in given},
+    }
 
 
 def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
@@ -218,7 +229,6 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of `metrics.json`: settings, means, every frame, and frames left out."""
     maps = per_frame[0]["metrics"]
-    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
     stored = config.coarse_dir or layout.KIND_FOLDERS["coarse"][0]
     return {
         "split": config.split,
@@ -227,11 +237,11 @@ def summarise(
         "coarse_checkpoint": config.coarse_checkpoint or None,
         "coarse_source": source,
         "coarse_dir": stored if source == "files" else None,
-        "provenance": {setting: checkpoint.load_provenance(config[setting]) for setting in given},
-        "digests": {setting: checkpoint.load_digest(config[setting]) for setting in given},
         "data": config.data_dir or "sample scenes",
         "crop": list(config.crop),
         "dtype": config.dtype,
+        "skip_bad_frames": config.skip_bad_frames,
+        "check_depth": config.check_depth,
         "batch_size": config.batch_size or jax.local_device_count(),
         "metrics": {
             name: average([frame["metrics"][name] for frame in per_frame]) for name in maps

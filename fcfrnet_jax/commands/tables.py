@@ -30,7 +30,7 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
       result: what `evaluate.run` returns.
       workdir: where it was written.
     """
-    console = Console()
+    console = Console(markup=False, highlight=False)
     for setting, provenance in result["provenance"].items():
         console.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
     if result["metrics"]:

@@ -32,7 +32,7 @@ from fcfrnet_jax.files import (
     sync,
     write_json,
 )
-from fcfrnet_jax.process import lock_folder
+from fcfrnet_jax.locks import lock_folder
 
 METRICS, PREDICTIONS, PANELS = NAMES = ("metrics.json", "predictions", "panels")
 HIDDEN = ".fcfrnet-evaluation"
@@ -110,6 +110,8 @@ def _listed(metrics: Path, way_out: str) -> set[Path]:
     result = read_json(metrics, way_out)
     try:
         names = [frame["name"] for frame in result["per_frame"]]
+        if not names:
+            raise ValueError(f"{metrics} lists no frames, so it is not ours; {way_out}")
         # Older versions do not list the panels.
         panels = result.get("panels", [panel_name(name) for name in names])
         files = {Path(PREDICTIONS) / f"{name}.png" for name in names}
@@ -202,7 +204,8 @@ def _recover(workdir: Path) -> None:
     current = hidden / "current"
     if current.is_symlink():
         for name in NAMES:
-            if _is_our_link(workdir / name):
+            # A kill in `_take_place` may have left no link.
+            if _is_our_link(workdir / name) or not _exists(workdir / name):
                 _take_place(current.resolve() / name, workdir / name)
         sync(workdir)
         current.unlink()
@@ -223,12 +226,12 @@ def _is_our_link(path: Path) -> bool:
 def _take_place(source: Path, link: Path) -> None:
     """Puts a file or folder in the place of a link to it; without it, the link is removed."""
     if not source.exists():
-        link.unlink()
+        link.unlink(missing_ok=True)
         return
     try:
         exchange(source, link)
     except OSError:  # the workdir was moved to another file system
-        link.unlink()
+        link.unlink(missing_ok=True)
         source.rename(link)
 
 
@@ -248,4 +251,4 @@ def _keep_files_of_others(workdir: Path) -> None:
 def _is_old_leftover(path: Path) -> bool:
     """Returns whether a folder is what a killed evaluation of an older version has left."""
     named = re.fullmatch(r"\.incomplete-[a-z0-9_]{8}", path.name)
-    return bool(named) and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
+    return bool(named) and path.is_dir() and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
