@@ -8,6 +8,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import tables
+from fcfrnet_jax.commands.settings import crop_multiple
 from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
@@ -79,8 +80,9 @@ def _advice(
     if any(item.path.suffix == ".txt" for item in bad):
         advice.append("the photometric loss and --config.augmentation.beams need calibration")
     if any(item.too_small for item in bad):
-        fitting = check.largest_crop(bad)
-        if min(fitting):
+        crop = tuple(config[crop_setting])
+        fitting = check.largest_crop(bad, crop, crop_multiple(config, crop_setting))
+        if fitting:
             advice.append(f'--config.{crop_setting}="{fitting}" fits into every frame')
         if config.task == "evaluate" or crop_setting == "val_crop":
             advice.append(f'--config.{crop_setting}="(0, 0)" uses whole frames')

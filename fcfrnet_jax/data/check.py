@@ -81,13 +81,24 @@ def log_left_out(bad_files: Sequence[BadFile]) -> None:
         logging.warning("Frames left out: %d", len({bad.frame.name for bad in bad_files}))
 
 
-def largest_crop(bad_files: Sequence[BadFile], multiple: int = 16) -> Size:
-    """The largest crop that fits into all frames for which the crop is too large.
+def largest_crop(bad_files: Sequence[BadFile], crop: Size, multiple: int) -> Size | None:
+    """The largest part of a crop that fits into all checked frames.
 
-    Its height and width are multiples of `multiple`; they are 0 if nothing fits.
+    Args:
+      bad_files: the result of `check_frames` with the same crop.
+      crop: (height, width) in pixels that does not fit; 0 stays 0, the whole height or width.
+      multiple: the height and width are multiples of this.
+
+    Returns:
+      (height, width), or None if no such crop fits.
     """
-    heights, widths = zip(*(bad.too_small for bad in bad_files if bad.too_small), strict=True)
-    return min(heights) // multiple * multiple, min(widths) // multiple * multiple
+    sizes = [bad.too_small for bad in bad_files if bad.too_small]
+    sides = [
+        side and min(side, *(size[axis] for size in sizes)) // multiple * multiple
+        for axis, side in enumerate(crop)
+    ]
+    shrunk_to_0 = any(side and not fitting for side, fitting in zip(crop, sides, strict=True))
+    return None if shrunk_to_0 else (sides[0], sides[1])
 
 
 def _check_frame(frame: Frame, crop: Size, random_crop: bool, image_pixels: bool) -> list[BadFile]:

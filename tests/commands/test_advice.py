@@ -167,6 +167,7 @@ def dense_maps(scenes: Path, folder: Path) -> Path:
 # Trainings, as above.
 TRAININGS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings | None]] = [
     (None, {"crop": (64, 176)}, "smaller than the crop", None),
+    (None, {"crop": (64, 128), "mode": "dense+photo"}, "smaller than the crop", None),
     (None, {"val_crop": (64, 176)}, "smaller than the crop", None),
     (remove_one_image, {}, "1 frame cannot be used", None),
     (in_millimetres, {}, "must be in metres", None),

@@ -183,8 +183,21 @@ def test_whole_frames_may_have_different_sizes(frames: list[Frame]) -> None:
 def test_the_largest_crop_that_fits(frames: list[Frame]) -> None:
     bad = check_frames(frames, crop=(32, 15))
     assert [item.too_small for item in bad] == [tree.SIZE] * 3
-    assert largest_crop(bad, multiple=4) == (8, 12)
+    assert largest_crop(bad, (32, 15), multiple=4) == (8, 12)
     assert check_frames(frames, crop=(8, 12)) == []
+    assert largest_crop(bad, (32, 0), multiple=4) == (8, 0)
+    assert largest_crop(bad, (32, 15), multiple=16) is None
+
+
+def test_the_largest_crop_fits_the_frames_that_were_large_enough(frames: list[Frame]) -> None:
+    """Two frames are too narrow, and the height of the third allows no larger one."""
+    for frame, size in zip(frames, [(75, 677), (170, 500), (165, 401)], strict=True):
+        tree.random_image(frame.image, size)
+        for path in (frame.sparse, frame.ground_truth):
+            tree.random_depth(path, size)
+    bad = check_frames(frames, (64, 672))
+    assert largest_crop(bad, (64, 672), multiple=16) == (64, 400)
+    assert check_frames(frames, (64, 400)) == []
 
 
 def test_a_depth_map_must_have_a_depth_in_the_crop(frames: list[Frame]) -> None:
