@@ -251,4 +251,8 @@ def _keep_files_of_others(workdir: Path) -> None:
 def _is_old_leftover(path: Path) -> bool:
     """Returns whether a folder is what a killed evaluation of an older version has left."""
     named = re.fullmatch(r"\.incomplete-[a-z0-9_]{8}", path.name)
-    return bool(named) and path.is_dir() and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
+    return (
+        bool(named)
+        and path.is_dir()
+        and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
+    )
