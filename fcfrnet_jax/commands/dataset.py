@@ -41,7 +41,8 @@ def find_frames(
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
       random_crop: whether the crop is placed at random.
-      read_files: whether every file is read, or only its existence is checked.
+      read_files: whether every file is read, or only its existence is checked. With
+        `config.check_depth`, the files of sampled frames are read in any case.
 
     Returns:
       The frames that can be used, and the bad files of the others.
@@ -65,9 +66,16 @@ def find_frames(
         check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))
     check.log_left_out(bad)
     if config.check_depth:
+        sampled = plausibility.sample_frames(good)
+        if not read_files:
+            bad_samples = check.check_frames(
+                sampled, crop, random_crop=random_crop, image_pixels=False
+            )
+            others = check.without_bad(good, bad_samples)
+            check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
         try:
-            plausibility.check_depth(good, (0, 0) if random_crop else crop)
-        except ValueError as error:
+            plausibility.check_depth(sampled, (0, 0) if random_crop else crop)
+        except plausibility.ImpossibleDepthError as error:
             raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
     return good, bad
 
@@ -83,7 +91,7 @@ def _advice(
         crop = tuple(config[crop_setting])
         fitting = check.largest_crop(bad, crop, crop_multiple(config, crop_setting))
         if fitting:
-            advice.append(f'--config.{crop_setting}="{fitting}" fits into every frame')
+            advice.append(f'--config.{crop_setting}="{fitting}" fits every frame that was read')
         if config.task == "evaluate" or crop_setting == "val_crop":
             advice.append(f'--config.{crop_setting}="(0, 0)" uses whole frames')
     if good:
@@ -92,8 +100,17 @@ def _advice(
 
 
 def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:
-    """Finds the images of frames, by name, for the panels of models that use no image."""
-    return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+    """Finds the images of frames, by name, for the panels of models that use no image.
+
+    Panels need no image, so folders in which the images are ambiguous only cause a warning.
+    """
+    if not config.panels:
+        return {}
+    try:
+        return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+    except ValueError as error:
+        logging.warning("The panels have no images: %s", error)
+        return {}
 
 
 def panel(

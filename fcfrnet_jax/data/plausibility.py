@@ -96,31 +96,39 @@ def find_implausible(
     return found
 
 
+class ImpossibleDepthError(ValueError):
+    """The depth maps of a frame cannot be right."""
+
+
+def sample_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Returns `SAMPLES` of the frames, spread over the list, or all if they are fewer."""
+    positions = np.unique(np.linspace(0, len(frames) - 1, min(SAMPLES, len(frames)), dtype=int))
+    return [frames[i] for i in positions]
+
+
 def check_depth(frames: Sequence[Frame], crop: Size) -> None:
-    """Applies `find_implausible` to `SAMPLES` of the frames, and logs one warning of each kind.
+    """Applies `find_implausible` to each frame, and logs one warning of each kind.
 
     Args:
-      frames: frames that have passed `check.check_frames`.
+      frames: frames that have passed `check.check_frames` with the same crop; see `sample_frames`.
       crop: (height, width) in pixels of the part at the bottom centre that is compared; 0 = the
         whole height or width.
 
     Raises:
-      ValueError: a map is impossible.
+      ImpossibleDepthError: a map is impossible.
+      ValueError: a file cannot be read.
     """
-    positions = np.unique(np.linspace(0, len(frames) - 1, min(SAMPLES, len(frames)), dtype=int))
     unusual: dict[tuple[str, str], list[str]] = {}
-    for frame in (frames[i] for i in positions):
+    for frame in frames:
         paths = _paths(frame)
         maps = {key: _cropped(read_depth(path), crop) for key, path in paths.items()}
         for finding in find_implausible(maps, paths):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
-                raise ValueError(text)
+                raise ImpossibleDepthError(text)
             unusual.setdefault((finding.kind, finding.depth), []).append(text)
     for texts in unusual.values():
-        logging.warning(
-            "%s (found in %d of %d compared frames)", texts[0], len(texts), len(positions)
-        )
+        logging.warning("%s (found in %d of %d compared frames)", texts[0], len(texts), len(frames))
 
 
 def _paths(frame: Frame) -> dict[str, Path]:

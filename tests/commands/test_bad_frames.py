@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import logging
 
 from fcfrnet_jax.commands import dataset, train, workdir
 from fcfrnet_jax.data.frame import Frame
@@ -124,6 +125,22 @@ def test_a_file_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
         list(batches)
 
 
+def test_ambiguous_images_matter_only_for_their_panels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree.write_drive(tmp_path, size=SIZE)
+    frames = find_frames(tmp_path, "val")
+    frames[1].image.with_suffix(".jpg").write_bytes(b"")
+    config = evaluations.config_of(data_dir=str(tmp_path), panels=0)
+    assert dataset.panel_images(config, "val", frames) == {}
+    assert not caplog.records
+    config.panels = 1
+    with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
+        assert dataset.panel_images(config, "val", frames) == {}
+    assert "The panels have no images: " in caplog.text
+    assert "keep one of them" in caplog.text
+
+
 def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     victim = find_frames(tmp_path, "val")[1].image
@@ -154,13 +171,37 @@ def test_a_training_goes_on_without_a_file_that_was_damaged_meanwhile(tmp_path: 
     assert runs.newest(folder)[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: tree.random_depth(path, (40, 80)), r"png is 48x80 .*, \S+png is 40x80"),
+        (lambda path: path.write_bytes(b"no image"), "png is not a PNG file"),
+        (lambda path: os.truncate(path, 90), "png is truncated at byte "),
+        (
+            lambda path: tree.write_drive(path.parents[6], "train", [6], size=(30, 80)),
+            "png is 30x80 .*, smaller than the crop 32x64",
+        ),
+    ],
+)
+def test_unchecked_files_are_named_by_the_check_of_the_depth(
+    change: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    tree.write_drive(tmp_path, "train", size=SIZE)
+    change(find_frames(tmp_path, "train")[1].sparse)
+    config = runs.config_of(tmp_path, check_files=False, crop=(32, 64))
+    with pytest.raises(ValueError, match=message) as error:
+        dataset.find_frames(config, "train", {"ground_truth"}, read_files=False)
+    assert "skip_bad_frames=True leaves" in str(error.value)
+    assert "check_depth=False" not in str(error.value)
+
+
 def test_no_advice_that_would_leave_nothing(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     config = evaluations.config_of(data_dir=str(tmp_path), crop=(352, 1216))
     with pytest.raises(ValueError, match=r"smaller than the crop") as error:
         dataset.find_frames(config, "val", {"ground_truth"})
     assert "skip_bad_frames" not in str(error.value)
-    assert '--config.crop="(48, 80)" fits into every frame' in str(error.value)
+    assert '--config.crop="(48, 80)" fits every frame that was read' in str(error.value)
     for frame in find_frames(tmp_path, "val"):
         frame.sparse.write_bytes(b"")
     config = evaluations.config_of(data_dir=str(tmp_path), skip_bad_frames=True)

@@ -12,7 +12,7 @@ from absl import logging
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.plausibility import check_depth, find_implausible
+from fcfrnet_jax.data.plausibility import check_depth, find_implausible, sample_frames
 
 Maps = dict[str, np.ndarray]
 SIZE = (60, 200)
@@ -157,7 +157,8 @@ def test_frames_name_the_file_and_warn_once(
 ) -> None:
     maps = made_up()
     near = {key: maps[key] / 60 for key in ("sparse_depth", "ground_truth")}
-    frames = frames_of(tmp_path, 100, near)
+    frames = sample_frames(frames_of(tmp_path, 100, near))
+    assert [frames[0].name, frames[-1].name] == ["0", "99"]
     with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
         check_depth(frames, (0, 0))
     assert len(caplog.records) == 2
