@@ -73,8 +73,16 @@ def pose_failure(frame: Frame, near: Frame) -> str | None:
     assert frame.image is not None
     assert near.image is not None
     assert frame.intrinsics is not None
-    images = read_image(frame.image), read_image(near.image)
-    return _find_pose(*images, read_depth(frame.sparse), np.array(frame.intrinsics))[1]
+    paths = frame.image, near.image, frame.sparse
+    image, near_image, depth = read_image(paths[0]), read_image(paths[1]), read_depth(paths[2])
+    sizes = [array.shape[:2] for array in (image, near_image, depth)]
+    if len(set(sizes)) > 1:
+        listed = (
+            f"{path} is {height}x{width}"
+            for path, (height, width) in zip(paths, sizes, strict=True)
+        )
+        raise ValueError(f"sizes differ (height x width): {', '.join(listed)}")
+    return _find_pose(image, near_image, depth, np.array(frame.intrinsics))[1]
 
 
 def _find_pose(
