@@ -29,6 +29,9 @@ DENSE = 0.5
 # A value that stands for a missing depth: its share of the pixels with a depth, and the largest of
 # the other depths (their 99.9th percentile), relative to it.
 MAX_LARGEST, GAP = 0.05, 0.95
+# Metres. Outdoors, software writes the range of the sensor or of the evaluation for a missing
+# depth, such as 80, 100 or 120 m. Nearer, it may be a wall, or the range of a depth camera (10 m).
+FAR_WALL = 60.0
 # The same share for the largest value of a 16-bit PNG, which no sensor measures.
 LARGEST_CODE, MAX_LARGEST_CODE = 65535 / DEPTH_SCALE, 0.005
 # Largest median ratio, or its inverse, of two maps at the pixels that both have.
@@ -174,7 +177,8 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
         return
     if missing:
         yield missing
-        return
+        if missing.impossible:
+            return
     if median < CLOSEST:
         text = (
             f"the median of the depths is {median:.3g} m, and models predict at least {CLOSEST} "
@@ -199,11 +203,13 @@ def _finding_of_largest(key: str, values: np.ndarray) -> Finding | None:
     ):
         return None
     code = " (65535 in a PNG)" if largest == LARGEST_CODE else ""
+    impossible = largest >= FAR_WALL
     text = (
-        f"{share:.1%} of the depths are {largest:.6g} m{code}, the largest value, which seems to "
-        "stand for a missing depth; a missing depth must be 0"
+        f"{share:.1%} of the depths are {largest:.6g} m{code}, the largest value, which "
+        f"{'seems to' if impossible else 'may'} stand for a missing depth; a missing depth must "
+        "be 0"
     )
-    return Finding("largest", key, text, True)
+    return Finding("largest", key, text, impossible)
 
 
 def _findings_of_pair(

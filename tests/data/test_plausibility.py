@@ -144,6 +144,22 @@ def test_clipped_depth_is_not_a_missing_depth() -> None:
     assert found({"sparse_depth": np.full(SIZE, 3.0, np.float32)}) == {"dense"}
 
 
+@pytest.mark.parametrize(
+    ("planes", "kinds"), [((1, 3), {"largest"}), ((2, 59), {"largest"}), ((2, 60), {"largest!"})]
+)
+def test_two_planes_are_possible_up_to_60_m(planes: tuple[int, int], kinds: set[str]) -> None:
+    plane = np.where(np.arange(SIZE[1]) < 100, *planes).astype(np.float32)
+    scan = plane * (np.random.default_rng(0).random(SIZE) < 0.05)
+    assert found({"sparse_depth": scan}) == kinds
+    text = find_implausible({"sparse_depth": scan})[0].text
+    assert f"the largest value, which {'seems to' if planes[1] == 60 else 'may'} stand" in text
+
+
+def test_a_wall_does_not_hide_other_mistakes() -> None:
+    plane = np.where(np.arange(SIZE[1]) < 150, 0.1, 0.3).astype(np.float32)
+    assert found({"sparse_depth": plane}) == {"largest", "near!", "dense"}
+
+
 def frames_of(folder: Path, count: int, maps: Maps) -> list[Frame]:
     paths = {key: folder / f"{key}.png" for key in maps}
     for key, path in paths.items():
