@@ -24,7 +24,7 @@ from fcfrnet_jax.data.pipeline import (
     reading_options,
     share_of_batch,
 )
-from fcfrnet_jax.data.poses import relative_pose
+from fcfrnet_jax.data.poses import read_pair, relative_pose
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
@@ -125,6 +125,11 @@ def make_train_dataset(
             check.check_frames(read, crop, random_crop=True),
             ["restore the file and resume, or resume with skip_bad_frames=True"],
         )
+        if near:
+            # Each frame may be sound and have another size than its neighbour.
+            for i in index:
+                for j in near[i]:
+                    read_pair(frames[i], frames[j])
 
     return BatchStream(chain(), raise_bad)
 
