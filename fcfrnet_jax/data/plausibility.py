@@ -23,7 +23,7 @@ MIN_PIXELS = 50
 FAR, NEAR, CLOSEST = 100.0, 0.25, 0.9
 MAX_FAR = 0.05  # largest share of depths over FAR
 # Largest share of pixels without a depth in a coarse map.
-MAX_HOLES = 0.01
+MAX_HOLES = 0.001
 # Largest share of pixels with a depth in LiDAR scans. Depth cameras exceed it.
 DENSE = 0.5
 # A value that stands for a missing depth: its share of the pixels with a depth, and the largest of
@@ -162,6 +162,9 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
     elif not values.size:
         yield Finding("empty", key, "no pixel has a depth", False)
     if values.size < MIN_PIXELS:
+        if values.size and key == "sparse_depth":
+            text = f"only {values.size} of {depth.size} pixels have a depth"
+            yield Finding("few", key, text, False)
         return
     missing = _finding_of_largest(key, values)
     # Values over 255 m saturate in a PNG, so millimetres can look like both mistakes.

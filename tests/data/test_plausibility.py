@@ -130,8 +130,11 @@ def test_a_depth_camera_may_be_dense_and_equal_its_ground_truth() -> None:
 def test_unusual_maps() -> None:
     empty = np.zeros(SIZE, np.float32)
     assert found({"sparse_depth": empty}) == {"empty"}
+    one_point = empty.copy()
+    one_point[3, 4] = 10
+    assert found({"sparse_depth": one_point}) == {"few"}
     assert found({"coarse_depth": empty}) == {"holes!"}
-    few_holes = changed(coarse_depth=lambda d: with_holes(d, 0.002))
+    few_holes = changed(coarse_depth=lambda d: with_holes(d, 0.0005))
     assert found(few_holes) == {"holes"}
     assert found({"sparse_depth": made_up()["sparse_depth"] / 60}) == {"near"}
     other = made_up(seed=1)["ground_truth"][:, ::-1][::-1]
