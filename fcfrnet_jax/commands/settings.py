@@ -86,8 +86,8 @@ def crop_multiple(config: ConfigDict, setting: str) -> int:
     Training needs them to be. Crops for evaluation and validation may have any size, and are padded
     to multiples of 16.
     """
-    # The photometric loss halves the maps once for each scale.
-    halved = config.task == "train" and setting == "crop" and "photo" in config.mode
+    # The photometric loss halves the maps once for each scale. Only training has a mode.
+    halved = setting == "crop" and "photo" in config.get("mode", "")
     return max(SIZE_MULTIPLE, 2**SCALES) if halved else SIZE_MULTIPLE
 
 

@@ -154,6 +154,7 @@ def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     assert len(dataset.find_frames(config, "val", {"image"})[0]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_resnet")
 def test_a_training_goes_on_without_a_file_that_was_damaged_meanwhile(tmp_path: Path) -> None:
     data, folder = tmp_path / "data", tmp_path / "run"
