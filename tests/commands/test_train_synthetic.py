@@ -63,7 +63,7 @@ def test_the_command_trains_on_rendered_streets(scenes, tmp_path):
     assert checkpoint.load_spec(tmp_path / "last").width == 4
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_render_the_batches_of_one(scenes, tmp_path):
     """Two processes of two devices each, and one of four."""
     with socket.socket() as free:
