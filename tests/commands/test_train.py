@@ -196,6 +196,7 @@ def test_a_stopped_run_is_finished_at_its_step(copied_run, scenes, capsys):
     assert f"Step 2 of 2: models best (step 2, RMSE {rmse:.1f} mm) and last are in" in printed
 
 
+@pytest.mark.slow
 def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
     trained(tmp_path / "run", scenes, validate_every=1)
     printed = capsys.readouterr().err.splitlines()
@@ -251,6 +252,7 @@ def test_another_config_is_refused(coarse_run, scenes):
         trained(coarse_run, scenes, learning_rate=0.1)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     wild = {"optimizer": "sgd", "learning_rate": 1e30, "save_every": 1}
     message = r"the loss is nan at step 2, on the frames 2000_01_01_drive"
