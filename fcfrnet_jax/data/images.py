@@ -72,10 +72,7 @@ def decode_image(data: bytes | np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # no data, or more pixels than OpenCV's limit
-        pixels = None
+    pixels = _decode(data, cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError("not a readable image")
     return np.ascontiguousarray(pixels[..., ::-1])
@@ -102,7 +99,7 @@ def decode_depth(data: bytes | np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = _decode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("not a readable image")
     if pixels.dtype != np.uint16 or pixels.ndim != 2:
@@ -110,3 +107,13 @@ def decode_depth(data: bytes | np.ndarray) -> np.ndarray:
             f"expected a 16-bit single-channel depth PNG, got {pixels.dtype} {pixels.shape}"
         )
     return (pixels / np.float32(DEPTH_SCALE)).astype(np.float32)
+
+
+def _decode(data: bytes | np.ndarray, flags: int) -> np.ndarray | None:
+    """The pixels that OpenCV decodes, or None."""
+    import cv2
+
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # no data, or more pixels than OpenCV's limit
+        return None

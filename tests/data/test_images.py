@@ -62,3 +62,11 @@ def test_an_image_is_not_a_depth_map(tmp_path):
     write_image(tmp_path / "image.png", COLOUR)
     with pytest.raises(ValueError, match=r"single-channel depth PNG, got uint8 \(5, 7, 3\)"):
         read_depth(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("read", [read_depth, read_image])
+def test_an_empty_file_is_named(read, tmp_path):
+    path = tmp_path / "empty.png"
+    path.touch()
+    with pytest.raises(ValueError, match=r"empty.png: not a readable image"):
+        read(path)
