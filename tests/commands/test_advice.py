@@ -259,7 +259,8 @@ def test_keep_one_of_two_files(tmp_path: Path) -> None:
     assert len(frames_of_evaluation(settings)) == 3
 
 
-@pytest.mark.parametrize("crop", [(0, 0), pytest.param((32, 64), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("crop", [(0, 0), (32, 64)])
 def test_predictions_are_coarse_maps_where_frames_have_two_sizes(
     crop: tuple[int, int], models_folder: Path, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ print(json.dumps([result, found]))
     [
         pytest.param("train", 26, marks=pytest.mark.nightly),
         ("val", 7),
-        ("val_selection", 6),
+        pytest.param("val_selection", 6, marks=pytest.mark.nightly),
     ],
 )
 def test_whole_real_frames_equal_the_predictor(split, count, kitti_real, tmp_path):

@@ -154,7 +154,7 @@ def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
     assert newest(copied_run) == newest(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_extended_cosine_restarts_and_resumes_exactly(scenes, tmp_path):
     run, copy = tmp_path / "run", tmp_path / "copy"
     trained(run, scenes, schedule="cosine", steps=2)

@@ -101,8 +101,13 @@ def floored(depth: np.ndarray) -> np.ndarray:
 
 def parametrize(runs: list[tuple[str, str]]) -> pytest.MarkDecorator:
     """ResNet-34 runs the same code as ResNet-18, and float64 takes a minute."""
-    marks = [(pytest.mark.slow,) if name.endswith("34_gd") else () for name, _ in runs]
-    marked = [pytest.param(*run, marks=m) for run, m in zip(runs, marks, strict=True)]
+
+    def marks(name: str, dtype: str) -> list[pytest.MarkDecorator]:
+        if dtype == "float64":
+            return [pytest.mark.nightly]
+        return [pytest.mark.slow] if name.endswith("34_gd") else []
+
+    marked = [pytest.param(*run, marks=marks(*run)) for run in runs]
     return pytest.mark.parametrize(("name", "dtype"), marked)
 
 
