@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
@@ -73,11 +74,54 @@ def find_frames(
             )
             others = check.without_bad(good, bad_samples)
             check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
-        try:
-            plausibility.check_depth(sampled, (0, 0) if random_crop else crop)
-        except plausibility.ImpossibleDepthError as error:
-            raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
+        _check_depth(sampled, (0, 0) if random_crop else crop)
     return good, bad
+
+
+def find_frames_to_read(
+    config: ConfigDict, split: str, require: Collection[str]
+) -> tuple[list[Frame], list[BadFile]]:
+    """Finds the frames of a split whose files exist; they are checked when they are read.
+
+    With `config.check_depth`, the depth of sampled frames is compared by the first process.
+
+    Args:
+      config: of evaluation.
+      split, require: as in `find_frames`.
+
+    Returns:
+      The frames, and the bad files of the others.
+
+    Raises:
+      ValueError: as in `find_frames`; with all bad files of all frames if any is found.
+    """
+    found, bad = kitti.search_frames(
+        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    good, crop = check.without_bad(found, bad), tuple(config.crop)
+    if bad and not (good and config.skip_bad_frames):
+        raise_bad_files(config, found, bad)
+    if config.check_depth and jax.process_index() == 0:
+        sampled = plausibility.sample_frames(good)
+        bad_samples = check.check_frames(sampled, crop, image_pixels=False)
+        if bad_samples and not config.skip_bad_frames:
+            raise_bad_files(config, good, bad_samples)
+        _check_depth(check.without_bad(sampled, bad_samples), crop)
+    return good, bad
+
+
+def raise_bad_files(config: ConfigDict, frames: Sequence[Frame], known: Sequence[BadFile]) -> None:
+    """Raises ValueError with the bad files of all frames, of which some are known, and advice."""
+    bad = check.check_frames(frames, tuple(config.crop))
+    bad = [*(item for item in known if item not in bad), *bad]
+    check.raise_bad_files(bad, _advice(config, check.without_bad(frames, bad), bad, "crop"))
+
+
+def _check_depth(frames: Sequence[Frame], crop: Size) -> None:
+    try:
+        plausibility.check_depth(frames, crop)
+    except plausibility.ImpossibleDepthError as error:
+        raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
 
 
 def _advice(

@@ -66,7 +66,7 @@ def make_train_dataset(
         frames away in the same drive and camera; 0 = none.
       process: (index, count): this process gets the contiguous part `index` of `count` of each
         batch.
-      threads: see `pipeline.make_eval_dataset`.
+      threads: see `pipeline.reading_options`.
 
     Returns:
       Endless batches. While iterating, a file that is damaged or missing raises a ValueError that
@@ -99,7 +99,7 @@ def make_train_dataset(
     parallel = tf.data.AUTOTUNE
     cut = crop_anywhere(crop) if random_crop else crop_bottom_centre(crop)
 
-    # Tracing without AutoGraph, as in `make_eval_dataset`.
+    # These ops do not branch on tensors; converting them would double the time of opening.
     @tf.autograph.experimental.do_not_convert
     def chain() -> "tf.data.Dataset":
         return (

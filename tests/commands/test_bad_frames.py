@@ -12,7 +12,7 @@ from fcfrnet_jax.commands import dataset, train, workdir
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.pipeline import make_eval_dataset
+from fcfrnet_jax.evaluation.batches import read_batches
 from tests import kitti_tree as tree
 from tests.commands import evaluations, runs
 from tests.data.pngs import png, undecodable_jpeg
@@ -118,7 +118,7 @@ def test_training_starts_without_the_bad_frames(damaged: Damaged, tmp_path: Path
 def test_a_file_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     frames = find_frames(tmp_path, "val")
-    batches = iter(make_eval_dataset(frames, batch_size=1, crop=(32, 64)))
+    batches = read_batches(frames, batch_size=1, crop=(32, 64))
     frames[1].ground_truth.write_bytes(b"")
     os.truncate(frames[2].ground_truth, 100)
     with pytest.raises(ValueError, match=f"{frames[1].ground_truth} is empty: it has 0 bytes"):
@@ -149,7 +149,7 @@ def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     frames, bad = dataset.find_frames(config, "val", {"image"})
     assert (len(frames), bad) == (3, [])
     with pytest.raises(ValueError, match=f"{victim} is damaged: its pixels cannot be decoded"):
-        list(make_eval_dataset(frames, batch_size=1, crop=(32, 64)))
+        list(read_batches(frames, batch_size=1, crop=(32, 64)))
     config.skip_bad_frames = True
     assert len(dataset.find_frames(config, "val", {"image"})[0]) == 2
 

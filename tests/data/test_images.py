@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth, write_image
 
@@ -70,3 +71,10 @@ def test_an_empty_file_is_named(read, tmp_path):
     path.touch()
     with pytest.raises(ValueError, match=r"empty.png: not a readable image"):
         read(path)
+
+
+def test_the_orientation_in_exif_data_is_ignored(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    Image.fromarray(COLOUR).save(tmp_path / "image.jpg", exif=exif)
+    assert read_image(tmp_path / "image.jpg").shape == COLOUR.shape

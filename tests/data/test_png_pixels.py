@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fcfrnet_jax.data.image_headers import read_png
-from fcfrnet_jax.data.png_pixels import has_high_byte, inflate
+from fcfrnet_jax.data.png_pixels import has_high_byte, inflate, uncompressed
 from tests.data.pngs import png
 
 # Bits and colour types with the bits of a pixel.
@@ -65,3 +65,13 @@ def test_a_box_with_a_high_byte(seed: int) -> None:
         assert not found or (box >= 256).any()
         if (box[0] < 256).all() and (box[:, 0] < 256).all():
             assert found == (box >= 256).any()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (300, 500, 3)])
+def test_decoders_read_pixels_that_are_not_compressed(shape: tuple) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    stored = uncompressed(data, inflate(*read_png(data)))
+    found = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, pixels)
+    read_png(stored)  # checks the checksums

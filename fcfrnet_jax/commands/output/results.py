@@ -59,12 +59,17 @@ def new_results(workdir: Path) -> Iterator[Path]:
         try:
             for name in (PREDICTIONS, PANELS):
                 (hidden / "new" / name).mkdir(parents=True)
-            yield hidden / "new"
+            yield new_folder(workdir)
             _replace(workdir)
         finally:
             _recover(workdir)
         if not any((workdir / PANELS).iterdir()):
             (workdir / PANELS).rmdir()
+
+
+def new_folder(workdir: Path) -> Path:
+    """The folder that `new_results` yields, for the other processes of a job."""
+    return workdir / HIDDEN / "new"
 
 
 def write_metrics(folder: Path, result: Mapping[str, Any]) -> None:
