@@ -72,7 +72,10 @@ def read_batches(
         groups: dict[Size, list[Arrays]] = {}
         for index, (arrays, bad) in enumerate(_ahead(read, frames, threads, 2 * batch_size)):
             if bad:
-                (leave_out or (lambda _: raise_all_bad(frames, crop)))(bad)
+                if leave_out is None:
+                    _raise_all_bad(frames, crop, bad)
+                else:
+                    leave_out(bad)
                 continue
             shape = arrays["sparse_depth"].shape[:2]
             group = groups.setdefault(shape, [])
@@ -92,11 +95,10 @@ def reading_threads() -> int:
     return min(16, len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)
 
 
-def raise_all_bad(frames: Sequence[Frame], crop: Size, advice: Sequence[str] | None = None) -> None:
-    """Raises ValueError with all bad files of the frames, if there are any."""
-    if advice is None:
-        advice = ["skip_bad_frames=True leaves such frames out"] if len(frames) > 1 else []
-    check.raise_bad_files(check.check_frames(frames, crop), advice)
+def _raise_all_bad(frames: Sequence[Frame], crop: Size, known: list[BadFile]) -> None:
+    """Raises ValueError with all bad files of the frames, of which some are known."""
+    advice = ["skip_bad_frames=True leaves such frames out"] if len(frames) > 1 else []
+    check.raise_bad_files(check.check_frames(frames, crop) or known, advice)
 
 
 class Scan:

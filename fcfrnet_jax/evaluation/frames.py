@@ -6,7 +6,6 @@ import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.frame import BadFile, Frame
-from fcfrnet_jax.data.images import MIN_DEPTH
 from fcfrnet_jax.evaluation.batches import MAPS as PIXELS
 from fcfrnet_jax.evaluation.batches import Arrays, read_batches
 from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS, DepthMaps, EvalStep, Metrics
@@ -53,8 +52,7 @@ def measure_frames(
       ground truth.
 
     Raises:
-      ValueError: a frame whose ground truth is empty in the crop, or weights whose depth is not
-        finite.
+      ValueError: a bad file, unless `leave_out` accepts it, or weights whose depth is not finite.
     """
     batches = read_batches(
         frames, batch_size=batch_size, crop=crop, multiple=SIZE_MULTIPLE, leave_out=leave_out
@@ -120,8 +118,7 @@ def _frame_metrics(frame: Frame, metrics: Metrics, i: int) -> FrameMetrics:
         bad = [measure for measure in NAMES if not np.isfinite(values[measure])]
         if bad:
             raise ValueError(
-                f"{frame.name}: {', '.join(bad)} of the {name} depth is not finite: either "
-                f"{frame.ground_truth} has no depth above {MIN_DEPTH} m in the crop, or the "
-                "weights are broken"
+                f"{frame.name}: {', '.join(bad)} of the {name} depth is not finite: the weights "
+                "are broken"
             )
     return found
