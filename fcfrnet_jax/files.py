@@ -4,6 +4,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # The names that `temporary_path` makes, with the ending that older versions gave to old models.
-_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.\w+)?(\.old)?")
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.[^.]+)?(\.old)?")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux' <fcntl.h> and <stdio.h>
 
 
@@ -45,10 +46,10 @@ def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[st
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
-def list_some(items: Sequence[object], limit: int = 3) -> str:
+def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") -> str:
     """Lists the first items and counts the rest: `a, b, c and 7 more`."""
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(str(item) for item in items[:limit]) + rest
+    return separator.join(str(item) for item in items[:limit]) + rest
 
 
 @contextmanager
@@ -125,8 +126,9 @@ def exchange(one: str | os.PathLike, other: str | os.PathLike) -> None:
       OSError: one of them is missing, or the system or the file system cannot do this: it needs
         Linux and a local file system such as ext4, XFS, Btrfs or tmpfs.
     """
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if sys.platform != "linux" or rename is None:
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    rename = getattr(library, "renameat2", None)
+    if rename is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
     sys.audit("fcfrnet_jax.exchange", os.fspath(one), os.fspath(other))
     paths = os.fsencode(one), os.fsencode(other)
@@ -144,7 +146,9 @@ def parse_json(data: bytes) -> dict[str, Any]:
     if not data.strip():
         raise ValueError("is empty, expected a JSON object")
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        found = json.loads(
+            data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"is not valid JSON: byte {error.start} is not UTF-8 text") from error
     except json.JSONDecodeError as error:
@@ -184,9 +188,17 @@ def read_json(path: str | os.PathLike, remedy: str, *, sealed: bool = False) -> 
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns JSON values with the entry `digest`, a checksum of the others (BLAKE2b, 128 bits).
 
-    White space and the order of the entries do not change it.
+    White space and the order of the entries do not change it. Tuples become lists, and keys become
+    strings, as when the record is read back.
+
+    Raises:
+      ValueError: a value that JSON does not have.
     """
-    text = json.dumps(dict(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        record = json.loads(json.dumps(dict(record), allow_nan=False))
+    except TypeError as error:
+        raise ValueError(f"cannot be stored as JSON: {error}") from error
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
     return {**record, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
@@ -205,6 +217,13 @@ def without_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     if not intact:
         raise ValueError("does not match its checksum, so it is damaged or was edited")
     return rest
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large for a float")
+    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+
+from fcfrnet_jax.files import describe
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,8 +158,13 @@ def _launched_as_several(environment: Mapping[str, str]) -> bool:
     return "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
-def check_agreement(settings: dict[str, Any]) -> None:
-    """Raises ValueError in every process unless all processes have the same settings."""
+def check_agreement(settings: dict[str, Any], what: str = "config") -> None:
+    """Raises ValueError in every process unless all processes have the same settings.
+
+    Args:
+      settings: JSON values.
+      what: what the message calls them.
+    """
     if jax.process_count() == 1:
         return
     text = json.dumps(settings, sort_keys=True, default=str)
@@ -165,7 +173,7 @@ def check_agreement(settings: dict[str, Any]) -> None:
     others = [i for i, digest in enumerate(gathered) if not np.array_equal(digest, gathered[0])]
     if others:
         named = ", ".join(map(str, others))
-        raise ValueError(f"the config of process {named} differs from that of process 0")
+        raise ValueError(f"the {what} of process {named} differs from that of process 0")
 
 
 def gather(rows: np.ndarray, total: int) -> np.ndarray:
@@ -185,3 +193,47 @@ def gather(rows: np.ndarray, total: int) -> np.ndarray:
     padded[: len(rows)] = rows
     gathered = np.asarray(multihost_utils.process_allgather(padded))
     return gathered.swapaxes(0, 1).reshape(-1, *rows.shape[1:])[:total]
+
+
+def gather_json(value: Any) -> list[Any]:
+    """Gathers a JSON value of each process, in the order of the processes; floats stay exact."""
+    if jax.process_count() == 1:
+        return [value]
+    data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = np.asarray(multihost_utils.process_allgather(np.int32(data.size))).reshape(-1)
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: data.size] = data
+    rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
+    return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+
+
+class OtherProcessFailedError(Exception):
+    """Raised by a process that ends its work because another one has failed."""
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """At the end of the block, waits for all processes, and fails in all if it failed in one.
+
+    The block must not call functions for which all processes are needed.
+
+    Raises:
+      Exception: that of this process.
+      ValueError: another process failed; the message names it and has its message.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    own: Exception | None = None
+    try:
+        yield
+    except OtherProcessFailedError:
+        pass
+    except Exception as error:
+        own = error
+    texts = gather_json(describe(own) if own else None)
+    if own:
+        raise own
+    for index, text in enumerate(texts):
+        if text is not None:
+            raise ValueError(f"process {index}: {text}")

@@ -52,17 +52,15 @@ def die_at(number: int, folder: Path) -> None:
     sys.addaudithook(hook)
 
 
-def killed_everywhere(
-    action: Callable[[], None], folder: Path, first: int = 1, step: int = 1
-) -> Iterator[int]:
-    """Runs an action in child processes and kills each at a later operation below `folder`.
+def killed_everywhere(action: Callable[[], None], folder: Path, step: int = 1) -> Iterator[int]:
+    """Runs an action in child processes and kills each `step` operations below `folder` later.
 
     Yields the number of the operation after each kill, and ends when an action was not killed.
 
     Raises:
       AssertionError: the action failed.
     """
-    for number in count(first, step):
+    for number in count(1, step):
         child = os.fork()
         if child == 0:
             try:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
 
 # Runs a command as on a machine that has jax, flax and optax alone.
@@ -47,6 +48,21 @@ def test_the_torch_twin_computes_the_same(mode):
     # The batch of one frame needs one device.
     environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
     subprocess.run(line, cwd=ROOT, check=True, env=environment)
+
+
+@pytest.mark.slow
+def test_the_whole_job_is_measured(tmp_path):
+    numbered_scenes.write_sample(tmp_path / "scenes", frames=3, height=48, width=160)
+    line = [sys.executable, "benchmarks/whole_job.py", "--data_dir", str(tmp_path / "scenes")]
+    line += ["--split", "val", "--checkpoint", "", "--height", "32", "--width", "64"]
+    line += ["--frames", "5", "--panels", "2", "--rounds", "1", "--distinct", "2", "--batch", "4"]
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
+    done = subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 panels: " in done.stdout
+    assert "write prediction" in done.stdout
 
 
 def test_the_peers_commands_have_a_help():

@@ -99,6 +99,7 @@ def test_differing_values_are_named_in_order():
         (b'{"a": 1,\n]', "is not valid JSON at line 2, column 1"),
         (b'{"a": NaN}', "a number that cannot be read"),
         (b'{"a": ' + b"1" * 5000 + b"}", "a number that cannot be read"),
+        (b'{"a": 1e999}', "a number that cannot be read"),
         (b"[" * 100_000, "nested too deeply"),
         (b"[1]", "a JSON list, expected an object"),
     ],
@@ -127,6 +128,14 @@ def test_a_digest_covers_every_value_but_not_white_space_or_order():
             without_digest(sealed | change)
 
 
+def test_a_digest_is_that_of_the_record_that_is_read_back(tmp_path):
+    write_json(tmp_path / "record.json", with_digest({"a": {1: (2.0, 3)}}))
+    found = read_json(tmp_path / "record.json", "delete it", sealed=True)
+    assert found == {"a": {"1": [2.0, 3]}}
+    with pytest.raises(ValueError, match=r"cannot be stored as JSON: .* set is not JSON"):
+        with_digest({"a": {1, 2}})
+
+
 def test_a_sealed_file_is_checked(tmp_path):
     path = tmp_path / "record.json"
     write_json(path, with_digest({"a": 1}))
@@ -138,6 +147,7 @@ def test_a_sealed_file_is_checked(tmp_path):
 
 def test_a_temporary_name_is_recognised(tmp_path):
     names = [tmp_path / "best", tmp_path / "metrics.json", tmp_path / ".hidden" / "0005.png"]
+    names.append(tmp_path / "model.v1-b")
     for path in names:
         temporary = temporary_path(path)
         assert is_temporary(temporary)

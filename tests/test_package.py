@@ -20,11 +20,18 @@ from tests.conftest import ROOT, xla_flags
 OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
+def generated(folder, names):
+    """What .gitignore lists."""
+    at_the_top = {"output"} if Path(folder) == ROOT else set()
+    return at_the_top | shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")(
+        folder, names
+    )
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Built from a copy, as setuptools leaves its intermediate files among the sources."""
     source = tmp_path_factory.mktemp("source") / "checkout"
-    generated = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "output")
     shutil.copytree(ROOT, source, ignore=generated)
     target = source.parent / "wheels"
     line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", target, source]

@@ -100,3 +100,25 @@ def test_one_process_agrees_with_itself_and_gathers_its_rows():
 def test_arguments_of_a_job_are_given_together(arguments):
     with pytest.raises(ValueError, match="coordinator, processes and process must be given togeth"):
         parallel.join_job(*arguments)
+
+
+@pytest.mark.parametrize("own", [None, ValueError("mine"), parallel.OtherProcessFailedError()])
+def test_a_failure_of_one_process_is_one_of_all(own, monkeypatch):
+    told = []
+
+    def gather_json(value):
+        told.append(value)
+        return [None, "disk full", value]
+
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr(parallel, "gather_json", gather_json)
+    message = "^mine$" if isinstance(own, ValueError) else "^process 1: disk full$"
+
+    def work():
+        with parallel.ending_together():
+            if own:
+                raise own
+
+    with pytest.raises(ValueError, match=message):
+        work()
+    assert told == ["mine" if isinstance(own, ValueError) else None]

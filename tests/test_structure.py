@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
 # What each part may import, besides itself and the modules that all may import.
-OPEN = {"files", "geometry", "process", "progress"}
+OPEN = {"files", "geometry", "locks", "process", "progress"}
 MAY_IMPORT = {
     "networks": set(),
     "sensors": set(),

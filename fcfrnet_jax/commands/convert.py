@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = Table(title=str(source), show_header=False)
     for row in summary(conversion):
         table.add_row(*row)
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(f"Wrote the converted model to {target}", soft_wrap=True)
 

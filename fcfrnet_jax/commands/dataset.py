@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.commands.settings import crop_multiple, named
 from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
@@ -49,7 +50,8 @@ def find_frames(
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
       random_crop: whether the crop is placed at random.
-      read_files: whether every file is read, or only its existence is checked.
+      read_files: whether every file is read, or only its existence is checked. With
+        `config.check_depth`, the files of sampled frames are read in any case.
 
     Returns:
       The frames that can be used, and the bad files of the others.
@@ -63,8 +65,8 @@ def find_frames(
     )
     crop = tuple(config[crop_setting])
     if read_files:
-        # An image with too few pixels is rare. Without `skip_bad_frames` it ends the run when it is
-        # read, with its name.
+        # An image whose pixels alone are damaged is rare. Without `skip_bad_frames` it ends the run
+        # when it is read, with its name.
         bad = bad + check.check_frames(
             found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
         )
@@ -73,11 +75,61 @@ def find_frames(
         check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))
     check.log_left_out(bad)
     if config.check_depth:
-        try:
-            plausibility.check_depth(good, (0, 0) if random_crop else crop)
-        except ValueError as error:
-            raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
+        sampled = plausibility.sample_frames(good)
+        if not read_files:
+            bad_samples = check.check_frames(
+                sampled, crop, random_crop=random_crop, image_pixels=False
+            )
+            others = check.without_bad(good, bad_samples)
+            check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
+        _check_depth(sampled, (0, 0) if random_crop else crop)
     return good, bad
+
+
+def find_frames_to_read(
+    config: ConfigDict, split: str, require: Collection[str]
+) -> tuple[list[Frame], list[BadFile]]:
+    """Finds the frames of a split whose files exist; they are checked when they are read.
+
+    With `config.check_depth`, the depth of sampled frames is compared by the first process.
+
+    Args:
+      config: of evaluation.
+      split, require: as in `find_frames`.
+
+    Returns:
+      The frames, and the bad files of the others.
+
+    Raises:
+      ValueError: as in `find_frames`; with all bad files of all frames if any is found.
+    """
+    found, bad = kitti.search_frames(
+        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    )
+    good, crop = check.without_bad(found, bad), tuple(config.crop)
+    if bad and not (good and config.skip_bad_frames):
+        raise_bad_files(config, found, bad)
+    if config.check_depth and jax.process_index() == 0:
+        sampled = plausibility.sample_frames(good)
+        bad_samples = check.check_frames(sampled, crop, image_pixels=False)
+        if bad_samples and not config.skip_bad_frames:
+            raise_bad_files(config, good, bad_samples)
+        _check_depth(check.without_bad(sampled, bad_samples), crop)
+    return good, bad
+
+
+def raise_bad_files(config: ConfigDict, frames: Sequence[Frame], known: Sequence[BadFile]) -> None:
+    """Raises ValueError with the bad files of all frames, of which some are known, and advice."""
+    bad = check.check_frames(frames, tuple(config.crop))
+    bad = [*(item for item in known if item not in bad), *bad]
+    check.raise_bad_files(bad, _advice(config, check.without_bad(frames, bad), bad, "crop"))
+
+
+def _check_depth(frames: Sequence[Frame], crop: Size) -> None:
+    try:
+        plausibility.check_depth(frames, crop)
+    except plausibility.ImpossibleDepthError as error:
+        raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
 
 
 def _advice(
@@ -88,9 +140,10 @@ def _advice(
     if any(item.path.suffix == ".txt" for item in bad):
         advice.append("the photometric loss and --config.augmentation.beams need calibration")
     if any(item.too_small for item in bad):
-        fitting = check.largest_crop(bad)
-        if min(fitting):
-            advice.append(f'--config.{crop_setting}="{fitting}" fits into every frame')
+        crop = tuple(config[crop_setting])
+        fitting = check.largest_crop(bad, crop, crop_multiple(config, crop_setting))
+        if fitting:
+            advice.append(f'--config.{crop_setting}="{fitting}" fits every frame that was read')
         if config.task == "evaluate" or crop_setting == "val_crop":
             advice.append(f'--config.{crop_setting}="(0, 0)" uses whole frames')
     if good:
@@ -99,8 +152,17 @@ def _advice(
 
 
 def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:
-    """Finds the images of frames, by name, for the panels of models that use no image."""
-    return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+    """Finds the images of frames, by name, for the panels of models that use no image.
+
+    Panels need no image, so folders in which the images are ambiguous only cause a warning.
+    """
+    if not config.panels:
+        return {}
+    try:
+        return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+    except ValueError as error:
+        logging.warning("The panels have no images: %s", error)
+        return {}
 
 
 def panel(

@@ -1,6 +1,7 @@
 """Evaluates depth maps on a KITTI split: metrics, predictions and panels."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,24 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fcfrnet_jax import parallel, progress
+from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
-from fcfrnet_jax.commands.output import results, run_record
-from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges, named
-from fcfrnet_jax.data import kitti
+from fcfrnet_jax.commands.output import results, run_record, shares, summary
+from fcfrnet_jax.commands.output.shares import Row, shown_progress, watched
+from fcfrnet_jax.commands.settings import (
+    Range,
+    check_choices,
+    check_crop,
+    check_ranges,
+    flagged,
+    named,
+)
+from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.kitti import layout
-from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
-from fcfrnet_jax.evaluation.metrics import average
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
 from fcfrnet_jax.prediction import DTYPES
@@ -42,19 +49,40 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
       BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
-    check_config(config)
-    model = load_model(config)
-    source = coarse_source(config, model[0] if model else None)
-    if model and source in ("files", "fill"):
-        model = checkpoint.take_stage(model, "fine")
-    workdir = Path(workdir)
-    with results.new_results(workdir) as folder:
-        started = time.time()
-        frames, bad = find_frames(config, model, source)
-        per_frame = evaluate_frames(config, model, frames, folder)
-        result = run_record.describe(started) | summarise(config, source, per_frame, bad)
-        results.write_metrics(folder, result)
-    tables.print_metrics(result, workdir)
+    with flagged():
+        parallel.join_job(config.coordinator, config.processes, config.process)
+    shared = {name: value for name, value in config.to_dict().items() if name != "process"}
+    parallel.check_agreement(shared)
+    workdir, first = Path(workdir), jax.process_index() == 0
+    with parallel.ending_together(), ExitStack() as stack:
+        with parallel.ending_together():
+            check_config(config)
+            model = load_model(config)
+            origins = describe_origins(config)
+            source = coarse_source(config, model[0] if model else None)
+            if model and source in ("files", "fill"):
+                model = checkpoint.take_stage(model, "fine")
+            # The first process locks the workdir and replaces the results.
+            folder = results.new_folder(workdir)
+            if first:
+                stack.enter_context(results.new_results(workdir))
+            started = time.time()
+            frames, missing = find_frames(config, model, source)
+        names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
+        parallel.check_agreement(names, "list of frames or the model")
+        with parallel.ending_together():
+            own = evaluate_frames(config, model, frames, folder)
+        rows, bad = shares.gather(frames, *own)
+        bad = missing + bad
+        if not rows:
+            check.raise_bad_files(bad)
+        result = run_record.describe(started) | {"batch_size": batch_size(config)} | origins
+        result |= summary.summarise(config, source, rows, frames[: config.panels], bad)
+        if first:
+            check.log_left_out(bad)
+            results.write_metrics(folder, result)
+    if first:
+        tables.print_metrics(result, workdir)
     return result
 
 
@@ -63,11 +91,12 @@ def check_config(config: ConfigDict) -> None:
     check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES, "dtype": DTYPES})
     check_ranges(config, {"batch_size": Range(0), "panels": Range(0)})
     check_crop(config, "crop")
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     if config.batch_size % devices:
+        where = "here" if jax.process_count() == 1 else "of all processes"
         raise ValueError(
             f"--config.batch_size={config.batch_size} must be 0 or a multiple of the {devices} "
-            "devices here"
+            f"devices {where}"
         )
 
 
@@ -96,6 +125,15 @@ def load_model(config: ConfigDict) -> Model | None:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
+
+
+def describe_origins(config: ConfigDict) -> dict[str, Any]:
+    """The provenance and the digest of each model, which a training may replace during the run."""
+    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
+    return {
+        "provenance": {name: checkpoint.load_provenance(config[name]) for name in given},
+        "digests": {name: checkpoint.load_digest(config[name]) for name in given},
+    }
 
 
 def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
@@ -151,7 +189,7 @@ def _check_fine_alone(config: ConfigDict, spec: Spec | None) -> None:
 def find_frames(
     config: ConfigDict, model: Model | None, source: str | None
 ) -> tuple[list[Frame], list[BadFile]]:
-    """Finds and checks the frames of the split, with every file that the evaluation reads.
+    """Finds the frames of the split, with every file that the evaluation reads.
 
     Args:
       config: the config.
@@ -169,25 +207,37 @@ def find_frames(
         require.add("ground_truth")
     if source == "files":
         require.add("coarse")
-    return dataset.find_frames(config, config.split, require)
+    return dataset.find_frames_to_read(config, config.split, require)
 
 
 def evaluate_frames(
     config: ConfigDict, model: Model | None, frames: list[Frame], folder: Path
-) -> list[dict[str, Any]]:
-    """Measures all frames and writes predictions and panels into `folder`.
+) -> tuple[list[Row], list[BadFile]]:
+    """Measures the share of this process and writes predictions and panels into `folder`.
+
+    Args:
+      config: the config.
+      model: the model, or None for the fill alone.
+      frames: the frames of all processes.
+      folder: receives the files.
 
     Returns:
-      For every frame, its name and the metrics of its depth maps, which are empty in a split
-      without ground truth.
+      For every frame of the share that can be used, its name and the metrics of its depth maps,
+      which are empty in a split without ground truth; and the bad files of the others.
     """
+    share = frames[jax.process_index() :: jax.process_count()]
+    if not share:
+        return [], []
     with_panel = {frame.name for frame in frames[: config.panels]}
     reads_images = model is not None and model[0].uses_image
     images = {} if reads_images else dataset.panel_images(config, config.split, frames)
 
     def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
+        del example, metrics
         best = maps[list(maps)[-1]]
         write_depth(folder / results.PREDICTIONS / f"{frame.name}.png", best)
+
+    def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         if frame.name in with_panel:
             path = folder / results.PANELS / results.panel_name(frame.name)
             write_image(path, dataset.panel(frame, example, maps, metrics, images))
@@ -195,50 +245,22 @@ def evaluate_frames(
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
     )
-    hide_accelerators()
-    with progress.frames_progress(len(frames)) as advance:
+    with watched(config, share, folder) as watch, shown_progress(watch, len(share)) as advance:
         measured = measure_frames(
             make_eval_step(network, options),
             parallel.replicate(variables, jax.local_devices()),
-            frames,
-            batch_size=config.batch_size or jax.local_device_count(),
+            share,
+            batch_size=batch_size(config) // jax.process_count(),
             crop=tuple(config.crop),
             visit=write,
+            draw=draw,
             advance=advance,
+            leave_out=watch.leave_out,
         )
-    pairs = zip(frames, measured, strict=True)
-    return [{"name": frame.name, "metrics": metrics} for frame, metrics in pairs]
+    pairs = zip(check.without_bad(share, watch.bad), measured, strict=True)
+    return [{"name": frame.name, "metrics": metrics} for frame, metrics in pairs], watch.bad
 
 
-def summarise(
-    config: ConfigDict,
-    source: str | None,
-    per_frame: list[dict[str, Any]],
-    bad: list[BadFile],
-) -> dict[str, Any]:
-    """The content of `metrics.json`: settings, means, every frame, and frames left out."""
-    maps = per_frame[0]["metrics"]
-    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
-    stored = config.coarse_dir or layout.KIND_FOLDERS["coarse"][0]
-    return {
-        "split": config.split,
-        "frames": len(per_frame),
-        "checkpoint": config.checkpoint or None,
-        "coarse_checkpoint": config.coarse_checkpoint or None,
-        "coarse_source": source,
-        "coarse_dir": stored if source == "files" else None,
-        "provenance": {setting: checkpoint.load_provenance(config[setting]) for setting in given},
-        "digests": {setting: checkpoint.load_digest(config[setting]) for setting in given},
-        "data": config.data_dir or "sample scenes",
-        "crop": list(config.crop),
-        "dtype": config.dtype,
-        "batch_size": config.batch_size or jax.local_device_count(),
-        "metrics": {
-            name: average([frame["metrics"][name] for frame in per_frame]) for name in maps
-        },
-        "per_frame": per_frame,
-        "panels": [results.panel_name(frame["name"]) for frame in per_frame[: config.panels]],
-        "skipped": [
-            {"name": item.frame.name, "path": str(item.path), "reason": item.reason} for item in bad
-        ],
-    }
+def batch_size(config: ConfigDict) -> int:
+    """The global batch size."""
+    return config.batch_size or jax.device_count()

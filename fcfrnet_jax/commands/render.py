@@ -36,7 +36,8 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     parts = f"{plan.train} frames for train, {plan.val} for val"
     parts += f" ({plan.selection} of them also in the selection)" if plan.selection else ""
     outcome = f"Wrote {workdir}" if written else f"{workdir} is complete already"
-    Console(stderr=True).print(f"{outcome}: {parts}", soft_wrap=True)
+    console = Console(stderr=True, markup=False, highlight=False)
+    console.print(f"{outcome}: {parts}", soft_wrap=True)
 
 
 def make_plan(config: ConfigDict) -> Plan:

@@ -85,6 +85,7 @@ def compare(
         "devices": devices,
         "epoch": epoch,
         "lengths": [total_steps(settings, epoch)],
+        "selection": 0,
         "best_since": 0,
         "changes": [],
     }
@@ -105,6 +106,7 @@ def compare(
     facts["lengths"] = lengths(found, total_steps(settings, epoch), settings, started_with)
     same_frames = before.get("val_frames", facts["val_frames"]) == facts["val_frames"]
     new_selection = not same_frames or any(EFFECTS[name] is Effect.BEST for name in changed)
+    facts["selection"] = before.get("selection", 0) + new_selection
     notes = _notes(found, changed, settings, facts)
     if new_selection:
         notes.append("The model best is selected again, by the validations from here on.")
@@ -132,7 +134,7 @@ def check_settings(
     if listed:
         raise ValueError(
             f"{found.folder} has a run with other settings, which the updates depend on: "
-            f"{'; '.join(listed)}; {_ways_out(found)}"
+            f"{'; '.join(listed)}; {_ways_out(found, same_model=not _is_other_model(changed))}"
         )
 
 
@@ -154,7 +156,7 @@ def check_data(
     """
     frames_before, weights_before = found.facts.get("frames"), found.facts.get("coarse_weights")
     if names and frames_before:
-        _check_names(found, FrameNames(**frames_before), names, skips=skips)
+        _check_names(found, _read_names(found, frames_before), names, skips=skips)
     elif names and "data_dir" in changed:
         raise _not_recorded(found, "data_dir", changed["data_dir"])
     if weights and weights_before and weights != weights_before:
@@ -164,6 +166,16 @@ def check_data(
         )
     if weights and not weights_before and "coarse_checkpoint" in changed:
         raise _not_recorded(found, "coarse_checkpoint", changed["coarse_checkpoint"])
+
+
+def _read_names(found: Found, recorded: Mapping[str, Any]) -> FrameNames:
+    try:
+        return FrameNames(**recorded)
+    except TypeError as error:
+        path = found.folder / "run.json"
+        raise ValueError(
+            f"{path}: its record of the frames is of another version; choose another --workdir"
+        ) from error
 
 
 def _check_names(found: Found, before: FrameNames, now: FrameNames, *, skips: bool) -> None:
@@ -208,8 +220,12 @@ def check_devices(found: Found, devices: int, settings: Mapping[str, Any]) -> No
         )
 
 
-def _ways_out(found: Found) -> str:
-    model = found.newest_model
+def _is_other_model(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    return any(name == "stage" or name.startswith(("coarse.", "fine.")) for name in changed)
+
+
+def _ways_out(found: Found, *, same_model: bool = True) -> str:
+    model = found.newest_model if same_model else None
     start = f"; --config.checkpoint={model} starts from its weights" if model else ""
     return f"give the recorded ones or choose another --workdir{start}"
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
+from fcfrnet_jax.networks.models import SIZE_MULTIPLE
+from fcfrnet_jax.training.losses import SCALES
 
 
 class Range(NamedTuple):
@@ -76,6 +78,17 @@ def check_ranges(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if number not in allowed:
                 raise ValueError(f"--config.{name} must be {allowed}, got {value}")
+
+
+def crop_multiple(config: ConfigDict, setting: str) -> int:
+    """The number of which the rows and columns of a crop should be multiples.
+
+    Training needs them to be. Crops for evaluation and validation may have any size, and are padded
+    to multiples of 16.
+    """
+    # The photometric loss halves the maps once for each scale. Only training has a mode.
+    halved = setting == "crop" and "photo" in config.get("mode", "")
+    return max(SIZE_MULTIPLE, 2**SCALES) if halved else SIZE_MULTIPLE
 
 
 def check_crop(config: ConfigDict, setting: str) -> None:

@@ -31,11 +31,12 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
       result: what `evaluate.run` returns.
       workdir: where it was written.
     """
-    console = Console()
+    console = Console(markup=False, highlight=False)
     for setting, provenance in result["provenance"].items():
         console.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
     if result["metrics"]:
-        title = f"Mean over the {result['frames']} frames of {result['split']}, {result['data']}:"
+        frames = _frames(result["frames"])
+        title = f"Mean over the {frames} of {result['split']}, {result['data']}:"
         console.print(title, soft_wrap=True)
         table = Table("", *result["metrics"])
         for measure in NAMES:
@@ -44,7 +45,8 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
         console.print(table)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
-        console.print(f"Left out {count} frames whose files cannot be used; see metrics.json")
+        left_out = f"Left out {_frames(count)} with files that cannot be used; see metrics.json"
+        console.print(left_out, soft_wrap=True)
     written = (
         "metrics.json, predictions and panels"
         if result["panels"]
@@ -101,3 +103,7 @@ def captions(metrics: FrameMetrics) -> dict[str, str]:
         name: f"RMSE {rounded(values['rmse_mm'])} mm, MAE {rounded(values['mae_mm'])} mm"
         for name, values in metrics.items()
     }
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"

@@ -132,12 +132,15 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     step, total = int(state.step), plan.resumption.ends[-1]
     facts = plan.resumption.facts_at(step)
     workdir.claim(found, config, facts)
+    selection = validation.Selection(facts["selection"], facts["best_since"])
     journal = Journal(found.folder, step) if jax.process_index() == 0 else None
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),
         source=plan.source,
-        validate=validation.make_validation(config, plan.model, plan.val_frames, journal),
+        validate=validation.make_validation(
+            config, plan.model, plan.val_frames, journal, selection
+        ),
         keep_best=lambda step, state: save(found.folder / "best", config, plan.model, state, step),
         describe=validation.describe,
         snapshots=snapshots,
@@ -146,9 +149,9 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     )
     _say([f"Resuming {found.folder} after step {step}."] if step else [])
     _say(plan.notes)
-    best = validation.best_so_far(found, config, step, kept, since=facts["best_since"])
+    best = validation.best_so_far(found, config, step, kept, selection)
     with _interruptible(found.folder, snapshots):
-        validated = validation.is_validated(found, config, step)
+        validated = validation.is_validated(found, config, step, selection)
         state, best = loop.train(running, state, best, validated=validated)
     snapshots.close()
     if int(state.step) == total:

@@ -3,10 +3,15 @@
 import jax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges
+from fcfrnet_jax.commands.settings import (
+    Range,
+    check_choices,
+    check_crop,
+    check_ranges,
+    crop_multiple,
+)
 from fcfrnet_jax.prediction import DTYPES
 from fcfrnet_jax.sensors.lidar import HDL64
-from fcfrnet_jax.training.losses import SCALES
 
 STAGES = ("coarse", "fine", "joint")
 SOURCES = ("files", "synthetic")
@@ -93,13 +98,11 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _check_crop(config: ConfigDict) -> None:
-    # The photometric loss halves the maps once for each scale.
-    photometric = "photo" in config.mode
-    step = max(16, 2**SCALES) if photometric else 16
-    if len(config.crop) != 2 or any(size % step for size in config.crop):
-        reason = f" with --config.mode={config.mode}" if photometric else ""
+    multiple = crop_multiple(config, "crop")
+    if len(config.crop) != 2 or any(size % multiple for size in config.crop):
+        reason = f" with --config.mode={config.mode}" if "photo" in config.mode else ""
         raise ValueError(
-            f"--config.crop must be two multiples of {step}{reason}, got {config.crop}"
+            f"--config.crop must be two multiples of {multiple}{reason}, got {config.crop}"
         )
 
 

@@ -292,8 +292,8 @@ def photometric_notes(config: ConfigDict, frames: Sequence[Frame]) -> list[str]:
         failures.append(f"{frames[i].name}: {failure}")
     return [
         *notes,
-        "Warning: the photometric loss may stay 0. No pose was found for any of "
-        f"{len(failures)} frames that were tried ({list_some(failures)}).",
+        "Warning: the photometric loss may stay 0. No pose was found for the frames that were "
+        f"tried: {list_some(failures)}.",
     ]
 
 

@@ -1,7 +1,8 @@
 """Validates a training run, and tells which of its models is the best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +26,32 @@ from fcfrnet_jax.weights import checkpoint
 
 # Rows and columns of the frames of the validation by pattern, as in the benchmark's selection.
 RENDERED = (352, 1216)
+# In records of validations: how often the validation was changed before. Absent if never.
+SELECTION = "val/selection"
+
+
+class Selection(NamedTuple):
+    """The validations among which `best` is selected.
+
+    Attributes:
+      number: how often the validation was changed before.
+      since: the step of the snapshot after which it was changed last.
+    """
+
+    number: int = 0
+    since: int = 0
+
+    def contains(self, line: Mapping[str, float]) -> bool:
+        """Whether a record of a validation belongs to them."""
+        return line.get(SELECTION, 0) == self.number
 
 
 def make_validation(
-    config: ConfigDict, model: TrainedModel, frames: list[Frame], journal: Journal | None
+    config: ConfigDict,
+    model: TrainedModel,
+    frames: list[Frame],
+    journal: Journal | None,
+    selection: Selection,
 ) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
     """Makes the function that validates a state, with the metrics of the task evaluate.
 
@@ -65,7 +88,7 @@ def make_validation(
         maps = [name for name in MAPS if name in measured[0]]
         rows = [[[frame[name][m] for m in NAMES] for name in maps] for frame in measured]
         everyones = parallel.gather(np.array(rows, np.float32), len(frames)).tolist()
-        figures: dict[str, float] = {}
+        figures: dict[str, float] = {SELECTION: selection.number} if selection.number else {}
         for i, name in enumerate(maps):
             means = average([dict(zip(NAMES, row[i], strict=True)) for row in everyones])
             figures |= {f"val/{name}/{measure}": value for measure, value in means.items()}
@@ -133,12 +156,17 @@ def describe_best(best: Best) -> str:
     return f"{step}, RMSE {best.value:.1f} mm"
 
 
-def is_validated(found: Found, config: ConfigDict, step: int) -> bool:
-    """Whether the workdir records a validation of this step."""
-    return any(line["step"] == step and selecting_metric(config) in line for line in found.lines)
+def is_validated(found: Found, config: ConfigDict, step: int, selection: Selection) -> bool:
+    """Whether the workdir records a validation of this step, and has a model `best`."""
+    name = selecting_metric(config)
+    return _has_best(found) and any(
+        line["step"] == step and name in line and selection.contains(line) for line in found.lines
+    )
 
 
-def best_so_far(found: Found, config: ConfigDict, step: int, kept: float, *, since: int) -> Best:
+def best_so_far(
+    found: Found, config: ConfigDict, step: int, kept: float, selection: Selection
+) -> Best:
     """The best validation of a run, when it is resumed.
 
     Args:
@@ -146,19 +174,27 @@ def best_so_far(found: Found, config: ConfigDict, step: int, kept: float, *, sin
       config: the config.
       step: the step of the snapshot to resume from.
       kept: the selecting metric in the snapshot.
-      since: the last step before the validations that can be compared with later ones.
+      selection: the validations that can be compared with later ones.
     """
     name = selecting_metric(config)
     values = [
         (line[name], int(line["step"]))
         for line in found.lines
-        if since < line["step"] <= step and name in line
+        if line["step"] <= step and name in line and selection.contains(line)
     ]
+    # The snapshot may be older than the last change of the validation.
+    kept = np.inf if step <= selection.since else kept
+    if not _has_best(found):
+        return Best()
     if values and min(values)[0] <= kept:
         return Best(*min(values))
-    if step <= since or kept == np.inf:
+    if kept == np.inf:
         return Best()
     return Best(kept, _trained_steps(found.folder / "best", step))
+
+
+def _has_best(found: Found) -> bool:
+    return (found.folder / "best" / "model.json").is_file()
 
 
 def _trained_steps(model: Path, step: int) -> int | None:

@@ -23,7 +23,7 @@ from fcfrnet_jax.files import (
     with_digest,
     write_json,
 )
-from fcfrnet_jax.process import lock_folder
+from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights.checkpoint import check_free
 
@@ -142,7 +142,13 @@ def read(folder: str | Path) -> Found:
     facts = read_json(recorded, REMEDY, sealed=True) if recorded.exists() else {}
     settings = _checked(settings, path)
     for name in ("best", "last"):
-        check_free(folder / name, overwrite=True)
+        try:
+            check_free(folder / name, overwrite=True)
+        except ValueError as error:
+            raise ValueError(
+                f"{folder / name} is for a model of the run, but holds something else; move it "
+                f"away, or {ANOTHER}"
+            ) from error
     found = Found(folder, settings, facts, _newest_step(folder), read_journal(folder))
     _check_snapshots(found)
     return found

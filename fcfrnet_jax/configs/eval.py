@@ -46,6 +46,15 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"
     # Flags for the XLA compiler, added to those of the environment variable XLA_FLAGS.
     config.xla_flags = ""
-    # Number of frames for which a panel, an image of their depth maps and errors, is written.
+    # Number of frames, from the first one on, for which a panel, an image of their depth maps and
+    # errors, is written.
     config.panels = 8
+
+    # Address, HOST:PORT, of the first of several processes; empty for one process, and where Slurm,
+    # Open MPI or a TPU pod provides it.
+    config.coordinator = ""
+    # Number of processes, given together with coordinator.
+    config.processes = 0
+    # Index of this process, from 0, given together with coordinator.
+    config.process = -1
     return config

@@ -4,11 +4,15 @@ PNG: www.w3.org/TR/png, sections 5 and 11; JPEG: ITU-T T.81, annex B.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fcfrnet_jax.geometry import Size
+
+try:
+    from isal import isal_zlib as deflate
+except ImportError:  # slower
+    import zlib as deflate  # type: ignore[no-redef]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -39,7 +43,7 @@ class ImageHeader:
     interlaced: bool = False
 
 
-def read_png(data: bytes) -> tuple[ImageHeader, bytes]:
+def read_png(data: bytes) -> tuple[ImageHeader, bytes | memoryview]:
     """Reads the header of a PNG file and verifies the checksums of all its chunks.
 
     Returns:
@@ -49,9 +53,10 @@ def read_png(data: bytes) -> tuple[ImageHeader, bytes]:
       ValueError: a truncated or damaged file. The message continues a sentence that begins with the
         name of the file.
     """
-    header, pixels, has_palette = b"", [], False
+    header, has_palette = b"", False
+    pixels: list[memoryview] = []
     for kind, content in _png_chunks(data):
-        header = content if kind == b"IHDR" and not header else header
+        header = bytes(content) if kind == b"IHDR" and not header else header
         has_palette |= kind == b"PLTE"
         if kind == b"IDAT":
             pixels.append(content)
@@ -63,7 +68,7 @@ def read_png(data: bytes) -> tuple[ImageHeader, bytes]:
     if colour == _PALETTE and not has_palette:
         raise ValueError("has no PLTE chunk, the palette of its colours")
     header_read = ImageHeader((height, width), bits, _PNG_COLOURS[colour], bool(interlace))
-    return header_read, b"".join(pixels)
+    return header_read, pixels[0] if len(pixels) == 1 else b"".join(pixels)
 
 
 def read_jpeg_header(data: bytes) -> ImageHeader:
@@ -90,8 +95,10 @@ def read_jpeg_header(data: bytes) -> ImageHeader:
     raise ValueError(f"is truncated at byte {len(data)}, in the JPEG header")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yields (type, content) of each chunk up to IEND."""
+    # Views copy nothing.
+    view = memoryview(data)
     offset, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         if offset + 8 > len(data):
@@ -103,8 +110,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if end > len(data):
             where = len(data) - offset - 8
             raise ValueError(f"is truncated at byte {where} of chunk {kind.decode()}")
-        content = data[offset + 8 : end - 4]
-        if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(data[end - 4 : end]):
+        content = view[offset + 8 : end - 4]
+        if deflate.crc32(content, deflate.crc32(kind)) != int.from_bytes(data[end - 4 : end]):
             raise ValueError(
                 f"is damaged: wrong checksum of chunk {kind.decode()} at byte {offset}"
             )

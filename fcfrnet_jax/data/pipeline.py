@@ -1,4 +1,4 @@
-"""Reads frames from disk as batches of NumPy arrays, with tf.data.
+"""Reads frames from disk with tf.data.
 
 TensorFlow is imported when a dataset is opened, not with this module. As in big_vision, the outer
 call of a data op binds its settings, and the inner function maps one example.
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcfrnet_jax.data import check
 from fcfrnet_jax.data.augment import IMAGES
-from fcfrnet_jax.data.batches import BatchStream
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, crop_size, margins
+from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, crop_size
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -23,70 +21,6 @@ if TYPE_CHECKING:
 Example = dict[str, Any]
 Op = Callable[[Example], Example]
 MAPS = {*IMAGES, "sparse_depth", "ground_truth", "coarse_depth"}
-
-
-def make_eval_dataset(
-    frames: Sequence[Frame],
-    *,
-    batch_size: int,
-    crop: Size = (352, 1216),
-    multiple: int = 1,
-    threads: int | None = None,
-) -> BatchStream:
-    """Opens `frames` for evaluation: each once, in batches of one padded size, padded to B frames.
-
-    The batches of frames of one padded size are in order; `index` relates them to `frames`.
-
-    TensorFlow reserves the memory of accelerators that it sees; where jax uses one, call
-    `hide_accelerators` first.
-
-    Args:
-      frames: frames that have passed `check.check_frames` with the same crop.
-      batch_size: frames per batch, B.
-      crop: (height, width) in pixels, at the bottom centre; 0 = the whole height or width.
-      multiple: pad the maps with zeros at the bottom and the right to multiples of this.
-      threads: threads that read and decode; None for one per core, at most 16.
-
-    Returns:
-      Batches of
-        image: uint8 [B, H, W, 3] RGB, if the frames have images;
-        sparse_depth: float32 [B, H, W, 1] metres, 0 = missing;
-        ground_truth: the same, all 0 for a frame without ground truth;
-        coarse_depth: the same, if the frames have coarse depth;
-        size: int32 [B, 2], the height and width of the crop before padding to H and W;
-        intrinsics: float32 [B, 4] (fx, fy, cx, cy), pixels of the crop, NaN = not calibrated;
-        index: int32 [B], position in `frames`, -1 = padding;
-        mask: bool [B], False = padding, for which the other arrays are 0.
-
-      While iterating, a file that is damaged or missing raises a ValueError that names it.
-
-    Raises:
-      ValueError: no frames, a batch size under 1, or only some of the frames have an image or a
-        coarse map.
-    """
-    check_batches(frames, batch_size)
-    import tensorflow as tf
-
-    # These ops do not branch on tensors, and converting them would double the time of opening.
-    @tf.autograph.experimental.do_not_convert
-    def chain() -> "tf.data.Dataset":
-        return (
-            tf.data.Dataset.from_tensor_slices(frame_columns(frames))
-            .map(read_files(), num_parallel_calls=tf.data.AUTOTUNE)
-            .map(crop_bottom_centre(crop), num_parallel_calls=tf.data.AUTOTUNE)
-            .map(pad_maps(multiple), num_parallel_calls=tf.data.AUTOTUNE)
-            .apply(batch_by_size(batch_size))
-            .map(pad_batch(batch_size))
-            .prefetch(tf.data.AUTOTUNE)
-            .with_options(reading_options(threads))
-        )
-
-    def raise_bad(_: int) -> None:
-        # Batches of one size are not in the order of the frames.
-        advice = ["skip_bad_frames=True leaves such frames out"] if len(frames) > 1 else []
-        check.raise_bad_files(check.check_frames(frames, crop), advice)
-
-    return BatchStream(chain(), raise_bad)
 
 
 def check_batches(frames: Sequence[Frame], batch_size: int) -> None:
@@ -139,14 +73,17 @@ def frame_columns(
         "coarse_depth": np.array([str(f.coarse or "") for f in frames]),
     }
     for key in complete:
-        missing = int((columns[key] == "").sum())
-        if missing == len(frames):
+        if not check_complete(key, columns[key].tolist()):
             del columns[key]
-        elif missing:
-            raise ValueError(
-                f"{missing} of {len(frames)} frames have no {key}, but the others have one"
-            )
     return columns
+
+
+def check_complete(kind: str, paths: Sequence[object]) -> bool:
+    """Returns whether all frames have a file of a kind; raises ValueError if only some have one."""
+    missing, count = sum(not path for path in paths), len(paths)
+    if 0 < missing < count:
+        raise ValueError(f"{missing} of {count} frames have no {kind}, but the others have one")
+    return not missing
 
 
 def read_files() -> Op:
@@ -217,63 +154,12 @@ def crop_at(example: Example, top: Any, left: Any, crop: tuple[Any, Any]) -> Exa
     return example
 
 
-def pad_maps(multiple: int) -> Op:
-    """Adds the `size` of an example and pads its maps with zeros, see `geometry.margins`."""
-    import tensorflow as tf
-
-    def pad(example: Example) -> Example:
-        known = example["sparse_depth"].shape[:2]
-        size = known if known.is_fully_defined() else tf.shape(example["sparse_depth"])[:2]
-        sized = example | {"size": tf.convert_to_tensor(size, tf.int32)}
-        below, right = margins((size[0], size[1]), multiple)
-        if isinstance(below, int) and not (below or right):
-            return sized
-        padded = {
-            key: tf.pad(example[key], [[0, below], [0, right], [0, 0]])
-            for key in MAPS & example.keys()
-        }
-        return sized | padded
-
-    return pad
-
-
-def batch_by_size(batch_size: int) -> Callable[["tf.data.Dataset"], "tf.data.Dataset"]:
-    """Batches the examples of each size of the maps, in order; the last batches may be smaller."""
-    import tensorflow as tf
-
-    def size_of(example: Example) -> Any:
-        height, width = tf.unstack(tf.shape(example["sparse_depth"], tf.int64)[:2])
-        return height * 2**32 + width
-
-    def batch(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
-        if dataset.element_spec["sparse_depth"].shape.is_fully_defined():
-            return dataset.batch(batch_size)
-        return dataset.group_by_window(
-            size_of, lambda _, examples: examples.batch(batch_size), window_size=batch_size
-        )
-
-    return batch
-
-
-def pad_batch(batch_size: int) -> Op:
-    """Pads a batch to `batch_size` with zeros, index -1 and mask False."""
-    import tensorflow as tf
-
-    def pad(batch: Example) -> Example:
-        count = tf.shape(batch["index"])[0]
-        padded = {}
-        for key, value in {**batch, "mask": tf.ones(count, tf.bool)}.items():
-            paddings = [(0, batch_size - count)] + [(0, 0)] * (value.shape.rank - 1)
-            fill = -1 if key == "index" else tf.zeros((), value.dtype)
-            padded[key] = tf.pad(value, paddings, constant_values=fill)
-            padded[key].set_shape((batch_size, *value.shape[1:]))
-        return padded
-
-    return pad
-
-
 def reading_options(threads: int | None) -> "tf.data.Options":
-    """Makes the order of examples deterministic; `threads` is as in `make_eval_dataset`."""
+    """Makes the order of examples deterministic.
+
+    Args:
+      threads: threads that read and decode; None for one per core, at most 16.
+    """
     import tensorflow as tf
 
     options = tf.data.Options()

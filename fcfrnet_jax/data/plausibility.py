@@ -23,12 +23,15 @@ MIN_PIXELS = 50
 FAR, NEAR, CLOSEST = 100.0, 0.25, 0.9
 MAX_FAR = 0.05  # largest share of depths over FAR
 # Largest share of pixels without a depth in a coarse map.
-MAX_HOLES = 0.01
+MAX_HOLES = 0.001
 # Largest share of pixels with a depth in LiDAR scans. Depth cameras exceed it.
 DENSE = 0.5
 # A value that stands for a missing depth: its share of the pixels with a depth, and the largest of
 # the other depths (their 99.9th percentile), relative to it.
 MAX_LARGEST, GAP = 0.05, 0.95
+# Metres. Outdoors, software writes the range of the sensor or of the evaluation for a missing
+# depth, such as 80, 100 or 120 m. Nearer, it may be a wall, or the range of a depth camera (10 m).
+FAR_WALL = 60.0
 # The same share for the largest value of a 16-bit PNG, which no sensor measures.
 LARGEST_CODE, MAX_LARGEST_CODE = 65535 / DEPTH_SCALE, 0.005
 # Largest median ratio, or its inverse, of two maps at the pixels that both have.
@@ -96,32 +99,39 @@ def find_implausible(
     return found
 
 
-def check_depth(frames: Sequence[Frame], crop: Size, samples: int = SAMPLES) -> None:
-    """Applies `find_implausible` to sampled frames, and logs one warning of each kind.
+class ImpossibleDepthError(ValueError):
+    """The depth maps of a frame cannot be right."""
+
+
+def sample_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Returns `SAMPLES` of the frames, spread over the list, or all if they are fewer."""
+    positions = np.unique(np.linspace(0, len(frames) - 1, min(SAMPLES, len(frames)), dtype=int))
+    return [frames[i] for i in positions]
+
+
+def check_depth(frames: Sequence[Frame], crop: Size) -> None:
+    """Applies `find_implausible` to each frame, and logs one warning of each kind.
 
     Args:
-      frames: frames that have passed `check.check_frames`.
+      frames: frames that have passed `check.check_frames` with the same crop; see `sample_frames`.
       crop: (height, width) in pixels of the part at the bottom centre that is compared; 0 = the
         whole height or width.
-      samples: how many frames, spread over the list, are decoded.
 
     Raises:
-      ValueError: a map is impossible.
+      ImpossibleDepthError: a map is impossible.
+      ValueError: a file cannot be read.
     """
-    positions = np.unique(np.linspace(0, len(frames) - 1, min(samples, len(frames)), dtype=int))
     unusual: dict[tuple[str, str], list[str]] = {}
-    for frame in (frames[i] for i in positions):
+    for frame in frames:
         paths = _paths(frame)
         maps = {key: _cropped(read_depth(path), crop) for key, path in paths.items()}
         for finding in find_implausible(maps, paths):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
-                raise ValueError(text)
+                raise ImpossibleDepthError(text)
             unusual.setdefault((finding.kind, finding.depth), []).append(text)
     for texts in unusual.values():
-        logging.warning(
-            "%s (found in %d of %d compared frames)", texts[0], len(texts), len(positions)
-        )
+        logging.warning("%s (found in %d of %d compared frames)", texts[0], len(texts), len(frames))
 
 
 def _paths(frame: Frame) -> dict[str, Path]:
@@ -152,6 +162,9 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
     elif not values.size:
         yield Finding("empty", key, "no pixel has a depth", False)
     if values.size < MIN_PIXELS:
+        if values.size and key == "sparse_depth":
+            text = f"only {values.size} of {depth.size} pixels have a depth"
+            yield Finding("few", key, text, False)
         return
     missing = _finding_of_largest(key, values)
     # Values over 255 m saturate in a PNG, so millimetres can look like both mistakes.
@@ -167,7 +180,8 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
         return
     if missing:
         yield missing
-        return
+        if missing.impossible:
+            return
     if median < CLOSEST:
         text = (
             f"the median of the depths is {median:.3g} m, and models predict at least {CLOSEST} "
@@ -192,11 +206,13 @@ def _finding_of_largest(key: str, values: np.ndarray) -> Finding | None:
     ):
         return None
     code = " (65535 in a PNG)" if largest == LARGEST_CODE else ""
+    impossible = largest >= FAR_WALL
     text = (
-        f"{share:.1%} of the depths are {largest:.6g} m{code}, the largest value, which seems to "
-        "stand for a missing depth; a missing depth must be 0"
+        f"{share:.1%} of the depths are {largest:.6g} m{code}, the largest value, which "
+        f"{'seems to' if impossible else 'may'} stand for a missing depth; a missing depth must "
+        "be 0"
     )
-    return Finding("largest", key, text, True)
+    return Finding("largest", key, text, impossible)
 
 
 def _findings_of_pair(

@@ -70,11 +70,32 @@ def pose_failure(frame: Frame, near: Frame) -> str | None:
     Raises:
       ValueError: a file cannot be read, or the sizes of the images and the depth map differ.
     """
+    assert frame.intrinsics is not None
+    return _find_pose(*read_pair(frame, near), np.array(frame.intrinsics))[1]
+
+
+def read_pair(frame: Frame, near: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads what a pose is estimated from.
+
+    Returns:
+      The images of both frames, uint8 `[H, W, 3]` RGB, and the sparse depth of the first, float32
+      `[H, W]` metres, 0 = missing.
+
+    Raises:
+      ValueError: a file cannot be read, or the sizes of the images and the depth map differ.
+    """
     assert frame.image is not None
     assert near.image is not None
-    assert frame.intrinsics is not None
-    images = read_image(frame.image), read_image(near.image)
-    return _find_pose(*images, read_depth(frame.sparse), np.array(frame.intrinsics))[1]
+    paths = frame.image, near.image, frame.sparse
+    image, near_image, depth = read_image(paths[0]), read_image(paths[1]), read_depth(paths[2])
+    sizes = [array.shape[:2] for array in (image, near_image, depth)]
+    if len(set(sizes)) > 1:
+        listed = (
+            f"{path} is {height}x{width}"
+            for path, (height, width) in zip(paths, sizes, strict=True)
+        )
+        raise ValueError(f"sizes differ (height x width): {', '.join(listed)}")
+    return image, near_image, depth
 
 
 def _find_pose(

@@ -24,7 +24,7 @@ from fcfrnet_jax.data.pipeline import (
     reading_options,
     share_of_batch,
 )
-from fcfrnet_jax.data.poses import relative_pose
+from fcfrnet_jax.data.poses import read_pair, relative_pose
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
@@ -66,7 +66,7 @@ def make_train_dataset(
         frames away in the same drive and camera; 0 = none.
       process: (index, count): this process gets the contiguous part `index` of `count` of each
         batch.
-      threads: see `pipeline.make_eval_dataset`.
+      threads: see `pipeline.reading_options`.
 
     Returns:
       Endless batches. While iterating, a file that is damaged or missing raises a ValueError that
@@ -99,7 +99,7 @@ def make_train_dataset(
     parallel = tf.data.AUTOTUNE
     cut = crop_anywhere(crop) if random_crop else crop_bottom_centre(crop)
 
-    # Tracing without AutoGraph, as in `make_eval_dataset`.
+    # These ops do not branch on tensors; converting them would double the time of opening.
     @tf.autograph.experimental.do_not_convert
     def chain() -> "tf.data.Dataset":
         return (
@@ -125,6 +125,11 @@ def make_train_dataset(
             check.check_frames(read, crop, random_crop=True),
             ["restore the file and resume, or resume with skip_bad_frames=True"],
         )
+        if near:
+            # Each frame may be sound and have another size than its neighbour.
+            for i in index:
+                for j in near[i]:
+                    read_pair(frames[i], frames[j])
 
     return BatchStream(chain(), raise_bad)
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Metres; ground truth up to this depth is missing.
-MIN_TRUTH = 0.1
+from fcfrnet_jax.data.images import MIN_DEPTH
+
 NAMES = (
     "rmse_mm",
     "mae_mm",
@@ -46,7 +46,7 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
             "expected two maps [B, H, W, 1] of the same shape, "
             f"got {depth.shape} and {ground_truth.shape}"
         )
-    valid = ground_truth > MIN_TRUTH
+    valid = ground_truth > MIN_DEPTH
     truth = jnp.where(valid, ground_truth, 1.0).astype(jnp.float32)
     depth = jnp.where(valid, depth, 1.0).astype(jnp.float32)
     count = _sum(valid)

@@ -131,7 +131,7 @@ def _double_convolve(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]
     return double_convolve(x, kernel), (x, kernel)
 
 
-def _double_convolve_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def double_convolve_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The gradients with respect to `x` and `kernel`.
 
     The gradient of `x` is a convolution of stride 2 of the incoming gradient. It is linear in the
@@ -152,7 +152,7 @@ def _double_convolve_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Ar
     return x_gradient, *transpose(x)
 
 
-double_convolve.defvjp(_double_convolve, _double_convolve_gradient)
+double_convolve.defvjp(_double_convolve, double_convolve_gradient)
 
 
 class BasicBlock(nn.Module):

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from fcfrnet_jax.networks.cpu.conv import CompilerOptions, CpuConv, compiler_options
 from fcfrnet_jax.networks.cpu.winograd import transform_kernel
 from fcfrnet_jax.networks.fold import fold
+from fcfrnet_jax.networks.gpu.parts import GpuParts
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Network, Variables, build, shapes_of
 from fcfrnet_jax.networks.parts import Parts
@@ -33,21 +34,34 @@ class Prediction(NamedTuple):
     compiler_options: CompilerOptions
 
 
-def for_prediction(spec: Spec, variables: Variables, dtype: DTypeLike = jnp.float32) -> Prediction:
+def for_prediction(
+    spec: Spec,
+    variables: Variables,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    parts: type[Parts] | None = None,
+) -> Prediction:
     """Returns the fastest form of a network in eval mode.
 
     Args:
       spec: the model.
       variables: `params` and `batch_stats` of `models.build(spec)`.
       dtype: dtype of the convolutions.
+      parts: makes the layers; None for the fastest ones.
     """
     conv = partial(CpuConv, predicts=True) if jax.default_backend() == "cpu" else nn.Conv
-    network = build(spec, dtype=dtype, folded=True, conv=conv, parts=_parts(spec))
+    network = build(spec, dtype=dtype, folded=True, conv=conv, parts=parts or _parts(spec))
     folded = _transformed(fold(spec, variables), shapes_of(network))
     return Prediction(network, _rounded(folded, dtype), compiler_options(jnp.dtype(dtype)))
 
 
-def for_training(spec: Spec, *, dtype: DTypeLike = jnp.float32, remat: bool = False) -> Network:
+def for_training(
+    spec: Spec,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    remat: bool = False,
+    parts: type[Parts] | None = None,
+) -> Network:
     """Returns the form of a network that trains fastest, with the variables of `models.build`.
 
     Args:
@@ -56,9 +70,10 @@ def for_training(spec: Spec, *, dtype: DTypeLike = jnp.float32, remat: bool = Fa
       remat: keep only the inputs of ResNet blocks, stems and decoder layers, and recompute the
         other activations in the backward pass. This takes less memory and more time; gradients are
         the same.
+      parts: makes the layers; None for the fastest ones.
     """
     conv = CpuConv if jax.default_backend() == "cpu" else nn.Conv
-    return build(spec, dtype=dtype, remat=remat, conv=conv, parts=_parts(spec))
+    return build(spec, dtype=dtype, remat=remat, conv=conv, parts=parts or _parts(spec))
 
 
 def can_pack(spec: Spec) -> bool:
@@ -74,7 +89,10 @@ def can_pack(spec: Spec) -> bool:
 
 
 def _parts(spec: Spec) -> type[Parts]:
-    return PackedParts if jax.default_backend() == "tpu" and can_pack(spec) else Parts
+    backend = jax.default_backend()
+    if backend == "tpu" and can_pack(spec):
+        return PackedParts
+    return GpuParts if backend == "gpu" else Parts
 
 
 def _transformed(folded: Variables, shapes: Variables) -> Variables:

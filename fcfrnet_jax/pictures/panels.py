@@ -53,12 +53,14 @@ def panel(
     cell = max(LEAST_CELL, zoom * width)
 
     def tile(caption: str, pixels: np.ndarray) -> np.ndarray:
-        return _captioned(caption, pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), cell)
+        if zoom > 1:
+            pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        return _captioned(caption, pixels, cell)
 
     def depth_tile(caption: str, depth: np.ndarray) -> np.ndarray:
         return tile(caption, colour_depth(depth, max_depth))
 
-    sparse_points = _enlarge(np.where(sparse_depth > 0, sparse_depth, np.nan))
+    sparse_points = _enlarge(np.where(sparse_depth > 0, sparse_depth, np.float32(np.nan)))
     cells = []
     if image is not None:
         cells.append(tile("image", np.broadcast_to(image, (height, width, 3))))
@@ -132,14 +134,18 @@ def _check(
 
 def _error(depth: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
     """Returns absolute errors in metres, NaN where either map is missing."""
-    valid = np.isfinite(ground_truth) & (ground_truth > 0) & np.isfinite(depth) & (depth > 0)
-    error = np.full(depth.shape, np.nan)
-    error[valid] = np.abs(depth[valid].astype(np.float64) - ground_truth[valid])
-    return error
+    valid = _has_depth(ground_truth) & _has_depth(depth)
+    with np.errstate(invalid="ignore"):  # infinite minus infinite
+        error = np.abs(np.subtract(depth, ground_truth, dtype=np.float32))
+    return np.where(valid, error, np.float32(np.nan))
 
 
 def _share(depth: np.ndarray) -> str:
-    return f"{np.mean(np.isfinite(depth) & (depth > 0)):.1%} of pixels"
+    return f"{np.count_nonzero(_has_depth(depth)) / depth.size:.1%} of pixels"
+
+
+def _has_depth(depth: np.ndarray) -> np.ndarray:
+    return (depth > 0) & (depth < np.inf)
 
 
 def _enlarge(values: np.ndarray) -> np.ndarray:
@@ -151,10 +157,12 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 
     if values.shape[1] < LEAST_CELL:
         return values
+    values = np.asarray(values, np.float32)
     valid = np.isfinite(values)
-    total = cv2.blur(np.where(valid, values, 0.0).astype(np.float64), (3, 3))
-    count = cv2.blur(valid.astype(np.float64), (3, 3))
-    mean = np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0.05)
+    total = cv2.blur(np.where(valid, values, np.float32(0)), (3, 3))
+    count = cv2.blur(valid.astype(np.float32), (3, 3))
+    with np.errstate(invalid="ignore"):  # no neighbours: 0 / 0 = NaN
+        mean = np.divide(total, np.where(count > 0.05, count, np.float32(0)))
     return np.where(valid, values, mean)
 
 
@@ -183,11 +191,17 @@ def _write(
 
 def _captioned(caption: str, pixels: np.ndarray, cell: int) -> np.ndarray:
     scale = _scale(cell)
-    strip = np.full((round(36 * scale), cell, 3), BACKGROUND, np.uint8)
-    _write(strip, caption, 0, round(25 * scale), scale)
-    padded = np.full((pixels.shape[0], cell, 3), BACKGROUND, np.uint8)
-    padded[:, : pixels.shape[1]] = pixels
-    return np.concatenate([strip, padded])
+    line = round(36 * scale)
+    found = _background(line + pixels.shape[0], cell)
+    _write(found[:line], caption, 0, round(25 * scale), scale)
+    found[line:, : pixels.shape[1]] = pixels
+    return found
+
+
+def _background(height: int, width: int) -> np.ndarray:
+    # Copying rows is faster than filling pixels.
+    row = np.full((width, 3), BACKGROUND, np.uint8)
+    return np.broadcast_to(row, (height, width, 3)).copy()
 
 
 def _bar(title: str, colours: np.ndarray, ticks: Sequence[tuple[float, str]]) -> np.ndarray:
@@ -196,7 +210,7 @@ def _bar(title: str, colours: np.ndarray, ticks: Sequence[tuple[float, str]]) ->
     scale = _scale(cell)
     thick, line = round(26 * scale), round(36 * scale)
     strip = np.broadcast_to(colours, (thick, cell, 3))
-    labels = np.full((line, cell, 3), BACKGROUND, np.uint8)
+    labels = _background(line, cell)
     for position, label in ticks:
         x = round(position * (cell - 1))
         labels[: round(6 * scale), max(x - 1, 0) : x + 1] = TEXT
@@ -210,22 +224,19 @@ def _arrange(cells: list[np.ndarray], bars: list[np.ndarray], cell: int) -> np.n
     Otherwise they are in a row below.
     """
     margin = _margin(cell)
-    gap = np.full((margin, cell, 3), BACKGROUND, np.uint8)
+    gap = _background(margin, cell)
     legend = np.concatenate([part for bar in bars for part in (bar, gap)][:-1])
     rows_of_cells = [cells[i : i + 2] for i in range(0, len(cells), 2)]
     if len(cells) % 2 == 1 and legend.shape[0] <= cells[-1].shape[0]:
         rows_of_cells[-1].append(legend)
     else:
         rows_of_cells.append(bars)
-    rows = [_row(pair, cell, margin) for pair in rows_of_cells]
-    edge = np.full((margin, rows[0].shape[1], 3), BACKGROUND, np.uint8)
-    return np.concatenate([edge, *(part for row in rows for part in (row, edge))])
-
-
-def _row(cells: list[np.ndarray], cell: int, margin: int) -> np.ndarray:
-    height = max(part.shape[0] for part in cells)
-    row = np.full((height, 2 * cell + 3 * margin, 3), BACKGROUND, np.uint8)
-    for column, part in enumerate(cells):
-        left = margin + column * (cell + margin)
-        row[: part.shape[0], left : left + cell] = part
-    return row
+    heights = [max(part.shape[0] for part in row) for row in rows_of_cells]
+    found = _background(sum(heights) + margin * (len(heights) + 1), 2 * cell + 3 * margin)
+    top = margin
+    for row, height in zip(rows_of_cells, heights, strict=True):
+        for column, part in enumerate(row):
+            left = margin + column * (cell + margin)
+            found[top : top + part.shape[0], left : left + cell] = part
+        top += height + margin
+    return found

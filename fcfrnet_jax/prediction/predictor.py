@@ -75,6 +75,7 @@ class Predictor:
         _check_wanted("depth", depth, self.spec.uses_depth)
         image = None if image is None else _checked_image(image)
         depth = None if depth is None else _checked_depth(depth)
+        _check_axes(image, depth)
         single = _is_single(image, depth)
         image, depth = _batched(image, single, "image"), _batched(depth, single, "depth")
         sizes = [array.shape[:3] for array in (image, depth) if array is not None]
@@ -165,11 +166,19 @@ def _check_wanted(name: str, value: np.ndarray | None, wanted: bool) -> None:
         raise ValueError(f"this model uses no {name}: pass {name}=None")
 
 
+def _check_not_empty(name: str, array: np.ndarray) -> None:
+    if not array.size:
+        raise ValueError(
+            f"expected at least one frame with at least one pixel, got {name} {list(array.shape)}"
+        )
+
+
 def _checked_image(image: np.ndarray) -> np.ndarray:
     """Returns the image as uint8."""
     image = np.asarray(image)
     shape = list(image.shape)
-    if not np.issubdtype(image.dtype, np.integer) or not image.size:
+    _check_not_empty("image", image)
+    if not np.issubdtype(image.dtype, np.integer):
         raise ValueError(
             "expected a uint8 image [B, H, W, 3] or [B, H, W, 1], or without B, got "
             f"{image.dtype} {shape}; convert values to 0..255 and pass image.astype(np.uint8)"
@@ -186,7 +195,8 @@ def _checked_depth(depth: np.ndarray) -> np.ndarray:
     """Returns the depth map as float32."""
     depth = np.asarray(depth)
     kinds = jnp.integer, jnp.floating  # NumPy's own do not include bfloat16
-    if not any(jnp.issubdtype(depth.dtype, kind) for kind in kinds) or not depth.size:
+    _check_not_empty("depth", depth)
+    if not any(jnp.issubdtype(depth.dtype, kind) for kind in kinds):
         raise ValueError(
             "expected a float32 depth map [B, H, W], or [H, W] for one frame, got "
             f"{depth.dtype} {list(depth.shape)}"
@@ -204,6 +214,17 @@ def _checked_depth(depth: np.ndarray) -> np.ndarray:
             "them, pass depth.astype(np.float32)"
         )
     return metres
+
+
+def _check_axes(image: np.ndarray | None, depth: np.ndarray | None) -> None:
+    """Refuses depth of one frame with an axis of channels, which looks like a batch."""
+    if depth is None or depth.ndim != 3 or depth.shape[-1] != 1:
+        return
+    if image is None or image.ndim < 4:
+        raise ValueError(
+            f"expected the depth as [B, H, W], or [H, W] for one frame, got {depth.dtype} "
+            f"{list(depth.shape)}; if this is one frame, pass depth[..., 0]"
+        )
 
 
 def _is_single(image: np.ndarray | None, depth: np.ndarray | None) -> bool:

@@ -21,7 +21,7 @@ from fcfrnet_jax.files import (
     sync,
     write_json,
 )
-from fcfrnet_jax.process import lock, lock_file
+from fcfrnet_jax.locks import lock, lock_file
 from fcfrnet_jax.sensors.camera import KITTI, Camera
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets.frame import RenderedFrame, render_scene

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fcfrnet_jax.files import list_some
+from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Variables, variable_shapes
 from fcfrnet_jax.networks.network import RESNETS
@@ -20,7 +21,6 @@ from fcfrnet_jax.networks.specs import (
     StageSpec,
     spec_to_json,
 )
-from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
 

@@ -85,7 +85,7 @@ def _description(record: dict[str, Any]) -> Description:
     if type(found) is not int or found not in (FIRST_FORMAT, FORMAT):
         raise ValueError(
             f"has format {str(found)[:40]}, this version reads {FIRST_FORMAT} and {FORMAT}; "
-            "update fcfrnet_jax if a newer version wrote it, or else"
+            "update fcfrnet_jax if a newer version wrote it"
         )
     if found == FORMAT or "digest" in record:
         record = without_digest(record)

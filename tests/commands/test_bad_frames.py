@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import logging
 
 from fcfrnet_jax.commands import dataset, train, workdir
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.pipeline import make_eval_dataset
+from fcfrnet_jax.evaluation.batches import read_batches
 from tests import kitti_tree as tree
 from tests.commands import evaluations, runs
-from tests.data.pngs import png
+from tests.data.pngs import png, undecodable_jpeg
 
 SIZE = (48, 80)
 
@@ -33,17 +34,17 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no truth": (
         "ground_truth",
         lambda path: write_depth(path, np.zeros(SIZE)),
-        "is a depth map without any depth in the crop of 32x64",
+        "has no depth above 0.1 m in the crop of 32x64",
     ),
     "no truth in the crop": (
         "ground_truth",
         empty_at_the_bottom,
-        "is a depth map without any depth in the crop of 32x64",
+        "has no depth above 0.1 m in the crop of 32x64",
     ),
     "no scan": (
         "sparse",
         lambda path: write_depth(path, np.zeros(SIZE)),
-        "is a depth map without any depth",
+        "has no depth above 0.1 m",
     ),
     "short": (
         "image",
@@ -117,13 +118,43 @@ def test_training_starts_without_the_bad_frames(damaged: Damaged, tmp_path: Path
 def test_a_file_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     frames = find_frames(tmp_path, "val")
-    batches = iter(make_eval_dataset(frames, batch_size=1, crop=(32, 64)))
+    batches = read_batches(frames, batch_size=1, crop=(32, 64))
     frames[1].ground_truth.write_bytes(b"")
     os.truncate(frames[2].ground_truth, 100)
     with pytest.raises(ValueError, match=f"{frames[1].ground_truth} is empty: it has 0 bytes"):
         list(batches)
 
 
+def test_ambiguous_images_matter_only_for_their_panels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree.write_drive(tmp_path, size=SIZE)
+    frames = find_frames(tmp_path, "val")
+    frames[1].image.with_suffix(".jpg").write_bytes(b"")
+    config = evaluations.config_of(data_dir=str(tmp_path), panels=0)
+    assert dataset.panel_images(config, "val", frames) == {}
+    assert not caplog.records
+    config.panels = 1
+    with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
+        assert dataset.panel_images(config, "val", frames) == {}
+    assert "The panels have no images: " in caplog.text
+    assert "keep one of them" in caplog.text
+
+
+def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    tree.write_drive(tmp_path, size=SIZE)
+    victim = find_frames(tmp_path, "val")[1].image
+    victim.write_bytes(undecodable_jpeg(SIZE))
+    config = evaluations.config_of(data_dir=str(tmp_path))
+    frames, bad = dataset.find_frames(config, "val", {"image"})
+    assert (len(frames), bad) == (3, [])
+    with pytest.raises(ValueError, match=f"{victim} is damaged: its pixels cannot be decoded"):
+        list(read_batches(frames, batch_size=1, crop=(32, 64)))
+    config.skip_bad_frames = True
+    assert len(dataset.find_frames(config, "val", {"image"})[0]) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_resnet")
 def test_a_training_goes_on_without_a_file_that_was_damaged_meanwhile(tmp_path: Path) -> None:
     data, folder = tmp_path / "data", tmp_path / "run"
@@ -141,13 +172,37 @@ def test_a_training_goes_on_without_a_file_that_was_damaged_meanwhile(tmp_path: 
     assert runs.newest(folder)[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: tree.random_depth(path, (40, 80)), r"png is 48x80 .*, \S+png is 40x80"),
+        (lambda path: path.write_bytes(b"no image"), "png is not a PNG file"),
+        (lambda path: os.truncate(path, 90), "png is truncated at byte "),
+        (
+            lambda path: tree.write_drive(path.parents[6], "train", [6], size=(30, 80)),
+            "png is 30x80 .*, smaller than the crop 32x64",
+        ),
+    ],
+)
+def test_unchecked_files_are_named_by_the_check_of_the_depth(
+    change: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    tree.write_drive(tmp_path, "train", size=SIZE)
+    change(find_frames(tmp_path, "train")[1].sparse)
+    config = runs.config_of(tmp_path, check_files=False, crop=(32, 64))
+    with pytest.raises(ValueError, match=message) as error:
+        dataset.find_frames(config, "train", {"ground_truth"}, read_files=False)
+    assert "skip_bad_frames=True leaves" in str(error.value)
+    assert "check_depth=False" not in str(error.value)
+
+
 def test_no_advice_that_would_leave_nothing(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     config = evaluations.config_of(data_dir=str(tmp_path), crop=(352, 1216))
     with pytest.raises(ValueError, match=r"smaller than the crop") as error:
         dataset.find_frames(config, "val", {"ground_truth"})
     assert "skip_bad_frames" not in str(error.value)
-    assert '--config.crop="(48, 80)" fits into every frame' in str(error.value)
+    assert '--config.crop="(48, 80)" fits every frame that was read' in str(error.value)
     for frame in find_frames(tmp_path, "val"):
         frame.sparse.write_bytes(b"")
     config = evaluations.config_of(data_dir=str(tmp_path), skip_bad_frames=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import convert
+from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
-from fcfrnet_jax.process import lock_beside
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
 from tests.weights.narrow_states import narrow_state

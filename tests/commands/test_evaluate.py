@@ -132,6 +132,8 @@ def test_the_record_of_a_run(two_stage):
         "batch_size": 8,
         "coarse_source": "network",
         "coarse_dir": None,
+        "check_depth": True,
+        "skip_bad_frames": False,
         "devices": {"platform": "cpu", "kind": "cpu", "number": 8},
     }
     assert {name: result[name] for name in expected} == expected

@@ -40,7 +40,14 @@ print(json.dumps([result, found]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "count"), [("train", 26), ("val", 7), ("val_selection", 6)])
+@pytest.mark.parametrize(
+    ("split", "count"),
+    [
+        pytest.param("train", 26, marks=pytest.mark.nightly),
+        ("val", 7),
+        pytest.param("val_selection", 6, marks=pytest.mark.nightly),
+    ],
+)
 def test_whole_real_frames_equal_the_predictor(split, count, kitti_real, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kitti_real, split, tmp_path],

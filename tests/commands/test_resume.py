@@ -6,7 +6,10 @@ import pytest
 
 from fcfrnet_jax.commands import workdir
 from fcfrnet_jax.commands.effects import EFFECTS, Effect
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.weights import checkpoint
 from tests.commands.workdirs import NAMES, compared, config_of, remove_settings, started
+from tests.random_weights import random_variables
 
 # Another valid value of each setting that changes the updates of a joint training.
 OTHER = {
@@ -159,6 +162,7 @@ def test_another_validation_selects_best_again(change, tmp_path):
     resumption = compared(started(tmp_path), **change)
     assert "The model best is selected again" in resumption.notes[-1]
     assert resumption.facts_at(20)["best_since"] == 20
+    assert resumption.facts_at(20)["selection"] == 1
 
 
 @pytest.mark.parametrize(("grouping", "refused"), [({}, False), ({"accumulate": 2}, True)])
@@ -207,3 +211,13 @@ def test_a_run_without_updates_leaves_the_workdir_to_any_config(tmp_path):
     workdir.claim(workdir.read(tmp_path), config_of(), compared(tmp_path).facts_at(0))
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 4
     assert compared(tmp_path, batch_size=16, names=NAMES[:3]).changed == {}
+
+
+def test_other_networks_cannot_start_from_the_weights(tmp_path):
+    started(tmp_path)
+    spec = SparseToCoarseSpec(18, width=4)
+    checkpoint.save_model(tmp_path / "last", spec, random_variables(spec), provenance={})
+    with pytest.raises(ValueError, match=r"seed was .*last starts from its weights$"):
+        compared(tmp_path, seed=7)
+    with pytest.raises(ValueError, match=r"coarse\.width was .* or choose another --workdir$"):
+        compared(tmp_path, **{"coarse.width": 16})

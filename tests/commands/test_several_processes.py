@@ -64,6 +64,7 @@ def test_processes_that_disagree_end_with_a_message(scenes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.nightly
 def test_one_process_resumes_the_run_of_two(scenes, tmp_path):
     endless = {"steps": 5000}
     both = start_two(tmp_path / "run", scenes, (endless, endless))

@@ -55,6 +55,15 @@ def test_the_table_of_an_evaluation(capsys):
     assert "Wrote metrics.json and predictions to out" in printed
 
 
+def test_one_frame_is_singular(capsys):
+    result = {"provenance": {}, "frames": 1, "split": "val", "data": "kitti", "panels": []}
+    metrics = {"fill": dict.fromkeys(NAMES, 1.0)}
+    tables.print_metrics(result | {"metrics": metrics, "skipped": [{"name": "a"}]}, Path("out"))
+    printed = capsys.readouterr().out
+    assert "Mean over the 1 frame of val, kitti:" in printed
+    assert "Left out 1 frame with files that cannot be used" in printed
+
+
 def test_captions_show_the_figures_of_the_table(capsys):
     values = dict.fromkeys(NAMES, 99.123456) | {"rmse_mm": 1234.56}
     result = {"provenance": {}, "frames": 1, "split": "val", "data": "kitti", "skipped": []}

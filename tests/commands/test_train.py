@@ -88,6 +88,7 @@ def test_the_moving_average_is_saved(coarse_run):
     assert not np.array_equal(saved["params"][HEAD]["kernel"], state.params[HEAD]["kernel"])
 
 
+@pytest.mark.slow
 def test_fine_stage_trains_on_the_frozen_coarse_network(coarse_run, scenes, tmp_path):
     frozen = coarse_run / "best"
     workdir = trained(tmp_path, scenes, stage="fine", coarse_checkpoint=str(frozen), steps=1)
@@ -144,6 +145,7 @@ def test_a_finished_run_is_left_alone(copied_run, scenes):
     assert (copied_run / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
     trained(copied_run, scenes, steps=6)
     whole = trained(tmp_path / "whole", scenes, steps=6)
@@ -152,7 +154,7 @@ def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
     assert newest(copied_run) == newest(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_extended_cosine_restarts_and_resumes_exactly(scenes, tmp_path):
     run, copy = tmp_path / "run", tmp_path / "copy"
     trained(run, scenes, schedule="cosine", steps=2)
@@ -194,6 +196,7 @@ def test_a_stopped_run_is_finished_at_its_step(copied_run, scenes, capsys):
     assert f"Step 2 of 2: models best (step 2, RMSE {rmse:.1f} mm) and last are in" in printed
 
 
+@pytest.mark.slow
 def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
     trained(tmp_path / "run", scenes, validate_every=1)
     printed = capsys.readouterr().err.splitlines()
@@ -205,6 +208,7 @@ def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
     assert f"models best ({best}) and last are in" in printed[-1]
 
 
+@pytest.mark.slow
 def test_moved_data_resume(copied_run, coarse_run, scenes, tmp_path, capsys):
     shutil.copytree(scenes, tmp_path / "moved")
     shutil.rmtree(copied_run / "snapshots" / "4")
@@ -217,6 +221,7 @@ def test_moved_data_resume(copied_run, coarse_run, scenes, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_advice_about_a_damaged_frame_works_in_a_run(copied_run, scenes, tmp_path):
     shutil.copytree(scenes, tmp_path / "moved")
     victim = next((tmp_path / "moved" / "train").rglob("velodyne_raw/image_02/*.png"))
@@ -247,6 +252,7 @@ def test_another_config_is_refused(coarse_run, scenes):
         trained(coarse_run, scenes, learning_rate=0.1)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
     wild = {"optimizer": "sgd", "learning_rate": 1e30, "save_every": 1}
     message = r"the loss is nan at step 2, on the frames 2000_01_01_drive"
@@ -317,6 +323,7 @@ def test_the_photometric_loss_needs_neighbours(scenes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(scenes, data)

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
 from fcfrnet_jax.commands import validation, workdir
+from fcfrnet_jax.commands.validation import Selection
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.training.loop import Best
 from fcfrnet_jax.weights import checkpoint
@@ -36,40 +38,70 @@ def test_a_line_has_the_errors_of_every_map(best, verdict):
 
 
 def found_with(folder, rmse):
-    """A workdir that records validations: the RMSE by the step."""
+    """A workdir that records validations, the RMSE by the step, and has a model `best`."""
     started(folder)
+    save_best(folder, 20)
     lines = [{"step": step, "val/coarse/rmse_mm": value} for step, value in rmse.items()]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return workdir.read(folder)
 
 
+def save_best(folder, step):
+    spec = SparseToCoarseSpec(18, width=4)
+    provenance = {"trained_steps": step}
+    checkpoint.save_model(folder / "best", spec, random_variables(spec), provenance=provenance)
+
+
+def change_validation(folder, rmse):
+    """Appends records after the first change of the validation."""
+    lines = [
+        {"step": step, "val/selection": 1, "val/coarse/rmse_mm": value}
+        for step, value in rmse.items()
+    ]
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
+    return workdir.read(folder)
+
+
 @pytest.mark.parametrize(
-    ("step", "kept", "since", "expected"),
+    ("step", "kept", "expected"),
     [
-        (30, 3.0, 0, Best(3.0, 20)),
-        (15, 5.0, 0, Best(5.0, 10)),  # later lines are removed
-        (30, 4.0, 20, Best(4.0, 30)),  # after a change of the validation
-        (20, 3.0, 20, Best()),
-        (5, math.inf, 0, Best()),
-        (30, 2.0, 0, Best(2.0)),  # lines are missing
+        (30, 3.0, Best(3.0, 20)),
+        (15, 5.0, Best(5.0, 10)),  # later lines are removed
+        (5, math.inf, Best()),
+        (30, 2.0, Best(2.0, 20)),  # lines are missing: the step is that of the model
+        (15, 2.0, Best(2.0)),
     ],
 )
-def test_the_best_validation_is_found_again(step, kept, since, expected, tmp_path):
+def test_the_best_validation_is_found_again(step, kept, expected, tmp_path):
     found = found_with(tmp_path, {10: 5.0, 20: 3.0, 30: 4.0})
-    assert validation.best_so_far(found, config_of(), step, kept, since=since) == expected
+    assert validation.best_so_far(found, config_of(), step, kept, Selection()) == expected
 
 
-def test_without_records_the_step_is_that_of_the_model(tmp_path):
-    found = found_with(tmp_path, {})
-    spec = SparseToCoarseSpec(18, width=4)
-    provenance = {"trained_steps": 20}
-    checkpoint.save_model(tmp_path / "best", spec, random_variables(spec), provenance=provenance)
-    assert validation.best_so_far(found, config_of(), 30, 2.0, since=0) == Best(2.0, 20)
-    assert validation.best_so_far(found, config_of(), 15, 2.0, since=0) == Best(2.0)
+@pytest.mark.parametrize(
+    ("step", "kept", "later", "expected"),
+    [
+        (30, 3.0, {}, Best()),  # the snapshot's best is by the validation before
+        (30, 3.0, {30: 9.0}, Best(9.0, 30)),  # step 30 was validated again
+        (40, 8.0, {40: 8.0}, Best(8.0, 40)),
+    ],
+)
+def test_a_changed_validation_selects_again(step, kept, later, expected, tmp_path):
+    found_with(tmp_path, {10: 5.0, 20: 3.0, 30: 4.0})
+    found, changed = change_validation(tmp_path, later), Selection(1, since=30)
+    assert validation.best_so_far(found, config_of(), step, kept, changed) == expected
+    assert validation.is_validated(found, config_of(), 30, changed) == (30 in later)
 
 
 def test_whether_a_step_was_validated(tmp_path):
     found = found_with(tmp_path, {10: 5.0})
-    assert validation.is_validated(found, config_of(), 10)
-    assert not validation.is_validated(found, config_of(), 20)
-    assert not validation.is_validated(found, config_of(stage="fine"), 10)
+    assert validation.is_validated(found, config_of(), 10, Selection())
+    assert not validation.is_validated(found, config_of(), 20, Selection())
+    assert not validation.is_validated(found, config_of(stage="fine"), 10, Selection())
+
+
+def test_without_a_model_best_it_is_selected_again(tmp_path):
+    found = found_with(tmp_path, {10: 5.0})
+    shutil.rmtree(tmp_path / "best")
+    assert validation.best_so_far(found, config_of(), 10, 5.0, Selection()) == Best()
+    assert not validation.is_validated(found, config_of(), 10, Selection())

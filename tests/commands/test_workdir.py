@@ -55,7 +55,7 @@ def test_the_folder_of_a_model_holds_other_files(tmp_path):
     started(tmp_path)
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "mine.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"best: holds other files"):
+    with pytest.raises(ValueError, match=r"best is for a model of the run, but holds"):
         workdir.read(tmp_path)
 
 
@@ -86,11 +86,18 @@ def test_a_run_that_was_killed_before_its_first_snapshot_starts_again(tmp_path):
     assert compared(tmp_path).notes == [told]
 
 
-@pytest.mark.parametrize("name", ["snapshots", "tensorboard", "best"])
-def test_a_file_in_the_place_of_a_folder(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("snapshots", "is a file, expected a folder"),
+        ("tensorboard", "is a file, expected a folder"),
+        ("best", "is for a model of the run, but holds something else"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder(name, fault, tmp_path):
     workdir.claim(workdir.read(tmp_path), config_of(), {})
     (tmp_path / name).write_text("x")
-    with pytest.raises(ValueError, match=rf"{tmp_path}/{name}.* file"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/{name} {fault}"):
         workdir.read(tmp_path)
 
 

@@ -202,7 +202,7 @@ def test_the_kept_beams_differ(thinned: tuple) -> None:
     assert len(set(single)) > len(single) / 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_beams_of_a_rendered_street_are_left_out_in_rows() -> None:
     elevations = (*(2.0 - np.arange(32) / 3.0), *(-8.83 - np.arange(32) / 2.0))
     place = {"position": (0.0, -0.08, -0.27), "tilt": (0.0, 0.0, 0.0), "elevation_error": 0.0}

@@ -21,7 +21,7 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree as tree
-from tests.data.pngs import png
+from tests.data.pngs import png, undecodable_jpeg
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ DAMAGE = {
     "is damaged: its pixels cannot be inflated": pixels_of(lambda rows: rows),
     "is damaged: its pixels have no end": pixels_of(lambda rows: zlib.compress(rows)[:-4]),
     "is damaged: unknown filter 7": pixels_of(lambda rows: zlib.compress(b"\7" + rows[1:])),
-    "is a depth map without any depth": lambda path: write_depth(path, np.zeros(tree.SIZE)),
+    "has no depth above 0.1 m": lambda path: write_depth(path, np.zeros(tree.SIZE)),
 }
 
 
@@ -114,12 +114,30 @@ def test_a_damaged_depth_map_is_named(frames: list[Frame], kind: str, reason: st
         raise_bad_files([bad], ["leave it out"])
 
 
+def test_reasons_with_commas_are_separated_by_semicolons(frames: list[Frame]) -> None:
+    for frame in frames[:2]:
+        eight_bits(frame.sparse)
+    with pytest.raises(ValueError, match=rf"depth PNG; {frames[1].sparse} is 8-bit gray, expect"):
+        raise_bad_files(check_frames(frames, (0, 0)))
+
+
 def test_pixels_of_images_are_inflated_if_wanted(frames: list[Frame]) -> None:
     frames[1].image.write_bytes(png(tree.SIZE, 8, 0, zlib.compress(bytes(10))))
     assert check_frames(frames, (0, 0), image_pixels=False) == []
     (bad,) = check_frames(frames, (0, 0))
     assert bad.path == frames[1].image
     assert bad.reason.startswith("is damaged: it has 10 of ")
+
+
+def test_jpegs_are_decoded_if_wanted(frames: list[Frame]) -> None:
+    frames[0].image.write_bytes(cv2.imencode(".jpg", np.zeros((*tree.SIZE, 3)))[1].tobytes())
+    frames[1].image.write_bytes(undecodable_jpeg(tree.SIZE))
+    assert check_frames(frames, (0, 0), image_pixels=False) == []
+    (bad,) = check_frames(frames, (0, 0))
+    assert (bad.path, bad.reason) == (
+        frames[1].image,
+        "is damaged: its pixels cannot be decoded",
+    )
 
 
 def test_valid_files_pass(frames: list[Frame]) -> None:
@@ -165,8 +183,21 @@ def test_whole_frames_may_have_different_sizes(frames: list[Frame]) -> None:
 def test_the_largest_crop_that_fits(frames: list[Frame]) -> None:
     bad = check_frames(frames, crop=(32, 15))
     assert [item.too_small for item in bad] == [tree.SIZE] * 3
-    assert largest_crop(bad, multiple=4) == (8, 12)
+    assert largest_crop(bad, (32, 15), multiple=4) == (8, 12)
     assert check_frames(frames, crop=(8, 12)) == []
+    assert largest_crop(bad, (32, 0), multiple=4) == (8, 0)
+    assert largest_crop(bad, (32, 15), multiple=16) is None
+
+
+def test_the_largest_crop_fits_the_frames_that_were_large_enough(frames: list[Frame]) -> None:
+    """Two frames are too narrow, and the height of the third allows no larger one."""
+    for frame, size in zip(frames, [(75, 677), (170, 500), (165, 401)], strict=True):
+        tree.random_image(frame.image, size)
+        for path in (frame.sparse, frame.ground_truth):
+            tree.random_depth(path, size)
+    bad = check_frames(frames, (64, 672))
+    assert largest_crop(bad, (64, 672), multiple=16) == (64, 400)
+    assert check_frames(frames, (64, 400)) == []
 
 
 def test_a_depth_map_must_have_a_depth_in_the_crop(frames: list[Frame]) -> None:
@@ -177,7 +208,16 @@ def test_a_depth_map_must_have_a_depth_in_the_crop(frames: list[Frame]) -> None:
     assert check_frames(frames, (8, 13), random_crop=True) == []
     (bad,) = check_frames(frames, crop=(8, 13))
     assert bad.path == frames[1].ground_truth
-    assert "without any depth in the crop of 8x13 (height x width)" in bad.reason
+    assert "has no depth above 0.1 m in the crop of 8x13 (height x width)" in bad.reason
+
+
+def test_depths_of_one_tenth_of_a_metre_are_missing(frames: list[Frame]) -> None:
+    kinds = "sparse", "ground_truth", "sparse"
+    for frame, kind, code in zip(frames, kinds, (25, 25, 26), strict=True):
+        write_depth(getattr(frame, kind), np.full(tree.SIZE, code / 256))
+    bad = check_frames(frames, (0, 0))
+    assert [item.path for item in bad] == [frames[0].sparse, frames[1].ground_truth]
+    assert {item.reason for item in bad} == {"has no depth above 0.1 m"}
 
 
 def test_a_constant_depth_map_is_not_empty(frames: list[Frame]) -> None:

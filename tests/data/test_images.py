@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth, write_image
 
@@ -62,3 +63,18 @@ def test_an_image_is_not_a_depth_map(tmp_path):
     write_image(tmp_path / "image.png", COLOUR)
     with pytest.raises(ValueError, match=r"single-channel depth PNG, got uint8 \(5, 7, 3\)"):
         read_depth(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("read", [read_depth, read_image])
+def test_an_empty_file_is_named(read, tmp_path):
+    path = tmp_path / "empty.png"
+    path.touch()
+    with pytest.raises(ValueError, match=r"empty.png: not a readable image"):
+        read(path)
+
+
+def test_the_orientation_in_exif_data_is_ignored(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    Image.fromarray(COLOUR).save(tmp_path / "image.jpg", exif=exif)
+    assert read_image(tmp_path / "image.jpg").shape == COLOUR.shape

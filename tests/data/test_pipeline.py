@@ -1,4 +1,4 @@
-"""The tf.data pipeline against OpenCV's decoding of the same files."""
+"""The tf.data ops against OpenCV's decoding of the same files."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,12 @@ import pytest
 
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.pipeline import frame_columns, hide_accelerators, make_eval_dataset
+from fcfrnet_jax.data.pipeline import (
+    crop_bottom_centre,
+    frame_columns,
+    hide_accelerators,
+    read_files,
+)
 from tests import kitti_tree as tree
 
 MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
@@ -19,6 +24,13 @@ MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_trut
 def frames(tmp_path: Path) -> list[Frame]:
     tree.write_drive(tmp_path, numbers=range(5))
     return find_frames(tmp_path, "val")
+
+
+def examples(frames: list[Frame], crop: tuple[int, int] = (0, 0)) -> list[dict[str, np.ndarray]]:
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(frame_columns(frames))
+    return list(dataset.map(read_files()).map(crop_bottom_centre(crop)).as_numpy_iterator())
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -32,112 +44,33 @@ def bottom_centre(array: np.ndarray, height: int, width: int) -> np.ndarray:
     return array[-height:, left : left + width]
 
 
-def joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The examples of all batches without the padding."""
-    return {key: np.concatenate([b[key][b["mask"]] for b in batches]) for key in batches[0]}
-
-
 @pytest.mark.parametrize("crop", [(0, 0), (9, 15), (6, 8), (1, 1)], ids=str)
-def test_batches_hold_what_opencv_reads(frames: list[Frame], crop: tuple[int, int]) -> None:
-    data = joined(list(make_eval_dataset(frames, batch_size=2, crop=crop)))
-    for key, attribute in MAPS.items():
-        expected = np.stack([decoded(getattr(frame, attribute)) for frame in frames])
-        cropped = [bottom_centre(array, *(crop if any(crop) else tree.SIZE)) for array in expected]
-        np.testing.assert_array_equal(data[key], cropped)
-
-
-def test_types_and_shapes(frames: list[Frame]) -> None:
-    (batch,) = make_eval_dataset(frames, batch_size=8, crop=(6, 8))
-    assert {key: (value.dtype, value.shape) for key, value in batch.items()} == {
-        "image": (np.uint8, (8, 6, 8, 3)),
-        "sparse_depth": (np.float32, (8, 6, 8, 1)),
-        "ground_truth": (np.float32, (8, 6, 8, 1)),
-        "size": (np.int32, (8, 2)),
-        "intrinsics": (np.float32, (8, 4)),
-        "index": (np.int32, (8,)),
-        "mask": (np.bool_, (8,)),
-    }
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 7])
-def test_order_and_padding(frames: list[Frame], batch_size: int) -> None:
-    dataset = make_eval_dataset(frames, batch_size=batch_size, crop=(6, 8))
-    batches = list(dataset)
-    index = np.concatenate([batch["index"] for batch in batches])
-    assert len(batches) == -(-5 // batch_size)
-    np.testing.assert_array_equal(index[:5], range(5))
-    assert (index[5:] == -1).all()
-    np.testing.assert_array_equal(np.concatenate([b["mask"] for b in batches]), index >= 0)
-    assert all((value[~batches[-1]["mask"]] <= 0).all() for value in batches[-1].values())
-
-
-def test_a_dataset_can_be_read_again(frames: list[Frame]) -> None:
-    dataset = make_eval_dataset(frames, batch_size=2, crop=(6, 8), threads=2)
-    first, second = joined(list(dataset)), joined(list(dataset))
-    for key, value in first.items():
-        np.testing.assert_array_equal(value, second[key])
-
-
-def test_frames_of_one_padded_size_share_batches(frames: list[Frame], tmp_path: Path) -> None:
-    for i, size in enumerate([(9, 15), (8, 15), (17, 15), (8, 16), (17, 15)]):
-        frames[i] = dataclasses.replace(
-            frames[i], image=None, ground_truth=None, sparse=tmp_path / f"{i}.png"
-        )
-        tree.random_depth(frames[i].sparse, size)
-    batches = list(make_eval_dataset(frames, batch_size=2, crop=(0, 0), multiple=16))
-    assert [b["index"].tolist() for b in batches] == [[0, 1], [2, 4], [3, -1]]
-    for batch in batches:
-        for i, depth, (height, width) in zip(
-            batch["index"], batch["sparse_depth"], batch["size"], strict=True
-        ):
-            assert depth.shape == (32 if i in (2, 4) else 16, 16, 1)
-            expected = decoded(frames[i].sparse) if i >= 0 else np.zeros((0, 0, 1))
-            assert (height, width) == expected.shape[:2]
-            np.testing.assert_array_equal(depth[:height, :width], expected)
-            assert depth.sum() == expected.sum()
-
-
-def test_a_crop_of_0_keeps_the_height_or_the_width(frames: list[Frame]) -> None:
-    (whole,) = make_eval_dataset(frames, batch_size=5, crop=(0, 0))
-    (narrow,) = make_eval_dataset(frames, batch_size=5, crop=(0, 8))
-    (low,) = make_eval_dataset(frames, batch_size=5, crop=(6, 0))
-    np.testing.assert_array_equal(narrow["image"], whole["image"][:, :, 3:11])
-    np.testing.assert_array_equal(low["image"], whole["image"][:, 3:])
-    assert narrow["size"].tolist() == [[9, 8]] * 5
+def test_maps_are_what_opencv_reads(frames: list[Frame], crop: tuple[int, int]) -> None:
+    for frame, example in zip(frames, examples(frames, crop), strict=True):
+        for key, attribute in MAPS.items():
+            expected = decoded(getattr(frame, attribute))
+            size = crop if any(crop) else tree.SIZE
+            np.testing.assert_array_equal(example[key], bottom_centre(expected, *size))
 
 
 def test_intrinsics_follow_the_crop(frames: list[Frame]) -> None:
     frames[1] = dataclasses.replace(frames[1], intrinsics=None)
-    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(6, 8))
+    found = [example["intrinsics"] for example in examples(frames, (6, 8))]
     fx, fy, cx, cy = tree.INTRINSICS
-    np.testing.assert_array_equal(batch["intrinsics"][0], [fx, fy, cx - 3, cy - 3])
-    assert np.isnan(batch["intrinsics"][1]).all()
+    np.testing.assert_array_equal(found[0], [fx, fy, cx - 3, cy - 3])
+    assert np.isnan(found[1]).all()
 
 
 def test_a_missing_ground_truth_is_all_zero(frames: list[Frame]) -> None:
     frames[2] = dataclasses.replace(frames[2], ground_truth=None)
-    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(0, 0))
-    assert [bool(truth.any()) for truth in batch["ground_truth"]] == [True, True, False, True, True]
-
-
-def test_coarse_depth_is_read_where_frames_have_it(frames: list[Frame]) -> None:
-    frames = [dataclasses.replace(f, coarse=f.ground_truth, image=None) for f in frames]
-    (batch,) = make_eval_dataset(frames, batch_size=5, crop=(6, 8))
-    assert "image" not in batch
-    np.testing.assert_array_equal(batch["coarse_depth"], batch["ground_truth"])
+    found = [bool(example["ground_truth"].any()) for example in examples(frames)]
+    assert found == [True, True, False, True, True]
 
 
 def test_all_frames_or_none_have_an_image(frames: list[Frame]) -> None:
     frames[3] = dataclasses.replace(frames[3], image=None)
     with pytest.raises(ValueError, match="1 of 5 frames have no image, but the others have one"):
         frame_columns(frames)
-
-
-def test_nothing_to_batch(frames: list[Frame]) -> None:
-    with pytest.raises(ValueError, match="batches of 2 from 0 frames"):
-        make_eval_dataset([], batch_size=2)
-    with pytest.raises(ValueError, match="batches of 0 from 5 frames"):
-        make_eval_dataset(frames, batch_size=0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -147,33 +80,26 @@ def test_every_kind_of_image(frames: list[Frame], suffix: str, channels: int) ->
     pixels = pixels[..., :3] if (suffix, channels) == (".jpg", 4) else pixels
     image = frames[0].image.with_suffix(suffix)
     image.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
-    frame = dataclasses.replace(frames[0], image=image)
-    (batch,) = make_eval_dataset([frame], batch_size=1, crop=(0, 0))
-    np.testing.assert_array_equal(batch["image"][0], cv2.imread(str(image))[..., ::-1])
+    (example,) = examples([dataclasses.replace(frames[0], image=image)])
+    np.testing.assert_array_equal(example["image"], cv2.imread(str(image))[..., ::-1])
 
 
 # Real frames.
 
 
-@pytest.mark.parametrize("split", ["train", "val", "val_selection"])
-def test_real_frames_equal_opencv(kitti_real: Path, split: str) -> None:
-    frames = find_frames(kitti_real, split)
-    count = 0
-    for batch in make_eval_dataset(frames, batch_size=4):
-        for row in np.flatnonzero(batch["mask"]):
-            frame = frames[batch["index"][row]]
-            for key, attribute in MAPS.items():
-                expected = bottom_centre(decoded(getattr(frame, attribute)), 352, 1216)
-                np.testing.assert_array_equal(batch[key][row], expected)
-            count += 1
-    assert count == len(frames)
+def test_real_frames_equal_opencv(kitti_real: Path) -> None:
+    frames = find_frames(kitti_real, "val")
+    for frame, example in zip(frames, examples(frames, (352, 1216)), strict=True):
+        for key, attribute in MAPS.items():
+            expected = bottom_centre(decoded(getattr(frame, attribute)), 352, 1216)
+            np.testing.assert_array_equal(example[key], expected)
 
 
 def test_real_intrinsics_of_crops_equal_the_selections(kitti_real: Path) -> None:
     def by_date(split: str) -> dict[str, np.ndarray]:
         frames = find_frames(kitti_real, split)
-        (batch,) = make_eval_dataset(frames, batch_size=len(frames))
-        return {f.name[:10]: k for f, k in zip(frames, batch["intrinsics"], strict=True)}
+        found = examples(frames, (352, 1216))
+        return {f.name[:10]: e["intrinsics"] for f, e in zip(frames, found, strict=True)}
 
     whole, cropped = by_date("train") | by_date("val"), by_date("val_selection")
     assert whole.keys() == cropped.keys() == {"2011_09_26", "2011_09_30"}

@@ -12,7 +12,7 @@ from absl import logging
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.plausibility import check_depth, find_implausible
+from fcfrnet_jax.data.plausibility import check_depth, find_implausible, sample_frames
 
 Maps = dict[str, np.ndarray]
 SIZE = (60, 200)
@@ -130,8 +130,11 @@ def test_a_depth_camera_may_be_dense_and_equal_its_ground_truth() -> None:
 def test_unusual_maps() -> None:
     empty = np.zeros(SIZE, np.float32)
     assert found({"sparse_depth": empty}) == {"empty"}
+    one_point = empty.copy()
+    one_point[3, 4] = 10
+    assert found({"sparse_depth": one_point}) == {"few"}
     assert found({"coarse_depth": empty}) == {"holes!"}
-    few_holes = changed(coarse_depth=lambda d: with_holes(d, 0.002))
+    few_holes = changed(coarse_depth=lambda d: with_holes(d, 0.0005))
     assert found(few_holes) == {"holes"}
     assert found({"sparse_depth": made_up()["sparse_depth"] / 60}) == {"near"}
     other = made_up(seed=1)["ground_truth"][:, ::-1][::-1]
@@ -142,6 +145,22 @@ def test_unusual_maps() -> None:
 def test_clipped_depth_is_not_a_missing_depth() -> None:
     assert found(changed(ground_truth=lambda d: np.minimum(d, 50))) == set()
     assert found({"sparse_depth": np.full(SIZE, 3.0, np.float32)}) == {"dense"}
+
+
+@pytest.mark.parametrize(
+    ("planes", "kinds"), [((1, 3), {"largest"}), ((2, 59), {"largest"}), ((2, 60), {"largest!"})]
+)
+def test_two_planes_are_possible_up_to_60_m(planes: tuple[int, int], kinds: set[str]) -> None:
+    plane = np.where(np.arange(SIZE[1]) < 100, *planes).astype(np.float32)
+    scan = plane * (np.random.default_rng(0).random(SIZE) < 0.05)
+    assert found({"sparse_depth": scan}) == kinds
+    text = find_implausible({"sparse_depth": scan})[0].text
+    assert f"the largest value, which {'seems to' if planes[1] == 60 else 'may'} stand" in text
+
+
+def test_a_wall_does_not_hide_other_mistakes() -> None:
+    plane = np.where(np.arange(SIZE[1]) < 150, 0.1, 0.3).astype(np.float32)
+    assert found({"sparse_depth": plane}) == {"largest", "near!", "dense"}
 
 
 def frames_of(folder: Path, count: int, maps: Maps) -> list[Frame]:
@@ -157,7 +176,8 @@ def test_frames_name_the_file_and_warn_once(
 ) -> None:
     maps = made_up()
     near = {key: maps[key] / 60 for key in ("sparse_depth", "ground_truth")}
-    frames = frames_of(tmp_path, 100, near)
+    frames = sample_frames(frames_of(tmp_path, 100, near))
+    assert [frames[0].name, frames[-1].name] == ["0", "99"]
     with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
         check_depth(frames, (0, 0))
     assert len(caplog.records) == 2

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fcfrnet_jax.data.image_headers import read_png
-from fcfrnet_jax.data.png_pixels import inflate, is_not_empty
+from fcfrnet_jax.data.png_pixels import has_high_byte, inflate, uncompressed
 from tests.data.pngs import png
 
 # Bits and colour types with the bits of a pixel.
@@ -50,17 +50,28 @@ def test_pillow_agrees_about_interlaced_pixels() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_box_that_is_not_empty(seed: int) -> None:
+def test_a_box_with_a_high_byte(seed: int) -> None:
     """A yes is never wrong, and a no only where the first row or column has pixels."""
     rng = np.random.default_rng(seed)
     depth = rng.integers(0, 65536, (12, 10), np.uint16) * (rng.random((12, 10)) < 0.1)
+    depth[rng.random((12, 10)) < 0.1] = 200
     header, pixels = read_png(cv2.imencode(".png", depth.astype(np.uint16))[1].tobytes())
     stream = inflate(header, pixels)
     for _ in range(20):
         top, left = rng.integers(0, 9, 2)
         size = int(rng.integers(2, 13 - top)), int(rng.integers(2, max(3, 11 - left)))
         box = depth[top : top + size[0], left : left + size[1]]
-        found = is_not_empty(header, stream, (int(top), int(left), size))
-        assert not found or box.any()
-        if not box[0].any() and not box[:, 0].any():
-            assert found == box.any()
+        found = has_high_byte(header, stream, (int(top), int(left), size))
+        assert not found or (box >= 256).any()
+        if (box[0] < 256).all() and (box[:, 0] < 256).all():
+            assert found == (box >= 256).any()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (300, 500, 3)])
+def test_decoders_read_pixels_that_are_not_compressed(shape: tuple) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    stored = uncompressed(data, inflate(*read_png(data)))
+    found = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, pixels)
+    read_png(stored)  # checks the checksums

@@ -11,12 +11,13 @@ import pytest
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti import find_frames
-from fcfrnet_jax.data.poses import Pose, depth_at, match_key_points, relative_pose
+from fcfrnet_jax.data.poses import Pose, depth_at, match_key_points, pose_failure, relative_pose
 from fcfrnet_jax.networks.fill import classical_fill
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.streets.frame import render_scene
 from fcfrnet_jax.streets.scene.street import make_street
 from fcfrnet_jax.training.warp import inverse_warp
+from tests import kitti_tree
 
 fill, warp = jax.jit(classical_fill), jax.jit(inverse_warp)
 INTRINSICS = (300.0, 290.0, 160.0, 115.0)
@@ -40,6 +41,15 @@ def assert_identity(pose: Pose) -> None:
     assert not pose.found
     np.testing.assert_array_equal(pose.rotation, np.eye(3))
     np.testing.assert_array_equal(pose.translation, np.zeros(3))
+
+
+def test_files_of_different_sizes_are_named(tmp_path: Path) -> None:
+    kitti_tree.write_drive(tmp_path, size=(48, 80))
+    frame, near, _ = find_frames(tmp_path, "val")
+    kitti_tree.random_image(near.image, (40, 80))
+    sizes = f"{frame.image} is 48x80, {near.image} is 40x80, {frame.sparse} is 48x80"
+    with pytest.raises(ValueError, match=f"sizes differ .*: {sizes}"):
+        pose_failure(frame, near)
 
 
 @pytest.mark.slow

@@ -245,6 +245,15 @@ def test_near_frames_resume_and_are_cropped_alike(plane: list[Frame]) -> None:
     np.testing.assert_array_equal(expected["near_image"][lonely], expected["image"][lonely])
 
 
+def test_a_near_frame_of_another_size_is_named(tmp_path: Path) -> None:
+    """Each of the two frames is sound."""
+    tree.write_drive(tmp_path, "train", [0], size=(16, 30))
+    tree.write_drive(tmp_path, "train", [1], size=(16, 32))
+    with pytest.raises(ValueError, match=r"sizes differ .*png is 16x30, .*png is 16x32") as error:
+        take(1, find_frames(tmp_path, "train"), near_reach=1)
+    assert "/image_02/data/0000000001.png is 16x32" in str(error.value)
+
+
 @pytest.mark.slow
 def test_a_process_ends_cleanly_while_the_stream_is_open(plane: list[Frame]) -> None:
     folder = plane[0].sparse.parents[6]

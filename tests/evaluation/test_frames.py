@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ def step():
     return make_eval_step(None)
 
 
-def measured(step, frames, crop=(0, 0)):
+def measured(step, frames, crop=(0, 0), **settings):
     """What `measure_frames` returns, its visits by frame, and how it advanced."""
     visits, advanced, lock = {}, [], threading.Lock()
 
@@ -40,7 +41,7 @@ def measured(step, frames, crop=(0, 0)):
             visits[frame.name] = arrays, maps, metrics
 
     result = measure_frames(
-        step, {}, frames, batch_size=8, crop=crop, visit=visit, advance=advanced.append
+        step, {}, frames, batch_size=8, crop=crop, visit=visit, advance=advanced.append, **settings
     )
     return result, visits, advanced
 
@@ -117,14 +118,31 @@ def test_a_crop_need_not_be_a_multiple_of_16(crop, step, frames):
     np.testing.assert_array_equal(maps["fill"], np.clip(filled, 0.9, 100))
 
 
-def test_a_frame_without_ground_truth_in_the_crop_is_named(step, frames, tmp_path):
+def test_a_bad_file_ends_the_run_or_its_frame_is_left_out(step, frames, tmp_path):
     truth = read_depth(frames[1].ground_truth)
     truth[8:] = 0
     write_depth(tmp_path / "truth.png", truth)
     bad = dataclasses.replace(frames[1], ground_truth=tmp_path / "truth.png")
-    message = f"{bad.name}: rmse_mm, .* of the fill depth is not finite: either {tmp_path}"
+    message = f"1 frame cannot be used: {tmp_path}/truth.png has no depth above 0.1 m in the crop"
     with pytest.raises(ValueError, match=message):
         measured(step, [frames[0], bad], crop=(8, 32))
+    left_out = []
+    result, visits, advanced = measured(
+        step, [frames[0], bad, frames[2]], crop=(8, 32), leave_out=left_out.extend
+    )
+    assert [item.path for item in left_out] == [bad.ground_truth]
+    assert (len(result), advanced) == (2, [2])
+    assert visits.keys() == {frames[0].name, frames[2].name}
+    assert result[1] == visits[frames[2].name][2]
+
+
+def test_weights_that_are_not_finite_are_named(frames):
+    def step(variables, batch):
+        maps, metrics = make_eval_step(None)(variables, batch)
+        return maps, jax.tree.map(lambda leaf: leaf * np.nan, metrics)
+
+    with pytest.raises(ValueError, match=f"{frames[0].name}: rmse_mm, .* of the fill depth is not"):
+        measured(step, frames[:1])
 
 
 def test_an_error_of_a_visit_is_raised(step, frames):

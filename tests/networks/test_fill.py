@@ -243,6 +243,7 @@ def test_max_depth_without_room_is_refused(max_depth):
         classical_fill(np.zeros((1, 4, 5, 1), np.float32), max_depth)
 
 
+@pytest.mark.slow
 def test_benchmark_needs_no_data_libraries(tmp_path):
     command = ROOT / "benchmarks" / "fill.py"
     hidden = ("tensorflow", "tensorflow_datasets", "ml_collections")

@@ -11,6 +11,8 @@ import optax
 import pytest
 
 from fcfrnet_jax.networks import models, select
+from fcfrnet_jax.networks.gpu.parts import GpuParts
+from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.weights import convert
 from tests import golden_data
 
@@ -31,7 +33,13 @@ class Run(NamedTuple):
 # In train mode, two energies that the fusion of this model compares differ by 5.6e-6, which is less
 # than the rounding errors of float32. In float64 there is no such tie.
 TIE = ("fcfrnet34_gd", "float32")
-RUNS = [*((name, "float32") for name in golden_data.MODELS), ("fcfrnet34_gd", "float64")]
+# With the forms for GPUs, which compute the same.
+GPU = "float32 as on GPUs"
+RUNS = [
+    *((name, "float32") for name in golden_data.MODELS),
+    *((name, GPU) for name in golden_data.MODELS if "18" in name),
+    ("fcfrnet34_gd", "float64"),
+]
 # In float64, running takes longer than compiling: the optimisation that conftest.py omits pays off.
 OPTIONS = {"float32": None, "float64": {"xla_backend_optimization_level": 3}}
 
@@ -39,15 +47,16 @@ OPTIONS = {"float32": None, "float64": {"xla_backend_optimization_level": 3}}
 @cache
 def run(name: str, dtype: str) -> Run:
     with jax.enable_x64(dtype == "float64"):
-        return run_in(name, jnp.dtype(dtype))
+        parts = GpuParts if dtype == GPU else None
+        return run_in(name, jnp.dtype(dtype.split()[0]), parts)
 
 
-def run_in(name: str, dtype: np.dtype) -> Run:
+def run_in(name: str, dtype: np.dtype, parts: type[Parts] | None) -> Run:
     golden = golden_data.load(name)
     spec, variables = golden_data.model(name, int(golden["seed"]))
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), variables)
-    network = models.build(spec, dtype=dtype)
-    trained = select.for_training(spec, dtype=dtype)
+    network = models.build(spec, dtype=dtype, parts=parts or Parts)
+    trained = select.for_training(spec, dtype=dtype, parts=parts)
     image = golden_data.image(golden, spec)
     depth, truth = golden["depth"], golden["gt"]
     jit = partial(jax.jit, compiler_options=OPTIONS[dtype.name])
@@ -101,8 +110,13 @@ def floored(depth: np.ndarray) -> np.ndarray:
 
 def parametrize(runs: list[tuple[str, str]]) -> pytest.MarkDecorator:
     """ResNet-34 runs the same code as ResNet-18, and float64 takes a minute."""
-    marks = [(pytest.mark.slow,) if name.endswith("34_gd") else () for name, _ in runs]
-    marked = [pytest.param(*run, marks=m) for run, m in zip(runs, marks, strict=True)]
+
+    def marks(name: str, dtype: str) -> list[pytest.MarkDecorator]:
+        if dtype == "float64":
+            return [pytest.mark.nightly]
+        return [pytest.mark.slow] if name.endswith("34_gd") or dtype == GPU else []
+
+    marked = [pytest.param(*run, marks=marks(*run)) for run in runs]
     return pytest.mark.parametrize(("name", "dtype"), marked)
 
 

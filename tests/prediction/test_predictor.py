@@ -77,7 +77,7 @@ def test_any_size_is_padded_with_zeros_and_cropped(fine):
 )
 def test_lossless_dtypes_change_nothing(fine, image_dtype, depth_dtype):
     image, depth = inputs()
-    image, depth = image // 2, np.rint(depth)
+    image, depth = image // 2, np.ceil(depth)
     prediction = fine(image.astype(image_dtype), depth.astype(jnp.dtype(depth_dtype)))
     np.testing.assert_array_equal(prediction, fine(image, depth))
 
@@ -210,6 +210,13 @@ def test_bfloat16_is_close(folders, fine):
             r"image \(1, 32, 48\) and depth \(2, 32, 48\) must have the same",
         ),
         (inputs()[0], inputs()[1][0], r"expected the image as .* got uint8 \[2, 32, 48, 3\]"),
+        (inputs()[0][:0], inputs()[1], r"at least one pixel, got image \[0, 32, 48, 3\]"),
+        (inputs()[0], inputs()[1][:0], r"at least one pixel, got depth \[0, 32, 48\]"),
+        (
+            inputs()[0][0, ..., :1],
+            inputs()[1][0, ..., None],
+            r"or \[H, W\] for one frame, got float32 \[32, 48, 1\]; .* pass depth\[..., 0\]",
+        ),
         (inputs()[0][0], inputs()[1], r"image \(32, 48, 3\) and depth \(2, 32, 48\) must have"),
     ],
 )

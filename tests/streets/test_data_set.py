@@ -102,6 +102,7 @@ def test_all_frames_are_different(written):
     assert len(set(images)) == len(images) == 8
 
 
+@pytest.mark.slow
 def test_stored_frames_are_the_rendered_ones(tmp_path):
     write_data_set(tmp_path / "set", Plan(0, 1, 0, seed=7, **RIG))
     key = jax.random.fold_in(jax.random.key(7), 1)

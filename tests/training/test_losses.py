@@ -157,6 +157,7 @@ def test_smoothness_of_a_plane_is_zero() -> None:
     assert losses.smoothness((2 * x + 4 * y)[None, ..., None]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradient_matches_finite_differences(seed: int) -> None:
     with jax.enable_x64(True):
@@ -263,6 +264,7 @@ def test_empty_target_is_zero_with_a_zero_gradient() -> None:
         assert not np.any(gradient)
 
 
+@pytest.mark.slow
 def test_shares_of_devices_add_up_to_the_whole_batch() -> None:
     data = random_data()
     # Frame 0 keeps two targets and frame 1 none, so a mean of means would be far off.

@@ -114,12 +114,30 @@ class Run(NamedTuple):
     wanted: list[dict[str, Any]]
 
 
+def resnet(dtype):
+    return models.build(SPEC, dtype=dtype)
+
+
+def tiny(dtype):
+    return COARSE.clone(dtype=dtype)
+
+
+# The whole network takes half a minute to compile.
+both_networks = pytest.mark.parametrize(
+    "build", [tiny, pytest.param(resnet, marks=pytest.mark.nightly)]
+)
+
+
+def variables_for(build):
+    return random_variables(SPEC) if build is resnet else variables_of(COARSE)
+
+
 @functools.cache
-def resnet_run():
+def run_of(build):
     """In float64, so that rounding hides no error in the formulas."""
     with jax.enable_x64(True):
-        variables = jax.tree.map(np.float64, random_variables(SPEC))
-        batch, network = batch_of(8, dtype=np.float64), models.build(SPEC, dtype=np.float64)
+        variables = jax.tree.map(np.float64, variables_for(build))
+        batch, network = batch_of(8, dtype=np.float64), build(np.float64)
         return Run(
             variables,
             *eight_devices(network, variables, batch),
@@ -151,28 +169,30 @@ def one_device(network, variables, batch):
     return losses, gradients, jax.tree.map(np.asarray, states[1:])
 
 
+@both_networks
 @pytest.mark.usefixtures("short_resnet")
-def test_eight_devices_have_the_gradient_of_one():
-    run = resnet_run()
+def test_eight_devices_have_the_gradient_of_one(build):
+    run = run_of(build)
     assert_same(gradients_of(run.states[0], run.variables, SMALL_RATE), run.gradients[0], 1e-9)
     assert_same(run.states[0].batch_stats, run.wanted[0]["batch_stats"], 1e-12)
     np.testing.assert_allclose(run.metrics["loss"], run.losses[0], rtol=1e-6)
     np.testing.assert_allclose(run.metrics["gradient_norm"], norm_of(run.gradients[0]), rtol=1e-6)
 
 
+@both_networks
 @pytest.mark.usefixtures("short_resnet")
-def test_eight_devices_train_as_one():
-    run = resnet_run()
+def test_eight_devices_train_as_one(build):
+    run = run_of(build)
     assert [state.step for state in run.states] == [1, 2, 3, 4, 5]
     assert_same(run.states[-1].params, run.wanted[-1]["params"], 1e-9)
     assert_same(run.states[-1].batch_stats, run.wanted[-1]["batch_stats"], 1e-9)
 
 
+@both_networks
 @pytest.mark.usefixtures("short_resnet")
-def test_bfloat16_is_close():
-    run = resnet_run()
-    network, variables = models.build(SPEC, dtype=jnp.bfloat16), random_variables(SPEC)
-    state, metrics = train(network, variables, batch_of(8))
+def test_bfloat16_is_close(build):
+    run, variables = run_of(build), variables_for(build)
+    state, metrics = train(build(jnp.bfloat16), variables, batch_of(8))
     assert {leaf.dtype for leaf in jax.tree.leaves(state[1:])} == {np.dtype(np.float32)}
     assert metrics["loss"][0] == pytest.approx(run.losses[0], rel=0.02)
     difference = jax.tree.map(np.subtract, gradients_of(state, variables), run.gradients[0])
@@ -409,6 +429,7 @@ def test_one_adam_step_matches_the_reference():
     np.testing.assert_allclose(changes, golden["param_delta_norm"], rtol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_resnet")
 def test_rematerialisation_has_the_same_gradients():
     variables, batch = random_variables(SPEC), batch_of(2)

@@ -32,7 +32,7 @@ from fcfrnet_jax.files import (
     sync,
     write_json,
 )
-from fcfrnet_jax.process import lock_folder
+from fcfrnet_jax.locks import lock_folder
 
 METRICS, PREDICTIONS, PANELS = NAMES = ("metrics.json", "predictions", "panels")
 HIDDEN = ".fcfrnet-evaluation"
@@ -59,12 +59,17 @@ def new_results(workdir: Path) -> Iterator[Path]:
         try:
             for name in (PREDICTIONS, PANELS):
                 (hidden / "new" / name).mkdir(parents=True)
-            yield hidden / "new"
+            yield new_folder(workdir)
             _replace(workdir)
         finally:
             _recover(workdir)
         if not any((workdir / PANELS).iterdir()):
             (workdir / PANELS).rmdir()
+
+
+def new_folder(workdir: Path) -> Path:
+    """The folder that `new_results` yields, for the other processes of a job."""
+    return workdir / HIDDEN / "new"
 
 
 def write_metrics(folder: Path, result: Mapping[str, Any]) -> None:
@@ -110,6 +115,8 @@ def _listed(metrics: Path, way_out: str) -> set[Path]:
     result = read_json(metrics, way_out)
     try:
         names = [frame["name"] for frame in result["per_frame"]]
+        if not names:
+            raise ValueError(f"{metrics} lists no frames, so it is not ours; {way_out}")
         # Older versions do not list the panels.
         panels = result.get("panels", [panel_name(name) for name in names])
         files = {Path(PREDICTIONS) / f"{name}.png" for name in names}
@@ -202,7 +209,8 @@ def _recover(workdir: Path) -> None:
     current = hidden / "current"
     if current.is_symlink():
         for name in NAMES:
-            if _is_our_link(workdir / name):
+            # A kill in `_take_place` may have left no link.
+            if _is_our_link(workdir / name) or not _exists(workdir / name):
                 _take_place(current.resolve() / name, workdir / name)
         sync(workdir)
         current.unlink()
@@ -223,12 +231,12 @@ def _is_our_link(path: Path) -> bool:
 def _take_place(source: Path, link: Path) -> None:
     """Puts a file or folder in the place of a link to it; without it, the link is removed."""
     if not source.exists():
-        link.unlink()
+        link.unlink(missing_ok=True)
         return
     try:
         exchange(source, link)
     except OSError:  # the workdir was moved to another file system
-        link.unlink()
+        link.unlink(missing_ok=True)
         source.rename(link)
 
 
@@ -248,4 +256,8 @@ def _keep_files_of_others(workdir: Path) -> None:
 def _is_old_leftover(path: Path) -> bool:
     """Returns whether a folder is what a killed evaluation of an older version has left."""
     named = re.fullmatch(r"\.incomplete-[a-z0-9_]{8}", path.name)
-    return bool(named) and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
+    return (
+        bool(named)
+        and path.is_dir()
+        and {child.name for child in path.iterdir()} <= {PREDICTIONS, PANELS}
+    )

@@ -27,9 +27,9 @@ def describe(started: float) -> dict[str, Any]:
       started: the time of its start, as from `time.time`.
 
     Returns:
-      `run`, a unique name that begins with the time; `started` in UTC; `seconds`; `devices`, the
-      local ones, by `platform`, `kind` and `number`; and `versions`, of Python, this package and
-      the libraries, None for one that is not installed.
+      `run`, a unique name that begins with the time; `started` in UTC; `seconds`; `processes`;
+      `devices`, those of all processes, by `platform`, `kind` and `number`; and `versions`, of
+      Python, this package and the libraries, None for one that is not installed.
     """
     utc = time.gmtime(started)
     devices = jax.local_devices()
@@ -40,8 +40,9 @@ def describe(started: float) -> dict[str, Any]:
         "devices": {
             "platform": devices[0].platform,
             "kind": devices[0].device_kind,
-            "number": len(devices),
+            "number": jax.device_count(),
         },
+        "processes": jax.process_count(),
         "versions": {
             "python": platform.python_version(),
             "fcfrnet_jax": fcfrnet_jax.__version__,

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fcfrnet_jax.commands.output import results
-from fcfrnet_jax.process import lock_folder
+from fcfrnet_jax.locks import lock_folder
 from tests.commands.output.killed_results import found, names, write_set
 from tests.conftest import ROOT
 
@@ -58,7 +58,7 @@ def test_leftovers_of_older_versions_are_removed(tmp_path):
     leftover.mkdir(parents=True)
     (leftover / "0.png").touch()
     (tmp_path / f".metrics.{'0a' * 16}.json").touch()
-    mine = [".incomplete-mine", ".metrics.mine.json", "config.json"]
+    mine = [".incomplete-mine", ".incomplete-abcdefgh", ".metrics.mine.json", "config.json"]
     for name in mine:
         (tmp_path / name).touch()
     write_set(tmp_path, "new")
@@ -70,7 +70,9 @@ def test_folders_of_a_user_are_refused(tmp_path, name):
     mine = tmp_path / name / "mine.png"
     mine.parent.mkdir()
     mine.write_text("mine")
-    message = rf"{tmp_path / name} was not written by an evaluation, or its metrics\.json is missing"
+    message = (
+        rf"{tmp_path / name} was not written by an evaluation, or its metrics\.json is missing"
+    )
     with pytest.raises(ValueError, match=f"{message}; {MOVE_AWAY}"):
         write_set(tmp_path, "new")
     assert mine.read_text() == "mine"
@@ -79,10 +81,17 @@ def test_folders_of_a_user_are_refused(tmp_path, name):
 
 def test_a_metrics_file_of_a_user_is_refused(tmp_path):
     (tmp_path / "metrics.json").write_text('{"accuracy": 0.9}')
-    with pytest.raises(ValueError, match=rf"metrics\.json was not written by an evaluation; {MOVE_AWAY}"):
+    with pytest.raises(
+        ValueError, match=rf"metrics\.json was not written by an evaluation; {MOVE_AWAY}"
+    ):
+        write_set(tmp_path, "new")
+    (tmp_path / "metrics.json").write_text('{"per_frame": []}')
+    with pytest.raises(ValueError, match=rf"metrics\.json lists no frames, .*; {MOVE_AWAY}"):
         write_set(tmp_path, "new")
     (tmp_path / "metrics.json").write_text("accuracy: 0.9")
-    with pytest.raises(ValueError, match=rf"metrics\.json: is not valid JSON at line 1, .*; {MOVE_AWAY}"):
+    with pytest.raises(
+        ValueError, match=rf"metrics\.json: is not valid JSON at line 1, .*; {MOVE_AWAY}"
+    ):
         write_set(tmp_path, "new")
     assert names(tmp_path) == ["metrics.json"]
 

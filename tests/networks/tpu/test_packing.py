@@ -205,10 +205,9 @@ def test_normalisation(width, places, train):
     jax.tree.map(same, statistics, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_resnet")
-@pytest.mark.parametrize(
-    ("spec", "remat"), [pytest.param(COARSE, False, marks=pytest.mark.slow), (FINE, True)]
-)
+@pytest.mark.parametrize(("spec", "remat"), [(COARSE, False), (FINE, True)])
 def test_training_in_float64(spec, remat):
     """Loss, statistics and gradients of two devices that share their statistics."""
     random = np.random.default_rng(1)

@@ -1,0 +1,106 @@
+"""The share of each process in an evaluation."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from fcfrnet_jax import parallel, progress
+from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.evaluation.batches import Scan
+
+# The name and the metrics of a frame, as in `metrics.json`.
+Row = dict[str, Any]
+# In the folder of new results while a process ends because it has failed.
+_FAILED = "failed"
+
+
+class Watch:
+    """Watches over the share of a process while it is measured.
+
+    Attributes:
+      bad: the bad files of the frames that were left out.
+    """
+
+    def __init__(self, config: ConfigDict, share: Sequence[Frame], folder: Path) -> None:
+        self.bad: list[BadFile] = []
+        self._config, self._share, self._failed = config, share, folder / _FAILED
+        # With `skip_bad_frames` nothing ends the run early.
+        scanned = [] if config.skip_bad_frames else share
+        self._scan = Scan(scanned, tuple(config.crop))
+
+    def leave_out(self, bad: list[BadFile]) -> None:
+        """Remembers bad files with `skip_bad_frames`; without it, ends the run."""
+        if not self._config.skip_bad_frames:
+            dataset.raise_bad_files(self._config, self._share, bad)
+        self.bad += bad
+
+    def look(self) -> None:
+        """Ends the run if the scan has found a bad file, or if another process has failed."""
+        if self._scan.found_bad():
+            dataset.raise_bad_files(self._config, self._share, [])
+        if jax.process_count() > 1 and self._failed.exists():
+            raise parallel.OtherProcessFailedError
+
+    def close(self, failed: bool) -> None:
+        """Ends the scan and, after a failure, tells the other processes."""
+        self._scan.close()
+        if failed and jax.process_count() > 1:
+            self._failed.touch()
+
+
+@contextmanager
+def watched(config: ConfigDict, share: Sequence[Frame], folder: Path) -> Iterator[Watch]:
+    """Shows the progress, and ends what `Watch` does in the background."""
+    watch, failed = Watch(config, share, folder), True
+    try:
+        yield watch
+        failed = False
+    finally:
+        watch.close(failed)
+
+
+@contextmanager
+def shown_progress(watch: Watch, total: int) -> Iterator[Any]:
+    """Yields the function that is called after each batch; the first process shows a bar."""
+    if jax.process_index():
+        yield lambda _: watch.look()
+        return
+    with progress.frames_progress(total) as advance:
+
+        def advance_and_look(count: int) -> None:
+            watch.look()
+            advance(count)
+
+        yield advance_and_look
+
+
+def gather(
+    frames: Sequence[Frame], rows: list[Row], bad: list[BadFile]
+) -> tuple[list[Row], list[BadFile]]:
+    """Gathers what the processes have found, in the order of the frames.
+
+    Args:
+      frames: the frames of all processes.
+      rows, bad: of this process.
+
+    Returns:
+      Those of all processes, the same in each.
+    """
+    position = {frame.name: i for i, frame in enumerate(frames)}
+    told = [(item.frame.name, str(item.path), item.reason, item.too_small) for item in bad]
+    everyones = parallel.gather_json([rows, told])
+    rows = [row for found, _ in everyones for row in found]
+    others = [
+        BadFile(frames[position[name]], Path(path), reason, small and (small[0], small[1]))
+        for _, items in everyones
+        for name, path, reason, small in items
+    ]
+    return (
+        sorted(rows, key=lambda row: position[row["name"]]),
+        sorted(others, key=lambda item: position[item.frame.name]),
+    )

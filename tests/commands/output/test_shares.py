@@ -1,0 +1,143 @@
+"""Evaluation in several processes, and what they tell each other."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from fcfrnet_jax import parallel
+from fcfrnet_jax.commands.output import shares
+from fcfrnet_jax.data.frame import BadFile
+from fcfrnet_jax.data.kitti import find_frames
+from tests import kitti_tree
+from tests.commands.evaluations import config_of
+from tests.conftest import ROOT, xla_flags
+
+# What a record says about the run, beside its results.
+OF_THE_RUN = {"run", "started", "seconds", "processes", "devices", "batch_size"}
+
+
+def start(workdir, processes=1, **settings):
+    """The processes of an evaluation with the fill alone, on one device each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    job = {"coordinator": address, "processes": processes} if processes > 1 else {}
+    program = [sys.executable, "-m", "tests.quick_command", "--config=configs/eval.py"]
+    found = []
+    for i in range(processes):
+        flat = {"checkpoint": ""} | settings | job | ({"process": i} if job else {})
+        flags = [f"--config.{name}={value}" for name, value in flat.items()]
+        found.append(
+            subprocess.Popen(
+                [*program, f"--workdir={workdir}", *flags],
+                cwd=ROOT,
+                env=os.environ | {"XLA_FLAGS": xla_flags(1)},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+    return found
+
+
+def finish(processes):
+    """The exit status, the output and the last line of the errors of each process."""
+    ends = [process.communicate() for process in processes]
+    return [
+        (process.returncode, output, errors.strip().rpartition("\n")[2])
+        for process, (output, errors) in zip(processes, ends, strict=True)
+    ]
+
+
+def results_of(workdir):
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    pictures = {
+        str(path.relative_to(workdir)): path.read_bytes() for path in workdir.rglob("*.png")
+    }
+    return {name: value for name, value in metrics.items() if name not in OF_THE_RUN}, pictures
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(kitti_real, tmp_path):
+    settings = {"data_dir": kitti_real, "panels": 3}
+    two = finish(start(tmp_path / "two", 2, **settings))
+    (one,) = finish(start(tmp_path / "one", **settings))
+    assert [status for status, _, _ in (*two, one)] == [0, 0, 0], two
+    assert "Mean over the 6 frames" in two[0][1]
+    assert "Mean" not in two[1][1]  # the first process prints
+    assert results_of(tmp_path / "two") == results_of(tmp_path / "one")
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {
+        "metrics.json",
+        "predictions",
+        "panels",
+    }
+
+
+@pytest.mark.slow
+def test_a_bad_file_of_one_process_ends_both_or_is_left_out_by_both(tmp_path):
+    data = tmp_path / "data"
+    kitti_tree.write_drive(data, numbers=range(4), size=(48, 80))
+    victim = find_frames(data, "val")[3].ground_truth
+    victim.write_bytes(victim.read_bytes()[:-1])
+    settings = {"data_dir": data, "split": "val", "crop": (32, 64), "check_depth": False}
+    message = f"1 frame cannot be used: {victim} is truncated"
+    first, second = finish(start(tmp_path / "out", 2, **settings))
+    assert first[2].startswith(f"Error: process 1: {message}")
+    assert second[2].startswith(f"Error: {message}")
+    assert (first[0], second[0]) == (1, 1)
+    assert not (tmp_path / "out").exists()
+    for status, _, errors in finish(start(tmp_path / "out", 2, skip_bad_frames=True, **settings)):
+        assert status == 0, errors
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["processes"]) == (3, 2)
+    assert [item["path"] for item in metrics["skipped"]] == [str(victim)]
+
+
+@pytest.fixture
+def frames(tmp_path):
+    kitti_tree.write_drive(tmp_path / "data", numbers=range(5))
+    return find_frames(tmp_path / "data", "val")
+
+
+def test_rows_and_bad_files_of_all_processes_are_in_the_order_of_the_frames(frames, monkeypatch):
+    def rows(numbers):
+        return [{"name": frames[i].name, "metrics": {"fill": {"mae_mm": i / 3}}} for i in numbers]
+
+    bad = BadFile(frames[3], frames[3].sparse, "is small", (4, 5))
+    other = BadFile(frames[1], frames[1].sparse, "is damaged")
+    told = [(b.frame.name, str(b.path), b.reason, b.too_small) for b in (other, bad)]
+    ours, theirs = [rows([0, 4]), told[1:]], [rows([2]), told[:1]]
+    monkeypatch.setattr(
+        parallel, "gather_json", lambda value: json.loads(json.dumps([value, theirs]))
+    )
+    assert shares.gather(frames, ours[0], [bad]) == (rows([0, 2, 4]), [other, bad])
+
+
+def test_a_process_ends_when_another_has_failed(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    config = config_of(data_dir=str(tmp_path), crop=(0, 0))
+    with shares.watched(config, frames, tmp_path) as watch:
+        watch.look()
+        with pytest.raises(OSError, match="full"), shares.watched(config, frames, tmp_path):
+            raise OSError("disk full")
+        with pytest.raises(parallel.OtherProcessFailedError):
+            watch.look()
+
+
+def test_damage_ends_a_run_before_the_file_is_read(frames, tmp_path):
+    os.truncate(frames[4].image, 60)
+    config = config_of(data_dir=str(tmp_path), crop=(0, 0))
+
+    def look():
+        with shares.watched(config, frames, tmp_path) as watch:
+            while True:
+                watch.look()
+
+    message = rf"{frames[4].image} is truncated .*skip_bad_frames=True"
+    with pytest.raises(ValueError, match=message):
+        look()
