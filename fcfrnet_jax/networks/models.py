@@ -58,13 +58,12 @@ class SparseToCoarse(Backbone):
             if spec.base == "fill":
                 base = keep_measured(depth, classical_fill(depth, spec.max_depth))
                 depth = jnp.concatenate([depth, base], axis=-1)
-            features = spec.width // len(spec.modality)
-            stems.append(parts.stem(features, "conv1_d")(depth.astype(self.dtype)))
+            stem = parts.stem(spec.width // len(spec.modality), "conv1_d")
+            stems.append(stem(depth.astype(self.dtype)))
         if spec.uses_image:
             image = select_channels(image, spec.modality).astype(self.dtype)
-            share = 3 if spec.modality.startswith("rgb") else 1
-            features = spec.width * share // len(spec.modality)
-            stems.append(parts.stem(features, "conv1_img")(image))
+            share = (3 if spec.modality.startswith("rgb") else 1) / len(spec.modality)
+            stems.append(parts.stem(int(spec.width * share), "conv1_img")(image))
         stem = x = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
         levels = []
         for layer in self.encoder(parts):
@@ -140,11 +139,11 @@ class CoarseToFine(Backbone):
         sparse = jnp.zeros_like(base) if sparse_depth is None else checked_depth(sparse_depth)
         scan = patches.scan_maps(sparse, base, spec.max_depth)
         scan = jnp.concatenate([0.25 * base, scan], axis=-1)
-        colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
-        a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
+        image = patches.to_patches(patches.normalised(image, spec.modality), patch)
+        a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))
         b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
         head = self._wire(a, b, parts, patches.outputs(patch) + patch**2)
-        head, scale = jnp.split(head, [patches.outputs(patch)], axis=-1)
+        head, scale = jnp.split(head, [-(patch**2)], axis=-1)
         self.sow("intermediates", patches.LOG_SCALE, patches.from_patches(scale, patch))
         return patches.metres(patches.combine(head, base, patch))
 
@@ -292,9 +291,8 @@ def put_back_measured(
       sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
       depth: `[B, H, W, 1]` metres, the coarse or the fine depth.
     """
-    if not coarse_spec.keep_measured:
-        return depth
-    return keep_measured(checked_depth(sparse_depth), depth)
+    measured = coarse_spec.keep_measured
+    return keep_measured(checked_depth(sparse_depth), depth) if measured else depth
 
 
 def clip_depth(depth: jax.Array, max_depth: float) -> jax.Array:

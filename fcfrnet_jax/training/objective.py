@@ -27,6 +27,17 @@ DEPTH_LOSSES = {
 }
 
 
+WEIGHTS = (
+    "photometric_weight",
+    "smoothness_weight",
+    "exact_weight",
+    "edge_weight",
+    "scale_weight",
+    "coarse_weight",
+    "fine_weight",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """The losses to minimise and their weights; see `losses.loss_parts`.

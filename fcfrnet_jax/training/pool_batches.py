@@ -149,9 +149,7 @@ def frame_maps(
     sharp = _cut(frame["depth"], corner, crop).astype(jnp.float32) / UNIT
     known = jnp.unpackbits(frame["known"])[: size[0] * size[1]].reshape(size)
     exact, known = _grown(sharp, _cut(known, corner, crop) > 0, spread)
-    first, second = (
-        _moved(_points(frame, scan, size, corner), sharp, exact) for scan in range(2)
-    )
+    first, second = (_moved(_points(frame, scan, size, corner), sharp, exact) for scan in range(2))
     own = scatter(first, jnp.ones(first.row.shape, bool), crop)
     agrees = (own > 0) & (jnp.abs(own - exact) < SAME * exact)
     return exact, jnp.where(known, jnp.where(agrees, own, exact), 0.0), (first, second)

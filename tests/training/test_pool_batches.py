@@ -58,6 +58,27 @@ def test_an_example_depends_on_its_position_only(frame):
     assert first["weight"].ravel() == 1.0
 
 
+def test_foreground_grows_by_columns_with_its_ground_truth_and_its_points(frame):
+    """A pole 4 m away before a wall at 20 m; the wall has no ground truth beside the pole."""
+    depth = np.full(SIZE, 20 * 256, np.uint16)
+    depth[:, 30:32] = 4 * 256
+    known = np.ones(SIZE, bool)
+    known[:, [28, 29, 32, 33]] = False
+    pixel = frame["pixel"].copy()
+    ranges = np.where(pixel >= 0, depth.ravel()[pixel], 0).astype(np.uint16)
+    made = frame | {"depth": depth, "known": np.packbits(known), "range": ranges}
+    for spread in (0, 1, 2):
+        columns = range(30 - spread, 32 + spread)
+        exact, truth, (points, _) = frame_maps(made, SIZE, jnp.zeros(2, int), SIZE, spread)
+        near = np.isin(np.arange(SIZE[1]), columns)
+        np.testing.assert_array_equal(exact, np.broadcast_to(np.where(near, 4, 20), SIZE))
+        np.testing.assert_array_equal(truth[:, near], 4)
+        assert np.all(truth[:, ~near & known[0]] == 20)
+        at = np.asarray(points.column)[points.depth > 0]
+        wanted = np.where(np.isin(at, columns), 4, 20)
+        np.testing.assert_allclose(points.depth[points.depth > 0], wanted, rtol=1e-6)
+
+
 def test_each_epoch_has_every_frame_once():
     order = shuffled(np.arange(20), 10, 0)
     assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
