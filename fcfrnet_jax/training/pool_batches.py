@@ -15,10 +15,10 @@ import numpy as np
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.data.augment import Example
-from fcfrnet_jax.data.patterns import Patterns, Points, draw_sparse, scatter
 from fcfrnet_jax.data.pipeline import share_of_batch
 from fcfrnet_jax.data.variation import vary
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.sensors.patterns import Patterns, Points, draw_sparse, scatter
 from fcfrnet_jax.streets.picture.disturb import clutter_gain
 from fcfrnet_jax.streets.pool import UNIT, Pool
 

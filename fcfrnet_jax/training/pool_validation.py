@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.data.patterns import random_points, scatter
 from fcfrnet_jax.evaluation.depth_maps import MAPS, depth_maps
 from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.networks.models import Network, Variables
 from fcfrnet_jax.parallel import Batch
+from fcfrnet_jax.sensors.patterns import random_points, scatter
 from fcfrnet_jax.streets.pool import Pool
 from fcfrnet_jax.training.pool_batches import frame_maps
 

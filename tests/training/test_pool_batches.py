@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data.patterns import Patterns
+from fcfrnet_jax.sensors.patterns import Patterns
 from fcfrnet_jax.streets.pool import PoolPlan, record_type
 from fcfrnet_jax.training.pool_batches import Windows, frame_maps, pool_example, shuffled
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.data.patterns import Patterns, Points, draw_sparse, random_points, scatter
+from fcfrnet_jax.sensors.patterns import Patterns, Points, draw_sparse, random_points, scatter
 
 SIZE = (20, 30)
 RNG = np.random.default_rng(0)
