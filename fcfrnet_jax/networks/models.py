@@ -143,7 +143,7 @@ class CoarseToFine(Backbone):
         a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))
         b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
         head = self._wire(a, b, parts, patches.outputs(patch) + patch**2)
-        head, scale = jnp.split(head, [-(patch**2)], axis=-1)
+        head, scale = jnp.split(head, [patches.outputs(patch)], axis=-1)
         self.sow("intermediates", patches.LOG_SCALE, patches.from_patches(scale, patch))
         return patches.metres(patches.combine(head, base, patch))
 
