@@ -1,0 +1,64 @@
+"""Errors relative to the golden data of the reference implementation, on the device at hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcfrnet_jax.networks import models, select
+from fcfrnet_jax.weights import convert
+from tests.golden import stand_in_weights
+
+FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
+
+
+def golden(name: str, dtype: str, precision: str) -> dict[str, float]:
+    """Compares the outputs of a model with golden data.
+
+    Args:
+      name: a file of golden data.
+      dtype: of the convolutions.
+      precision: of products of float32 matrices, as for `jax.default_matmul_precision`.
+
+    Returns:
+      Depth errors in mm, as root mean square and maximum: of the plain network and of the one that
+      predicts in eval mode, and of the one that trains in train mode; and the relative error of the
+      loss.
+    """
+    with np.load(FOLDER / f"{name}.npz") as data:
+        found = dict(data)
+    state_spec = json.loads((FOLDER / "paddle_state_spec.json").read_text(encoding="utf-8"))
+    kind = "std" if name.startswith("std") else "fcfrnet"
+    state = stand_in_weights.state_dict(kind, state_spec[name], int(found["seed"]))
+    spec = convert.recognise(state)
+    variables = convert.to_variables(state, spec, strict=True)[0]
+    image = found["rgb" if spec.modality.startswith("rgb") else "gray"]
+    depth, truth, wanted = found["depth"], found["gt"], found["pred_eval"]
+    plain = models.build(spec, dtype=jnp.dtype(dtype))
+    fast, folded, options = select.for_prediction(spec, variables, jnp.dtype(dtype))
+    trained = select.for_training(spec, dtype=jnp.dtype(dtype))
+
+    def train(variables: models.Variables) -> Any:
+        return trained.apply(variables, image, depth, train=True, mutable=["batch_stats"])[0]
+
+    with jax.default_matmul_precision(precision):
+        predict = jax.jit(fast.apply, compiler_options=options)
+        row = _errors(
+            "plain", np.maximum(jax.jit(plain.apply)(variables, image, depth), 0.9), wanted
+        )
+        row |= _errors("predicting", np.maximum(predict(folded, image, depth), 0.9), wanted)
+        training = np.float64(jax.jit(train)(variables))
+    row |= _errors("training", training, found["pred_train"])
+    loss = np.mean(((training - truth) ** 2)[truth > 0])
+    return row | {"loss_relative": float(abs(loss / found["loss"] - 1))}
+
+
+def _errors(form: str, depth: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    error = 1e3 * (np.float64(depth) - wanted)
+    return {
+        f"{form}_rmse_mm": float(np.sqrt(np.mean(error**2))),
+        f"{form}_max_mm": float(np.abs(error).max()),
+    }

@@ -1,0 +1,119 @@
+"""What a worker of `accelerator.py` measures in jax. Results are JSON types."""
+
+import argparse
+import platform
+import statistics
+import time
+from importlib import metadata
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fcfrnet_jax
+from benchmarks import model, peer_worker, synthetic
+from benchmarks.accelerators.golden import golden
+from benchmarks.accelerators.pairs import Cases
+from benchmarks.accelerators.profile import busiest
+from fcfrnet_jax.networks.fill import classical_fill
+
+__all__ = ["call", "case", "compact", "copy", "describe", "drop", "fill", "golden", "latencies"]
+__all__ += ["prepare", "product", "profile", "render"]
+
+_cases = Cases({"jax": peer_worker.with_jax}, lambda result: np.asarray(result, np.float32))
+prepare, call, latencies, drop = _cases.prepare, _cases.call, _cases.latencies, _cases.drop
+
+Row = dict[str, Any]
+
+
+def describe() -> Row:
+    """The devices and the versions."""
+    device = jax.devices()[0]
+    packages = ("jax", "jaxlib", "flax", "numpy")
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "devices": jax.local_device_count(),
+        "memory_gib": (device.memory_stats() or {}).get("bytes_limit", 0) / model.GIB,
+        "python": platform.python_version(),
+        "fcfrnet_jax": fcfrnet_jax.__version__,
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def product(dtype: str, precision: str, size: int) -> Row:
+    """The rate of a product of two random matrices of `size` rows and columns, in TFLOP/s."""
+    left, right = (
+        jax.random.normal(jax.random.key(seed), (size, size), dtype) for seed in range(2)
+    )
+    multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision=precision))
+    return {"tflop_per_s": 2 * size**3 / _seconds(lambda: multiply(left, right)) / 1e12}
+
+
+def copy(mebibytes: int) -> Row:
+    """The rate of a copy on the device, in GB/s, counting the bytes read and written."""
+    values = jax.random.normal(jax.random.key(0), (mebibytes * 2**18,), jnp.float32)
+    # An addition, because a compiler may remove a plain copy.
+    duplicate = jax.jit(lambda a: a + 1)
+    return {"gb_per_s": 2 * values.nbytes / _seconds(lambda: duplicate(values)) / 1e9}
+
+
+def _seconds(call: Any, repeats: int = 20, rounds: int = 5) -> float:
+    """The median of the seconds per call."""
+    for _ in range(3):
+        jax.block_until_ready(call())
+    measured = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready([call() for _ in range(repeats)][-1])
+        measured.append((time.perf_counter() - start) / repeats)
+    return statistics.median(measured)
+
+
+def fill(size: tuple[int, int]) -> Row:
+    """The largest difference in mm between the fill here and on the CPU, on random scans."""
+    random = np.random.default_rng(0)
+    depth = random.uniform(1, 80, (2, *size, 1)).astype(np.float32)
+    sparse = np.where(random.random(depth.shape) < 0.05, depth, np.float32(0))
+    here = np.asarray(jax.jit(classical_fill)(sparse))
+    with jax.default_device(jax.devices("cpu")[0]):
+        there = np.asarray(jax.jit(classical_fill)(sparse))
+    return {"max_mm": float(1e3 * np.abs(here - there).max())}
+
+
+def case(
+    mode: str, peak_tflop_per_s: float, batch: int, dtype: str, remat: bool, **settings: Any
+) -> Row:
+    """A row of `benchmarks/model.py`."""
+    options = argparse.Namespace(mode=mode, **settings)
+    return model.measure(options, batch, dtype, remat, 1e12 * peak_tflop_per_s)
+
+
+def compact(batch: int, dtype: str, size: tuple[int, int], repeats: int) -> Row:
+    """Prediction with the shipped model, from arrays on the host to arrays on the host."""
+    predictor = fcfrnet_jax.load(fcfrnet_jax.COMPACT, dtype)
+    inputs = model.random_batch(batch, *size)
+    arrays = inputs["image"], inputs["sparse_depth"][..., 0]
+    seconds, _ = model.timed(lambda: predictor(*arrays), repeats)
+    return {
+        "p50_ms": 1e3 * statistics.median(seconds),
+        "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
+        "frames_per_s": batch / statistics.median(seconds),
+    }
+
+
+def render(window: tuple[int, int], batch: int, repeats: int) -> Row:
+    """The frames per second of the renderer."""
+    window = tuple(window)  # type: ignore[assignment]
+    return {"frames_per_s": synthetic.frames_per_second(window, batch, repeats)}
+
+
+def profile(mode: str, batch: int, dtype: str, count: int, **settings: Any) -> Row:
+    """The operations that take most of the time of a case, with their share of it."""
+    options = argparse.Namespace(mode=mode, repeats=1, **settings)
+    make = {"predict": model.predict_case, "train": model.train_case}[mode]
+    program = make(options, batch, dtype, False)
+    for _ in range(2):
+        jax.block_until_ready(program.call())
+    return {"operations": busiest(program.call, program.compiled, count)}
