@@ -18,6 +18,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ class Workers:
     """The processes of both frameworks, started when they are needed first."""
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self.folder = folder
+        # For items that compile the same program.
+        self._compiled = tempfile.TemporaryDirectory()
         self._running: dict[tuple[str, str], Worker] = {}
 
     def get(self, framework: str, flags: str = "") -> Worker:
@@ -95,14 +98,15 @@ class Workers:
         if key not in self._running:
             given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
             environment = ENVIRONMENT | {"XLA_FLAGS": given}
-            environment |= {"JAX_COMPILATION_CACHE_DIR": str(self._folder / "compiled")}
-            log = self._folder / f"{framework}.log"
+            environment |= {"JAX_COMPILATION_CACHE_DIR": self._compiled.name}
+            log = self.folder / f"{framework}.log"
             self._running[key] = Worker(framework, log, environment)
         return self._running[key]
 
     def close(self) -> None:
         while self._running:
             self._running.popitem()[1].close()
+        self._compiled.cleanup()
 
 
 def measure(item: Item, workers: Workers, results: Results, limit: float) -> Row:
@@ -130,7 +134,7 @@ def compare(item: Item, workers: Workers, results: Results, limit: float) -> Row
     outputs: dict[str, np.ndarray] = {}
     try:
         for name, worker in list(contenders.items()):
-            path = workers._folder / f"{name}.npy"
+            path = workers.folder / f"{name}.npy"
             try:
                 left = max(1.0, end - time.monotonic())
                 ready = worker.request("prepare", left, name=name, task=task, output=str(path))
@@ -145,10 +149,10 @@ def compare(item: Item, workers: Workers, results: Results, limit: float) -> Row
                 path.unlink(missing_ok=True)
         for name, output in outputs.items():
             wanted = outputs["jax"]
-            error = np.sqrt(np.mean((output - wanted) ** 2) / np.mean(wanted**2))
-            result["relative_error"][name] = float(error)
-            if not error < TOLERANCE[task["dtype"]]:
-                result["errors"][name] = f"computes something else: relative error {error:.3g}"
+            relative = float(np.sqrt(np.mean((output - wanted) ** 2) / np.mean(wanted**2)))
+            result["relative_error"][name] = relative
+            if not relative < TOLERANCE[task["dtype"]]:
+                result["errors"][name] = f"computes something else: relative error {relative:.3g}"
         result["frames_per_s"] = _rates(contenders, task["batch"], end)
         if task["batch"] == 1 and task["mode"] == "predict":
             result["latency_ms"] = {

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from fcfrnet_jax.networks import models, select
 from fcfrnet_jax.weights import convert
@@ -56,8 +57,8 @@ def golden(name: str, dtype: str, precision: str) -> dict[str, float]:
     return row | {"loss_relative": float(abs(loss / found["loss"] - 1))}
 
 
-def _errors(form: str, depth: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    error = 1e3 * (np.float64(depth) - wanted)
+def _errors(form: str, depth: npt.ArrayLike, wanted: np.ndarray) -> dict[str, float]:
+    error = 1e3 * (np.asarray(depth, np.float64) - wanted)
     return {
         f"{form}_rmse_mm": float(np.sqrt(np.mean(error**2))),
         f"{form}_max_mm": float(np.abs(error).max()),

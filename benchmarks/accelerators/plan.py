@@ -104,10 +104,8 @@ def _prediction(toy: bool) -> list[Item]:
     shape = TOY if toy else FULL
     repeats = 2 if toy else 100
     items = []
-    batches = {"bfloat16": (8, 1, 16, 32, 4), "float32": (8, 1, 16, 32, 4)}
-    if toy:
-        batches = {"bfloat16": (1,), "float32": (2,)}
-    for dtype, sizes in batches.items():
+    sizes = (1,) if toy else (8, 1, 16, 32, 4)
+    for dtype in ("bfloat16", "float32"):
         items += [
             Item(
                 "prediction",

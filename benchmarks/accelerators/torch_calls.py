@@ -12,7 +12,7 @@ from benchmarks.accelerators.pairs import Cases
 __all__ = ["call", "describe", "drop", "latencies", "prepare"]
 
 _cases = Cases(
-    {name: peer_worker.with_torch for name in ("torch", "torch-compile", "torch-autotune")},
+    dict.fromkeys(("torch", "torch-compile", "torch-autotune"), peer_worker.with_torch),
     lambda result: result.float().cpu().numpy(),
 )
 prepare, call, latencies = _cases.prepare, _cases.call, _cases.latencies
