@@ -1,5 +1,6 @@
 """The benchmarks that time networks, on the smallest ones."""
 
+import argparse
 import json
 import math
 import os
@@ -8,8 +9,14 @@ import sys
 
 import pytest
 
+from benchmarks import accelerator
+from benchmarks.accelerators import travel
+from benchmarks.accelerators.plan import Item, make_plan
+from benchmarks.accelerators.report import tables
+from benchmarks.accelerators.worker import Worker, WorkerError
 from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
+from tests.fresh_install import hide
 
 # Runs a command as on a machine that has jax, flax and optax alone.
 BARE = """
@@ -65,8 +72,60 @@ def test_the_whole_job_is_measured(tmp_path):
     assert "write prediction" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_accelerator_benchmark(tmp_path):
+    """Its rehearsal, as on a machine without TensorFlow and ml_collections."""
+    output = tmp_path / "output"
+    hidden = hide(tmp_path / "site", ["tensorflow", "ml_collections", "tensorboardX"])
+    environment = os.environ | {"PYTHONPATH": hidden, "XLA_FLAGS": xla_flags(1)}
+    line = [sys.executable, "benchmarks/accelerator.py", "--toy", "--output", str(output)]
+    keys = {"about/jax", *(item.key for item in make_plan(toy=True))}
+    for _ in range(2):
+        subprocess.run([*line, "--minutes", "10"], cwd=ROOT, check=True, env=environment)
+        rows = [json.loads(row) for row in (output / "results.jsonl").read_text().splitlines()]
+        assert [row for row in rows if "error" in row] == []
+        assert {row["key"] for row in rows} - {"about/torch"} == keys
+    assert {path.name for path in output.iterdir()} >= {"results.jsonl", "tables.md", "jax.log"}
+    parity = next(row for row in rows if row["key"] == "parity/fcfrnet18_rgbd float32 highest")
+    assert parity["result"]["predicting_rmse_mm"] < 0.05
+
+
+def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatch):
+    broken = Item("device", "broken", "copy", {"megabytes": 1})
+    monkeypatch.setattr(accelerator, "make_plan", lambda toy: [broken])
+    options = argparse.Namespace(output=tmp_path, minutes=1, only=None, again=False, toy=True)
+    for again, lines in ((False, 1), (False, 1), (True, 2)):
+        options.again = again
+        rows = accelerator.run(options).rows
+        assert rows[-1]["key"] == "device/broken"
+        assert "unexpected keyword argument" in rows[-1]["error"]
+        assert (tmp_path / "jax.log").read_text().count('"copy"') == lines
+    assert "- device/broken: " in tables(rows)
+
+
+def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
+    worker = Worker("torch", tmp_path / "log", {"PYTHONPATH": hide(tmp_path / "site", ["torch"])})
+    with pytest.raises(WorkerError, match="the process ended with status 1; see log"):
+        worker.request("describe", 60)
+    worker = Worker("jax", tmp_path / "log")
+    with pytest.raises(WorkerError, match="no answer within 0 s"):
+        worker.request("describe", 0.1)
+    assert not worker.alive
+
+
+def test_what_travels(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.jsonl").write_text('{"key": "a"}\n')
+    travel.gather(tmp_path / "travel", [], tmp_path / "results")
+    found = {path.name for path in (tmp_path / "travel").rglob("*")}
+    assert found == {"wheels", "results", "results.jsonl", "run.sh"}
+    (tmp_path / "results" / "large").write_bytes(bytes(51 * 2**20))
+    with pytest.raises(ValueError, match="has 51 MiB, at most 50 can travel"):
+        travel.gather(tmp_path / "travel", [], tmp_path / "results")
+
+
 def test_the_peers_commands_have_a_help():
-    for name in ("peers.py", "tpu_aot.py", "model.py"):
+    for name in ("peers.py", "tpu_aot.py", "model.py", "accelerator.py"):
         line = [sys.executable, "-c", BARE, f"benchmarks/{name}", "--help"]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
         assert "usage" in done.stdout
