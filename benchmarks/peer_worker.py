@@ -84,7 +84,8 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     step = parallel.map_global(one_device, donate=True)
     state = parallel.replicate(initial_state(task.variables(), optimizer))
     maps = {"sparse_depth": task.depth, "coarse_depth": task.depth, "ground_truth": task.truth}
-    batch = parallel.shard(maps | {"image": task.image})
+    # Copied to the device once, like the tensors of the others.
+    batch = jax.pmap(lambda leaf: leaf, parallel.AXIS)(parallel.shard(maps | {"image": task.image}))
 
     def update() -> Any:
         nonlocal state
@@ -120,14 +121,16 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
             torch.from_numpy(task.truth.transpose(channels_first).copy()),
         )
     )
-    compiled: Any = twin
-    if task.name in ("torch-compile", "torch-autotune"):
-        if predict and not cuda:
-            import torch._inductor.config as inductor
 
-            inductor.freezing = True
-        autotune = task.name == "torch-autotune"
-        compiled = torch.compile(twin, mode="max-autotune" if autotune else None)
+    def loss_of(image: Any, depth: Any) -> Any:
+        return ((twin(image, depth).float() - truth) ** 2).mean()
+
+    compiled: Any = twin if predict else loss_of
+    if task.name in TORCH_MODES:
+        import torch._inductor.config as inductor
+
+        inductor.freezing = predict and not cuda
+        compiled = torch.compile(compiled, mode=TORCH_MODES[task.name], dynamic=False)
     enabled = task.dtype == "bfloat16" and not halved
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
@@ -139,6 +142,7 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     if predict:
 
         def call() -> Any:
+            torch.compiler.cudagraph_mark_step_begin()
             with torch.inference_mode(), mixed:
                 return compiled(image, depth)
 
@@ -147,14 +151,24 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     optimizer = torch.optim.Adam(twin.parameters(), RATE, fused=cuda)
 
     def update() -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
         optimizer.zero_grad(set_to_none=True)
         with mixed:
-            loss = ((compiled(image, depth).float() - truth) ** 2).mean()
+            loss = compiled(image, depth)
         loss.backward()
         optimizer.step()
-        return loss.detach()
+        # A copy, because the next step may reuse the memory.
+        return loss.detach().clone()
 
     return update, wait
+
+
+# How `torch.compile` optimises; `torch-graphs` captures CUDA graphs.
+TORCH_MODES = {
+    "torch-compile": None,
+    "torch-graphs": "reduce-overhead",
+    "torch-autotune": "max-autotune",
+}
 
 
 def exported(task: Task) -> Path:
