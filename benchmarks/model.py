@@ -32,6 +32,7 @@ if not __package__:
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.networks import select
+from fcfrnet_jax.networks.cpu.conv import CompilerOptions
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.process import keep_freed_memory
@@ -78,33 +79,49 @@ class Case:
       call: calls the program once.
     """
 
-    def __init__(self, lowered: jax.stages.Lowered, frames: float, call: Callable[[Any], Any]):
+    def __init__(
+        self,
+        lowered: jax.stages.Lowered,
+        frames: float,
+        call: Callable[[Any], Any],
+        compiler_options: CompilerOptions | None = None,
+    ):
         self.frames = frames
         analysis = lowered.cost_analysis()
         self.operations = float((analysis or {}).get("flops", 0))
         start = time.perf_counter()
-        self.compiled = lowered.compile()
+        self.compiled = lowered.compile(dict(compiler_options or {}))
         self.compile_s = time.perf_counter() - start
         self.call = lambda: call(self.compiled)
 
 
 def predict_case(
-    options: argparse.Namespace, batch_size: int, dtype: str, remat: bool = False
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool = False,
+    compiler_options: CompilerOptions | None = None,
 ) -> Case:
     spec = describe(options.network, options.layers, options.width)
-    network, folded, compiler_options = select.for_prediction(
+    network, folded, selected = select.for_prediction(
         spec, initial_variables(spec, 0, "resnet"), jnp.dtype(dtype)
     )
     batch = random_batch(batch_size, *options.size)
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
     arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
-    apply = jax.jit(network.apply, compiler_options=compiler_options)
-    lowered = apply.lower(*arguments)
-    return Case(lowered, batch_size, lambda apply: apply(*arguments))
+    lowered = jax.jit(network.apply).lower(*arguments)
+    chosen = {**selected, **(compiler_options or {})}
+    return Case(lowered, batch_size, lambda apply: apply(*arguments), chosen)
 
 
-def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: bool) -> Case:
+def train_case(
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool,
+    compiler_options: CompilerOptions | None = None,
+) -> Case:
     spec = describe(options.network, options.layers, options.width)
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
@@ -121,7 +138,11 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
         state, metrics = step(state, {}, batch)
         return metrics
 
-    return Case(step.lower(state, {}, batch), batch_size / jax.local_device_count(), call)
+    lowered = step.lower(state, {}, batch)
+    return Case(lowered, batch_size / jax.local_device_count(), call, compiler_options)
+
+
+CASES = {"predict": predict_case, "train": train_case}
 
 
 def peak(dtype: str) -> float:
@@ -142,8 +163,19 @@ def measure(
     options: argparse.Namespace, batch_size: int, dtype: str, remat: bool, peak_rate: float
 ) -> dict[str, Any]:
     """Compiles a program and, unless `options.repeats` is 0, times it. Returns a table row."""
-    make = {"predict": predict_case, "train": train_case}[options.mode]
-    case = make(options, batch_size, dtype, remat)
+    case = CASES[options.mode](options, batch_size, dtype, remat)
+    return row_of(case, options, batch_size, dtype, remat, peak_rate)
+
+
+def row_of(
+    case: Case,
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool,
+    peak_rate: float,
+) -> dict[str, Any]:
+    """The table row of a compiled program, with times unless `options.repeats` is 0."""
     memory = case.compiled.memory_analysis()
     assert memory is not None
     row = {
