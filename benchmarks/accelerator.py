@@ -19,7 +19,11 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +33,16 @@ if not __package__:
     # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.accelerators.plan import Item, make_plan
+from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
-from benchmarks.accelerators.worker import Worker, WorkerError
-from benchmarks.peers import TOLERANCE
+from benchmarks.accelerators.worker import PREPARED, Worker, WorkerError
 
 Row = dict[str, Any]
 ROUNDS = 5
 # Seconds of calls between two readings of the clock, so that launches overlap.
 READING = 0.3
+# Of the residual, between two contenders that both round; products of float32 may use TF32.
+TOLERANCE = {"float32": 0.02, "bfloat16": 0.15}
 # Workers of both frameworks share the memory.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
@@ -61,11 +66,14 @@ class Results:
         self.rows = [old for old in self.rows if old["key"] != row["key"]] + [row]
         self._rewrite()
 
+    def find(self, key: str) -> Row | None:
+        """The result of an item, if there is one."""
+        return next((row.get("result") for row in self.rows if row["key"] == key), None)
+
     def peak(self, dtype: str) -> float:
         """The measured rate of a matrix product in TFLOP/s, or NaN."""
-        key = f"device/product {dtype} default"
-        found = [row["result"]["tflop_per_s"] for row in self.rows if row["key"] == key]
-        return found[0] if found else float("nan")
+        found = self.find(f"device/product {dtype} default")
+        return found["tflop_per_s"] if found else float("nan")
 
     def _rewrite(self) -> None:
         temporary = self._path.with_suffix(".partial")
@@ -85,139 +93,308 @@ class Workers:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        # For items that compile the same program.
-        self._compiled = tempfile.TemporaryDirectory()
-        self._running: dict[tuple[str, str], Worker] = {}
+        self._temporary = tempfile.TemporaryDirectory()
+        self.temporary = Path(self._temporary.name)
+        self._running: dict[str, tuple[str, Worker]] = {}
+        # One thread for each framework.
+        self._lock = threading.Lock()
 
     def get(self, framework: str, flags: str = "") -> Worker:
         """A worker with the given compiler flags. One with other flags is closed."""
-        for key in [key for key in self._running if key[0] == framework]:
-            if key[1] != flags or not self._running[key].alive:
-                self._running.pop(key).close()
-        key = (framework, flags)
-        if key not in self._running:
-            given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
-            environment = ENVIRONMENT | {"XLA_FLAGS": given}
-            environment |= {"JAX_COMPILATION_CACHE_DIR": self._compiled.name}
-            log = self.folder / f"{framework}.log"
-            self._running[key] = Worker(framework, log, environment)
-        return self._running[key]
+        with self._lock:
+            if framework in self._running:
+                running, worker = self._running[framework]
+                if running == flags and worker.alive:
+                    return worker
+                worker.close()
+            environment = self._environment(flags)
+            if framework == "torch":
+                # It draws the same variables by jax, on the host.
+                environment["JAX_PLATFORMS"] = "cpu"
+            worker = Worker(framework, self.folder / f"{framework}.log", environment)
+            self._running[framework] = flags, worker
+            return worker
+
+    def _environment(self, flags: str) -> dict[str, str]:
+        given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        # Choices that were measured with other flags must not be reused.
+        compiled = self.temporary / f"compiled {flags}".replace("/", " ")
+        return ENVIRONMENT | {"XLA_FLAGS": given, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
 
     def close(self) -> None:
         while self._running:
-            self._running.popitem()[1].close()
-        self._compiled.cleanup()
+            self._running.popitem()[1][1].close()
+        self._temporary.cleanup()
 
 
-def measure(item: Item, workers: Workers, results: Results, limit: float) -> Row:
-    """Returns the result of an item.
+@dataclass
+class Started:
+    """What is known of an item before it is measured.
 
-    Raises:
-      WorkerError: the item failed or took longer than `limit` seconds.
+    Attributes:
+      seconds: spent on it in jax.
+      result: a row, or what a worker answered in preparation.
+      error: why there is none.
+      worker: the process that prepared it in jax.
+      rivals: the processes that prepared the contenders in PyTorch.
+      first_call_s: the seconds until a contender's first result, by its name.
+      errors: what failed, by the contender's name.
     """
-    if item.call == "pair":
-        return compare(item, workers, results, limit)
-    arguments = dict(item.arguments)
-    if item.call == "case":
-        arguments["peak_tflop_per_s"] = results.peak(arguments["dtype"])
-    return workers.get("jax", item.flags).request(item.call, limit, **arguments)
+
+    seconds: float = 0.0
+    result: Any = None
+    error: str = ""
+    worker: Worker | None = None
+    rivals: dict[str, Worker] = field(default_factory=dict)
+    first_call_s: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
 
-def compare(item: Item, workers: Workers, results: Results, limit: float) -> Row:
-    """Times a case in jax and in PyTorch, in turns; without PyTorch, in jax alone."""
-    task = item.arguments["task"]
-    contenders = {"jax": workers.get("jax")}
-    if importlib.util.find_spec("torch"):
-        contenders |= dict.fromkeys(item.rivals, workers.get("torch"))
-    end = time.monotonic() + limit
-    result: Row = {"frames_per_s": {}, "relative_error": {}, "first_call_s": {}, "errors": {}}
-    outputs: dict[str, np.ndarray] = {}
-    try:
-        for name, worker in list(contenders.items()):
-            path = workers.folder / f"{name}.npy"
-            try:
-                left = max(1.0, end - time.monotonic())
-                ready = worker.request("prepare", left, name=name, task=task, output=str(path))
-                outputs[name] = np.load(path)
-                result["first_call_s"][name] = ready["first_call_s"]
-            except WorkerError as error:
-                if name == "jax":
-                    raise
-                result["errors"][name] = str(error)
-                del contenders[name]
-            finally:
-                path.unlink(missing_ok=True)
-        for name, output in outputs.items():
-            wanted = outputs["jax"]
+class Group:
+    """Items that are prepared together and measured one by one.
+
+    Args:
+      items: with the same compiler flags.
+      end: when the time is over, as `time.monotonic`.
+    """
+
+    def __init__(self, items: Sequence[Item], workers: Workers, results: Results, end: float):
+        self._items, self._workers, self._results, self._end = items, workers, results, end
+        self._started = {item.key: Started() for item in items}
+
+    def measure(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            rivals = pool.submit(self._prepare_rivals)
+            for item in self._items:
+                self._prepare(item)
+            rivals.result()
+        for item in self._items:
+            self._finish(item)
+
+    def _prepare_rivals(self) -> None:
+        for item in self._items:
+            for name in item.rivals if importlib.util.find_spec("torch") else ():
+                self._prepare_rival(item, name)
+
+    def _prepare_rival(self, item: Item, name: str) -> None:
+        started = self._started[item.key]
+        try:
+            worker = self._workers.get("torch")
+            started.first_call_s[name] = self._prepare_case(worker, item, name)
+            started.rivals[name] = worker
+        except WorkerError as error:
+            started.errors[name] = str(error)
+            started.rivals.pop(name, None)
+
+    def _prepare(self, item: Item) -> None:
+        """Prepares an item in jax; what needs no turn of its own is then complete."""
+        started = self._started[item.key]
+        start = time.monotonic()
+        try:
+            worker = self._workers.get("jax", item.flags)
+            if item.call == "pair":
+                started.first_call_s["jax"] = self._prepare_case(worker, item, "jax")
+                started.result = PREPARED
+            else:
+                started.result = self._request(worker, item, item.call, **self._arguments(item))
+            started.worker = worker
+        except WorkerError as error:
+            started.error = str(error)
+        started.seconds += time.monotonic() - start
+        if started.result is not PREPARED:
+            self._record(item)
+
+    def _arguments(self, item: Item) -> Row:
+        arguments = dict(item.arguments)
+        if item.call in ("case", "profile"):
+            arguments["peak_tflop_per_s"] = self._results.peak(arguments["dtype"])
+        if item.call == "profile":
+            arguments["text"] = str(self._workers.folder / f"hlo_{item.name}.txt.gz")
+        return arguments
+
+    def _prepare_case(self, worker: Worker, item: Item, name: str) -> float:
+        task, output = item.arguments["task"], str(self._output(item, name))
+        case = _case(item, name)
+        arguments = {"name": case, "contender": name, "task": task, "output": output}
+        return self._request(worker, item, "prepare", **arguments)["first_call_s"]
+
+    def _output(self, item: Item, name: str) -> Path:
+        return self._workers.temporary / f"{_case(item, name).replace('/', ' ')}.npy"
+
+    def _request(self, worker: Worker, item: Item, call: str, **arguments: Any) -> Any:
+        # What hangs must not cost the time of all others.
+        limit = min(3 * item.seconds + 30, max(5.0, self._end - time.monotonic()))
+        return worker.request(call, limit, key=item.key, **arguments)
+
+    def _finish(self, item: Item) -> None:
+        """Measures a prepared item."""
+        started = self._started[item.key]
+        if started.result is not PREPARED or started.error:
+            return
+        start = time.monotonic()
+        if started.worker is None or not started.worker.alive:
+            # Ended by another item.
+            self._prepare(item)
+            if started.result is not PREPARED or started.error:
+                return
+        assert started.worker is not None
+        try:
+            if item.call == "pair":
+                started.result = self._compare(item, started)
+            else:
+                started.result = self._request(started.worker, item, "resume")
+        except WorkerError as error:
+            started.result, started.error = None, str(error)
+        started.seconds += time.monotonic() - start
+        self._record(item)
+
+    def _record(self, item: Item) -> None:
+        started = self._started[item.key]
+        row: Row = {"key": item.key, "part": item.part, "name": item.name}
+        row |= {"error": started.error} if started.error else {"result": started.result}
+        row["seconds"] = round(started.seconds, 1)
+        self._results.add(row)
+        text = started.error or json.dumps(started.result)
+        print(f"{item.key}: {text[:1000]} ({row['seconds']} s)", flush=True)
+
+    def _compare(self, item: Item, started: Started) -> Row:
+        """Times a case in jax and in PyTorch, in turns; without PyTorch, in jax alone."""
+        task = item.arguments["task"]
+        assert started.worker is not None
+        for name, worker in list(started.rivals.items()):
+            if not worker.alive:
+                # Ended by another case.
+                self._prepare_rival(item, name)
+        contenders = {"jax": started.worker, **started.rivals}
+        result: Row = {"frames_per_s": {}, "relative_error": {}}
+        result |= {"first_call_s": started.first_call_s, "errors": started.errors}
+        wanted = np.load(self._output(item, "jax"))
+        for name in contenders:
+            output = np.load(self._output(item, name))
+            self._output(item, name).unlink()
             relative = float(np.sqrt(np.mean((output - wanted) ** 2) / np.mean(wanted**2)))
             result["relative_error"][name] = relative
             if not relative < TOLERANCE[task["dtype"]]:
-                result["errors"][name] = f"computes something else: relative error {relative:.3g}"
-        result["frames_per_s"] = _rates(contenders, task["batch"], end)
-        if task["batch"] == 1 and task["mode"] == "predict":
-            result["latency_ms"] = {
-                name: _latencies(worker, name, end) for name, worker in contenders.items()
-            }
-    finally:
-        for worker in set(contenders.values()):
-            if worker.alive:
-                worker.request("drop", 30)
-    return result
+                started.errors[name] = f"computes something else: relative error {relative:.3g}"
+        timer = _Timer(self, item, contenders, started.errors)
+        try:
+            rates = timer.rates(task["batch"])
+            result["frames_per_s"] = rates
+            profiled = self._results.find(f"profile/{task['mode']}")
+            if profiled:
+                scale = profiled["tflop_a_frame"] / self._results.peak(task["dtype"])
+                result["share_of_peak"] = {name: rate * scale for name, rate in rates.items()}
+            if task["batch"] == 1 and task["mode"] == "predict":
+                result["latency_ms"] = timer.latencies()
+        finally:
+            timer.drop()
+        return result
+
+    def call(self, worker: Worker, item: Item, name: str, call: str, **arguments: Any) -> Any:
+        """Calls a function of a worker with a prepared case."""
+        return self._request(worker, item, call, name=_case(item, name), **arguments)
 
 
-def _rates(contenders: dict[str, Worker], batch: int, end: float) -> dict[str, float]:
-    """Frames per second, the median of alternating readings."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    repeats = {
-        name: max(1, round(READING / worker.request("call", _left(end), name=name, repeats=2)))
-        for name, worker in contenders.items()
-    }
-    for _ in range(ROUNDS):
-        for name, worker in contenders.items():
-            arguments = {"name": name, "repeats": repeats[name]}
-            seconds[name].append(worker.request("call", _left(end), **arguments))
-    return {name: batch / statistics.median(found) for name, found in seconds.items()}
+class _Timer:
+    """Times the contenders of a pair; one that fails is left out."""
+
+    def __init__(
+        self, group: Group, item: Item, contenders: dict[str, Worker], errors: dict[str, str]
+    ):
+        self._group, self._item, self._errors = group, item, errors
+        self._contenders = dict(contenders)
+
+    def rates(self, batch: int) -> dict[str, float]:
+        """Frames per second, the median of alternating readings."""
+        self._each("settle")
+        repeats = {
+            name: max(1, round(READING / seconds))
+            for name, seconds in self._each("call", repeats=2).items()
+        }
+        readings: list[dict[str, float]] = []
+        for _ in range(ROUNDS):
+            readings.append({})
+            for name in list(self._contenders):
+                readings[-1] |= self._one(name, "call", repeats=repeats[name])
+        return {
+            name: batch / statistics.median(found[name] for found in readings)
+            for name in self._contenders
+        }
+
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """Percentiles of the milliseconds of single calls."""
+        return {
+            name: {f"p{q}": 1e3 * float(np.percentile(seconds, q)) for q in (50, 99)}
+            for name, seconds in self._each("latencies", repeats=100).items()
+        }
+
+    def drop(self) -> None:
+        self._each("drop")
+
+    def _each(self, call: str, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in list(self._contenders):
+            found |= self._one(name, call, **arguments)
+        return found
+
+    def _one(self, name: str, call: str, **arguments: Any) -> dict[str, Any]:
+        """The answer by the contender's name, or nothing if it failed."""
+        worker = self._contenders[name]
+        try:
+            return {name: self._group.call(worker, self._item, name, call, **arguments)}
+        except WorkerError as error:
+            del self._contenders[name]
+            if name == "jax" and call != "drop":
+                raise
+            self._errors[name] = str(error)
+            return {}
 
 
-def _latencies(worker: Worker, name: str, end: float) -> dict[str, float]:
-    found = worker.request("latencies", _left(end), name=name, repeats=100)
-    return {f"p{q}": 1e3 * float(np.percentile(found, q)) for q in (50, 99)}
-
-
-def _left(end: float) -> float:
-    return max(5.0, end - time.monotonic())
+def _case(item: Item, name: str) -> str:
+    return f"{item.key} {name}"
 
 
 def run(options: argparse.Namespace) -> Results:
-    """Measures the items that are missing in the output folder, as far as the time goes."""
+    """Measures the items that are missing in the output folder, as far as the time goes.
+
+    Raises:
+      WorkerError: jax does not start.
+    """
     results = Results(options.output)
     end = time.monotonic() + 60 * options.minutes
     workers = Workers(options.output)
     try:
-        for framework in ("jax", "torch"):
-            if framework == "jax" or importlib.util.find_spec("torch"):
-                described = workers.get(framework).request("describe", 120)
-                results.add({"key": f"about/{framework}", "result": described})
+        with ThreadPoolExecutor() as pool:
+            torch = pool.submit(_describe_torch, workers, results)
+            described = workers.get("jax").request("describe", 120)
+            torch.result()
+        results.add({"key": "about/jax", "result": described})
+        print(json.dumps(described), flush=True)
         done = results.done(again=options.again)
-        for item in make_plan(options.toy):
-            left = end - time.monotonic()
-            if item.key in done or (options.only and item.part not in options.only):
-                continue
-            if left < item.seconds:
-                print(f"{item.key}: not begun, {left:.0f} s are left", flush=True)
-                continue
-            start = time.monotonic()
-            row: Row = {"key": item.key, "part": item.part, "name": item.name}
-            try:
-                row["result"] = measure(item, workers, results, left)
-            except WorkerError as error:
-                row["error"] = str(error)
-            row["seconds"] = round(time.monotonic() - start, 1)
-            results.add(row)
-            print(f"{item.key}: {row.get('error') or json.dumps(row['result'])}", flush=True)
+        for group in make_plan(options.toy):
+            items: list[Item] = []
+            for item in group:
+                if item.key in done or (options.only and item.part not in options.only):
+                    continue
+                left = end - time.monotonic()
+                if seconds_of([*items, item]) > left:
+                    print(f"{item.key}: not begun, {left:.0f} s are left", flush=True)
+                else:
+                    items.append(item)
+            if items:
+                Group(items, workers, results, end).measure()
     finally:
         workers.close()
     return results
+
+
+def _describe_torch(workers: Workers, results: Results) -> None:
+    if importlib.util.find_spec("torch"):
+        try:
+            described = workers.get("torch").request("describe", 120)
+            results.add({"key": "about/torch", "result": described})
+        except WorkerError as error:
+            print(f"torch: {error}", flush=True)
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import accelerator
-from benchmarks.accelerators import travel
+from benchmarks.accelerators import profile, travel
 from benchmarks.accelerators.plan import Item, make_plan
 from benchmarks.accelerators.report import tables
 from benchmarks.accelerators.worker import Worker, WorkerError
@@ -79,7 +80,7 @@ def test_the_accelerator_benchmark(tmp_path):
     hidden = hide(tmp_path / "site", ["tensorflow", "ml_collections", "tensorboardX"])
     environment = os.environ | {"PYTHONPATH": hidden, "XLA_FLAGS": xla_flags(1)}
     line = [sys.executable, "benchmarks/accelerator.py", "--toy", "--output", str(output)]
-    keys = {"about/jax", *(item.key for item in make_plan(toy=True))}
+    keys = {"about/jax", *(item.key for group in make_plan(toy=True) for item in group)}
     for _ in range(2):
         subprocess.run([*line, "--minutes", "10"], cwd=ROOT, check=True, env=environment)
         rows = [json.loads(row) for row in (output / "results.jsonl").read_text().splitlines()]
@@ -92,7 +93,7 @@ def test_the_accelerator_benchmark(tmp_path):
 
 def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatch):
     broken = Item("device", "broken", "copy", {"megabytes": 1})
-    monkeypatch.setattr(accelerator, "make_plan", lambda toy: [broken])
+    monkeypatch.setattr(accelerator, "make_plan", lambda toy: [[broken]])
     options = argparse.Namespace(output=tmp_path, minutes=1, only=None, again=False, toy=True)
     for again, lines in ((False, 1), (False, 1), (True, 2)):
         options.again = again
@@ -111,6 +112,35 @@ def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
     with pytest.raises(WorkerError, match="no answer within 0 s"):
         worker.request("describe", 0.1)
     assert not worker.alive
+
+
+def test_operations_of_a_gpu_profile():
+    def plane(name, **lines):
+        lines = [SimpleNamespace(name=key, events=events) for key, events in lines.items()]
+        return SimpleNamespace(name=name, lines=lines)
+
+    def event(name, duration_ns, **stats):
+        return SimpleNamespace(name=name, duration_ns=duration_ns, stats=stats.items())
+
+    fprop = event("sm90_fprop", 6e6, hlo_op="conv.1", hlo_module="jit_apply")
+    convert = event("nchwToNhwc", 1e6, hlo_op="conv.1")
+    streams = {"Stream #13(Compute)": [fprop, convert, event("MemcpyD2D", 3e6)]}
+    planes = [
+        plane("/host:CPU", python=[event("conv.1", 5e6, hlo_op="conv.1")]),
+        plane("/device:GPU:0", **streams, Steps=[event("1", 9e6)]),
+    ]
+    text = (
+        "  %conv.1 = (bf16[1]{0}, u8[0]{0}) custom-call(bf16[1]{0} %x), "
+        'custom_call_target="__cudnn$convForward", metadata={op_name="jit(apply)/conv1/conv"}\n'
+    )
+    first, second = profile.summary(planes, text, 5)
+    assert first["kernels"] == ["sm90_fprop", "nchwToNhwc"]
+    assert (first["name"], first["share"]) == ("conv.1", pytest.approx(0.7))
+    assert first["category"] == "custom-call __cudnn$convForward"
+    assert (first["source"], second["name"]) == ("jit(apply)/conv1/conv", "MemcpyD2D")
+    assert first["ms"] == pytest.approx(7 / profile.CALLS)
+    with pytest.raises(RuntimeError, match="no operations in the profile"):
+        profile.summary([plane("/device:GPU:0")], "", 5)
 
 
 def test_what_travels(tmp_path):

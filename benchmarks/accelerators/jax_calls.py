@@ -1,9 +1,11 @@
 """What a worker of `accelerator.py` measures in jax. Results are JSON types."""
 
 import argparse
+import gzip
 import platform
 import statistics
 import time
+from collections.abc import Generator
 from importlib import metadata
 from typing import Any
 
@@ -16,15 +18,21 @@ from benchmarks import model, peer_worker, synthetic
 from benchmarks.accelerators.golden import golden
 from benchmarks.accelerators.pairs import Cases
 from benchmarks.accelerators.profile import busiest
+from fcfrnet_jax.networks.cpu.conv import CompilerOptions
 from fcfrnet_jax.networks.fill import classical_fill
 
 __all__ = ["call", "case", "compact", "copy", "describe", "drop", "fill", "golden", "latencies"]
-__all__ += ["prepare", "product", "profile", "render"]
+__all__ += ["prepare", "product", "profile", "render", "settle"]
 
 _cases = Cases({"jax": peer_worker.with_jax}, lambda result: np.asarray(result, np.float32))
-prepare, call, latencies, drop = _cases.prepare, _cases.call, _cases.latencies, _cases.drop
+prepare, settle, call = _cases.prepare, _cases.settle, _cases.call
+latencies, drop = _cases.latencies, _cases.drop
 
 Row = dict[str, Any]
+# A measurement that prepares, waits for its turn and measures.
+Turns = Generator[None, None, Row]
+# A profile does not name what runs in a command buffer.
+NO_COMMAND_BUFFERS: CompilerOptions = {"xla_gpu_enable_command_buffer": ""}
 
 
 def describe() -> Row:
@@ -84,17 +92,21 @@ def fill(size: tuple[int, int]) -> Row:
 
 def case(
     mode: str, peak_tflop_per_s: float, batch: int, dtype: str, remat: bool, **settings: Any
-) -> Row:
+) -> Turns:
     """A row of `benchmarks/model.py`."""
     options = argparse.Namespace(mode=mode, **settings)
-    return model.measure(options, batch, dtype, remat, 1e12 * peak_tflop_per_s)
+    program = model.CASES[mode](options, batch, dtype, remat)
+    yield
+    return model.row_of(program, options, batch, dtype, remat, 1e12 * peak_tflop_per_s)
 
 
-def compact(batch: int, dtype: str, size: tuple[int, int], repeats: int) -> Row:
+def compact(batch: int, dtype: str, size: tuple[int, int], repeats: int) -> Turns:
     """Prediction with the shipped model, from arrays on the host to arrays on the host."""
     predictor = fcfrnet_jax.load(fcfrnet_jax.COMPACT, dtype)
     inputs = model.random_batch(batch, *size)
     arrays = inputs["image"], inputs["sparse_depth"][..., 0]
+    predictor(*arrays)
+    yield
     seconds, _ = model.timed(lambda: predictor(*arrays), repeats)
     return {
         "p50_ms": 1e3 * statistics.median(seconds),
@@ -103,17 +115,41 @@ def compact(batch: int, dtype: str, size: tuple[int, int], repeats: int) -> Row:
     }
 
 
-def render(window: tuple[int, int], batch: int, repeats: int) -> Row:
+def render(window: tuple[int, int], batch: int, repeats: int) -> Turns:
     """The frames per second of the renderer."""
-    window = tuple(window)  # type: ignore[assignment]
-    return {"frames_per_s": synthetic.frames_per_second(window, batch, repeats)}
+    height, width = window
+    measure = synthetic.frame_rate((height, width), batch, repeats)
+    yield
+    return {"frames_per_s": measure()}
 
 
-def profile(mode: str, batch: int, dtype: str, count: int, **settings: Any) -> Row:
-    """The operations that take most of the time of a case, with their share of it."""
-    options = argparse.Namespace(mode=mode, repeats=1, **settings)
-    make = {"predict": model.predict_case, "train": model.train_case}[mode]
-    program = make(options, batch, dtype, False)
-    for _ in range(2):
-        jax.block_until_ready(program.call())
-    return {"operations": busiest(program.call, program.compiled, count)}
+def profile(
+    mode: str,
+    peak_tflop_per_s: float,
+    batch: int,
+    dtype: str,
+    count: int,
+    text: str,
+    **settings: Any,
+) -> Turns:
+    """The operations that take most of the time of a case, with their share of it.
+
+    Args:
+      text: file for the optimised program, compressed.
+      count: how many operations.
+      mode, peak_tflop_per_s, batch, dtype, **settings: as for `case`.
+    """
+    options = argparse.Namespace(mode=mode, **settings)
+    program = model.CASES[mode](options, batch, dtype, False, NO_COMMAND_BUFFERS)
+    optimised = program.compiled.as_text() or ""
+    with gzip.open(text, "wt") as stream:
+        stream.write(optimised)
+    yield
+    row = model.row_of(program, options, batch, dtype, False, 1e12 * peak_tflop_per_s)
+    kept = ("frames_per_s", "tflop_a_frame", "share_of_peak", "temporary_gib", "compile_s")
+    found = {name: row[name] for name in kept}
+    try:
+        return found | {"operations": busiest(program.call, optimised, count)}
+    except RuntimeError as error:
+        # Keep what is known: other tables use it.
+        return found | {"operations": [], "without_profile": str(error)[:1000]}

@@ -27,20 +27,26 @@ class Cases:
         self._to_array = to_array
         self._cases: dict[str, tuple[Call, Wait]] = {}
 
-    def prepare(self, name: str, task: dict[str, Any], output: str) -> dict[str, float]:
-        """Prepares a contender, saves the output of its first call and warms it up."""
-        described = Task(task | {"name": name, "output": output})
+    def prepare(
+        self, name: str, contender: str, task: dict[str, Any], output: str
+    ) -> dict[str, float]:
+        """Prepares a contender as case `name` and saves the output of its first call."""
+        described = Task(task | {"name": contender, "output": output})
         start = time.perf_counter()
-        call, wait = self._contenders[name](described)
+        call, wait = self._contenders[contender](described)
         first = self._to_array(wait(call())).squeeze()
         seconds = time.perf_counter() - start
         # Compare the residual only: errors would be small relative to the depth.
         base = described.depth.squeeze() if described.mode == "predict" else np.float32(0)
         np.save(Path(output), first - base)
-        for _ in range(3):
-            wait(call())
         self._cases[name] = call, wait
         return {"first_call_s": seconds}
+
+    def settle(self, name: str) -> None:
+        """Warms a case up, with nothing else running."""
+        call, wait = self._cases[name]
+        for _ in range(3):
+            wait(call())
 
     def call(self, name: str, repeats: int) -> float:
         """Seconds per call of `repeats` calls, of which only the last is waited for."""
@@ -61,5 +67,8 @@ class Cases:
             seconds.append(time.perf_counter() - start)
         return seconds
 
-    def drop(self) -> None:
-        self._cases.clear()
+    def drop(self, name: str) -> None:
+        self._cases.pop(name, None)
+
+    def __len__(self) -> int:
+        return len(self._cases)

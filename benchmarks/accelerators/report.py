@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 Row = dict[str, Any]
+# Operations of a profile.
+SHOWN = 10
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -43,8 +45,11 @@ def _part(rows: Sequence[Row]) -> list[str]:
     found = [_table(["name", *names], group) for names, group in shapes.items()]
     for row in rows:
         if "operations" in row["result"]:
-            found += [f"{row['name']}:", _table(["share", "ms", "name", "source"],
-                                                row["result"]["operations"])]  # fmt: skip
+            facts = dict(row["result"])
+            operations = facts.pop("operations")
+            found += [f"{row['name']}: " + ", ".join(f"{k} {_text(v)}" for k, v in facts.items())]
+            columns = ["share", "ms", "launches", "name", "category", "source"]
+            found.append(_table(columns, operations[:SHOWN]))
     return found
 
 
@@ -58,7 +63,7 @@ def _flat(result: Row) -> Row:
         else:
             flat[name] = value
     rates = result.get("frames_per_s")
-    if isinstance(rates, dict) and len(rates) > 1:
+    if isinstance(rates, dict) and len(rates) > 1 and "jax" in rates:
         best = max(value for name, value in rates.items() if name != "jax")
         flat["jax relative to the best"] = rates["jax"] / best
     return flat

@@ -1,8 +1,11 @@
 """Processes that measure in one framework each, and answer one request at a time.
 
 A worker is started as `python -m benchmarks.accelerators.worker jax` (or `torch`). It reads one
-JSON object `{"call": NAME, "arguments": {...}}` per line and answers with `{"result": ...}` or
-`{"error": TEXT}`. Libraries that print to the standard output do not disturb the answers.
+JSON object `{"call": NAME, "key": KEY, "arguments": {...}}` per line and answers with `{"result":
+...}` or `{"error": TEXT}`. Libraries that print to the standard output do not disturb the answers.
+
+A call that is a generator function prepares a measurement up to its `yield`, which is answered with
+`{"prepared": true}`. The call `resume` with the same key measures and answers with the result.
 """
 
 import json
@@ -12,11 +15,13 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+# What `Worker.request` returns for a prepared measurement.
+PREPARED = object()
 
 
 class WorkerError(Exception):
@@ -47,8 +52,8 @@ class Worker:
         self._answers: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def request(self, call: str, timeout: float, **arguments: Any) -> Any:
-        """Returns the result of a call.
+    def request(self, call: str, timeout: float, *, key: str = "", **arguments: Any) -> Any:
+        """Returns the result of a call, or `PREPARED`.
 
         Raises:
           WorkerError: the call failed, or took longer than `timeout` seconds. The worker is closed
@@ -56,13 +61,14 @@ class Worker:
         """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"call": call, "arguments": arguments}) + "\n")
+            request = {"call": call, "key": key, "arguments": arguments}
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.close()
             raise WorkerError(f"no answer within {timeout:.0f} s") from None
-        except OSError:
+        except (OSError, ValueError):
             line = None
         if line is None:
             status = self._process.wait()
@@ -70,7 +76,7 @@ class Worker:
         answer = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])
-        return answer["result"]
+        return PREPARED if "prepared" in answer else answer["result"]
 
     @property
     def alive(self) -> bool:
@@ -87,18 +93,40 @@ class Worker:
         self._answers.put(None)
 
 
+class _Calls:
+    """Answers requests with the functions of a module."""
+
+    def __init__(self, module: Any):
+        self._module = module
+        self._prepared: dict[str, Generator[None, None, Any]] = {}
+
+    def answer(self, call: str, key: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if call == "resume":
+            try:
+                next(self._prepared.pop(key))
+            except StopIteration as stop:
+                return {"result": stop.value}
+            raise RuntimeError("it yielded twice")
+        result = getattr(self._module, call)(**arguments)
+        if isinstance(result, Generator):
+            next(result)
+            self._prepared[key] = result
+            return {"prepared": True}
+        return {"result": result}
+
+
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if sys.argv[1] == "jax":
-        from benchmarks.accelerators import jax_calls as calls
+        from benchmarks.accelerators import jax_calls as module
     else:
-        from benchmarks.accelerators import torch_calls as calls  # type: ignore[no-redef]
+        from benchmarks.accelerators import torch_calls as module  # type: ignore[no-redef]
+    calls = _Calls(module)
     for line in sys.stdin:
-        request = json.loads(line)
         print(f"# {line.strip()}", file=sys.stderr, flush=True)
         try:
-            answer = {"result": getattr(calls, request["call"])(**request["arguments"])}
+            answer = calls.answer(**json.loads(line))
         except Exception as error:
             traceback.print_exc()
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
