@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ class Workers:
     def _environment(self, flags: str) -> dict[str, str]:
         given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
         # Choices that were measured with other flags must not be reused.
-        compiled = self.temporary / f"compiled {flags}".replace("/", " ")
+        compiled = self.temporary / f"compiled_{zlib.crc32(flags.encode())}"
         return ENVIRONMENT | {"XLA_FLAGS": given, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
 
     def close(self) -> None:
@@ -243,8 +244,8 @@ class Group:
                 started.result = self._compare(item, started)
             else:
                 started.result = self._request(started.worker, item, "resume")
-        except WorkerError as error:
-            started.result, started.error = None, str(error)
+        except (KeyError, OSError, ValueError, WorkerError) as error:
+            started.result, started.error = None, f"{type(error).__name__}: {error}"
         started.seconds += time.monotonic() - start
         self._record(item)
 
