@@ -200,7 +200,7 @@ class Group:
                 started.result = self._request(worker, item, item.call, **self._arguments(item))
             started.worker = worker
         except WorkerError as error:
-            started.error = str(error)
+            started.result, started.error = None, str(error)
         started.seconds += time.monotonic() - start
         if started.result is not PREPARED:
             self._record(item)
