@@ -101,7 +101,7 @@ def count_operations(lowered: jax.stages.Lowered) -> float:
     if analysis is None:
         # A GPU's plugin does not count them, but the backend of the CPU does for any program.
         try:
-            from jaxlib import _jax
+            from jax._src.lib import _jax
 
             computation: Any = lowered.compiler_ir("hlo")
             host = jax.devices("cpu")[0].client
