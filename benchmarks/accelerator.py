@@ -359,6 +359,7 @@ def run(options: argparse.Namespace) -> Results:
     """Measures the items that are missing in the output folder, as far as the time goes.
 
     Raises:
+      SystemExit: jax runs on another platform than the required one.
       WorkerError: jax does not start.
     """
     results = Results(options.output)
@@ -371,6 +372,8 @@ def run(options: argparse.Namespace) -> Results:
             torch.result()
         results.add({"key": "about/jax", "result": described})
         print(json.dumps(described), flush=True)
+        if options.require not in (None, described["platform"]):
+            raise SystemExit(f"Error: jax runs on {described['platform']}")
         done = results.done(again=options.again)
         for group in make_plan(options.toy):
             items: list[Item] = []
@@ -402,6 +405,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--minutes", type=float, default=9, help="time budget")
+    parser.add_argument("--require", metavar="PLATFORM", help="end unless jax runs on it: gpu, tpu")
     parser.add_argument("--only", nargs="+", metavar="PART", help="measure these parts only")
     parser.add_argument("--again", action="store_true", help="repeat what failed")
     parser.add_argument("--toy", action="store_true", help="small networks, to rehearse")

@@ -95,6 +95,7 @@ def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatc
     broken = Item("device", "broken", "copy", {"megabytes": 1})
     monkeypatch.setattr(accelerator, "make_plan", lambda toy: [[broken]])
     options = argparse.Namespace(output=tmp_path, minutes=1, only=None, again=False, toy=True)
+    options.require = "cpu"
     for again, lines in ((False, 1), (False, 1), (True, 2)):
         options.again = again
         rows = accelerator.run(options).rows
@@ -102,6 +103,9 @@ def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatc
         assert "unexpected keyword argument" in row["error"]
         assert (tmp_path / "jax.log").read_text().count('"copy"') == lines
     assert "- device/broken: " in tables(rows)
+    options.require = "gpu"
+    with pytest.raises(SystemExit, match="jax runs on cpu"):
+        accelerator.run(options)
 
 
 def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
