@@ -8,351 +8,28 @@ Writes each result to `results.jsonl` in the output folder as soon as it is ther
 `--again`, also what failed. An item that fails is recorded and does not end the run.
 
 Needs jax, flax and optax; PyTorch for the comparisons, and orbax for the compact model. The items
-are in `benchmarks/accelerators/plan.py`. With `--toy`, all of them run on small networks, to
-rehearse on a CPU.
+are in `benchmarks/accelerators/plan.py`. With `--toy`, one of each kind runs on a small
+network, to rehearse on a CPU.
 """
 
 import argparse
 import importlib.util
 import json
-import os
-import statistics
 import sys
-import tempfile
-import threading
 import time
-import zlib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 if not __package__:
     # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.accelerators.group import Group
 from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
-from benchmarks.accelerators.worker import PREPARED, Worker, WorkerError
-
-Row = dict[str, Any]
-ROUNDS = 5
-# Seconds of calls between two readings of the clock, so that launches overlap.
-READING = 0.3
-# Of the residual, between two contenders that both round; products of float32 may use TF32.
-TOLERANCE = {"float32": 0.02, "bfloat16": 0.15}
-# Workers of both frameworks share the memory.
-ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-
-
-class Results:
-    """The results file: one JSON object per line, written at once."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "results.jsonl"
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        # A killed run may leave half a line.
-        self.rows: list[Row] = [row for line in lines if (row := _parsed(line))]
-        self._rewrite()
-
-    def done(self, *, again: bool) -> set[str]:
-        """The keys of the measured items; of the failed ones as well unless `again`."""
-        return {row["key"] for row in self.rows if not (again and "error" in row)}
-
-    def add(self, row: Row) -> None:
-        self.rows = [old for old in self.rows if old["key"] != row["key"]] + [row]
-        self._rewrite()
-
-    def find(self, key: str) -> Row | None:
-        """The result of an item, if there is one."""
-        return next((row.get("result") for row in self.rows if row["key"] == key), None)
-
-    def peak(self, dtype: str) -> float:
-        """The measured rate of a matrix product in TFLOP/s, or NaN."""
-        found = self.find(f"device/product {dtype} default")
-        return found["tflop_per_s"] if found else float("nan")
-
-    def _rewrite(self) -> None:
-        temporary = self._path.with_suffix(".partial")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows), "utf-8")
-        temporary.replace(self._path)
-
-
-def _parsed(line: str) -> Row | None:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-class Workers:
-    """The processes of both frameworks, started when they are needed first."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._temporary = tempfile.TemporaryDirectory()
-        self.temporary = Path(self._temporary.name)
-        self._running: dict[str, tuple[str, Worker]] = {}
-        # One thread for each framework.
-        self._lock = threading.Lock()
-
-    def get(self, framework: str, flags: str = "") -> Worker:
-        """A worker with the given compiler flags. One with other flags is closed."""
-        with self._lock:
-            if framework in self._running:
-                running, worker = self._running[framework]
-                if running == flags and worker.alive:
-                    return worker
-                worker.close()
-            environment = self._environment(flags)
-            if framework == "torch":
-                # It draws the same variables by jax, on the host.
-                environment["JAX_PLATFORMS"] = "cpu"
-            worker = Worker(framework, self.folder / f"{framework}.log", environment)
-            self._running[framework] = flags, worker
-            return worker
-
-    def _environment(self, flags: str) -> dict[str, str]:
-        given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
-        # Choices that were measured with other flags must not be reused.
-        compiled = self.temporary / f"compiled_{zlib.crc32(flags.encode())}"
-        return ENVIRONMENT | {"XLA_FLAGS": given, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
-
-    def close(self) -> None:
-        while self._running:
-            self._running.popitem()[1][1].close()
-        self._temporary.cleanup()
-
-
-@dataclass
-class Started:
-    """What is known of an item before it is measured.
-
-    Attributes:
-      seconds: spent on it in jax.
-      result: a row, or what a worker answered in preparation.
-      error: why there is none.
-      worker: the process that prepared it in jax.
-      rivals: the processes that prepared the contenders in PyTorch.
-      first_call_s: the seconds until a contender's first result, by its name.
-      errors: what failed, by the contender's name.
-    """
-
-    seconds: float = 0.0
-    result: Any = None
-    error: str = ""
-    worker: Worker | None = None
-    rivals: dict[str, Worker] = field(default_factory=dict)
-    first_call_s: dict[str, float] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-
-
-class Group:
-    """Items that are prepared together and measured one by one.
-
-    Args:
-      items: with the same compiler flags.
-      end: when the time is over, as `time.monotonic`.
-    """
-
-    def __init__(self, items: Sequence[Item], workers: Workers, results: Results, end: float):
-        self._items, self._workers, self._results, self._end = items, workers, results, end
-        self._started = {item.key: Started() for item in items}
-
-    def measure(self) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            rivals = pool.submit(self._prepare_rivals)
-            for item in self._items:
-                self._prepare(item)
-            rivals.result()
-        for item in self._items:
-            self._finish(item)
-
-    def _prepare_rivals(self) -> None:
-        for item in self._items:
-            for name in item.rivals if importlib.util.find_spec("torch") else ():
-                self._prepare_rival(item, name)
-
-    def _prepare_rival(self, item: Item, name: str) -> None:
-        started = self._started[item.key]
-        try:
-            worker = self._workers.get("torch")
-            started.first_call_s[name] = self._prepare_case(worker, item, name)
-            started.rivals[name] = worker
-        except WorkerError as error:
-            started.errors[name] = str(error)
-            started.rivals.pop(name, None)
-
-    def _prepare(self, item: Item) -> None:
-        """Prepares an item in jax; what needs no turn of its own is then complete."""
-        started = self._started[item.key]
-        start = time.monotonic()
-        try:
-            worker = self._workers.get("jax", item.flags)
-            if item.call == "pair":
-                started.first_call_s["jax"] = self._prepare_case(worker, item, "jax")
-                started.result = PREPARED
-            else:
-                started.result = self._request(worker, item, item.call, **self._arguments(item))
-            started.worker = worker
-        except WorkerError as error:
-            started.result, started.error = None, str(error)
-        started.seconds += time.monotonic() - start
-        if started.result is not PREPARED:
-            self._record(item)
-
-    def _arguments(self, item: Item) -> Row:
-        arguments = dict(item.arguments)
-        if item.call in ("case", "profile"):
-            arguments["peak_tflop_per_s"] = self._results.peak(arguments["dtype"])
-        if item.call == "profile":
-            arguments["text"] = str(self._workers.folder / f"hlo_{item.name}.txt.gz")
-        return arguments
-
-    def _prepare_case(self, worker: Worker, item: Item, name: str) -> float:
-        task, output = item.arguments["task"], str(self._output(item, name))
-        case = _case(item, name)
-        arguments = {"name": case, "contender": name, "task": task, "output": output}
-        return self._request(worker, item, "prepare", **arguments)["first_call_s"]
-
-    def _output(self, item: Item, name: str) -> Path:
-        return self._workers.temporary / f"{_case(item, name).replace('/', ' ')}.npy"
-
-    def _request(self, worker: Worker, item: Item, call: str, **arguments: Any) -> Any:
-        # What hangs must not cost the time of all others.
-        limit = min(3 * item.seconds + 30, max(5.0, self._end - time.monotonic()))
-        return worker.request(call, limit, key=item.key, **arguments)
-
-    def _finish(self, item: Item) -> None:
-        """Measures a prepared item."""
-        started = self._started[item.key]
-        if started.result is not PREPARED or started.error:
-            return
-        start = time.monotonic()
-        if started.worker is None or not started.worker.alive:
-            # Ended by another item.
-            self._prepare(item)
-            if started.result is not PREPARED or started.error:
-                return
-        assert started.worker is not None
-        try:
-            if item.call == "pair":
-                started.result = self._compare(item, started)
-            else:
-                started.result = self._request(started.worker, item, "resume")
-        except (KeyError, OSError, ValueError, WorkerError) as error:
-            started.result, started.error = None, f"{type(error).__name__}: {error}"
-        started.seconds += time.monotonic() - start
-        self._record(item)
-
-    def _record(self, item: Item) -> None:
-        started = self._started[item.key]
-        row: Row = {"key": item.key, "part": item.part, "name": item.name}
-        row |= {"error": started.error} if started.error else {"result": started.result}
-        row["seconds"] = round(started.seconds, 1)
-        self._results.add(row)
-        text = started.error or json.dumps(started.result)
-        print(f"{item.key}: {text[:1000]} ({row['seconds']} s)", flush=True)
-
-    def _compare(self, item: Item, started: Started) -> Row:
-        """Times a case in jax and in PyTorch, in turns; without PyTorch, in jax alone."""
-        task = item.arguments["task"]
-        assert started.worker is not None
-        for name, worker in list(started.rivals.items()):
-            if not worker.alive:
-                # Ended by another case.
-                self._prepare_rival(item, name)
-        contenders = {"jax": started.worker, **started.rivals}
-        result: Row = {"frames_per_s": {}, "relative_error": {}}
-        result |= {"first_call_s": started.first_call_s, "errors": started.errors}
-        wanted = np.load(self._output(item, "jax"))
-        for name in contenders:
-            output = np.load(self._output(item, name))
-            self._output(item, name).unlink()
-            relative = float(np.sqrt(np.mean((output - wanted) ** 2) / np.mean(wanted**2)))
-            result["relative_error"][name] = relative
-            if not relative < TOLERANCE[task["dtype"]]:
-                started.errors[name] = f"computes something else: relative error {relative:.3g}"
-        timer = _Timer(self, item, contenders, started.errors)
-        try:
-            rates = timer.rates(task["batch"])
-            result["frames_per_s"] = rates
-            profiled = self._results.find(f"profile/{task['mode']}")
-            if profiled:
-                scale = profiled["tflop_a_frame"] / self._results.peak(task["dtype"])
-                result["share_of_peak"] = {name: rate * scale for name, rate in rates.items()}
-            if task["batch"] == 1 and task["mode"] == "predict":
-                result["latency_ms"] = timer.latencies()
-        finally:
-            timer.drop()
-        return result
-
-    def call(self, worker: Worker, item: Item, name: str, call: str, **arguments: Any) -> Any:
-        """Calls a function of a worker with a prepared case."""
-        return self._request(worker, item, call, name=_case(item, name), **arguments)
-
-
-class _Timer:
-    """Times the contenders of a pair; one that fails is left out."""
-
-    def __init__(
-        self, group: Group, item: Item, contenders: dict[str, Worker], errors: dict[str, str]
-    ):
-        self._group, self._item, self._errors = group, item, errors
-        self._contenders = dict(contenders)
-
-    def rates(self, batch: int) -> dict[str, float]:
-        """Frames per second, the median of alternating readings."""
-        self._each("settle")
-        repeats = {
-            name: max(1, round(READING / seconds))
-            for name, seconds in self._each("call", repeats=2).items()
-        }
-        readings: list[dict[str, float]] = []
-        for _ in range(ROUNDS):
-            readings.append({})
-            for name in list(self._contenders):
-                readings[-1] |= self._one(name, "call", repeats=repeats[name])
-        return {
-            name: batch / statistics.median(found[name] for found in readings)
-            for name in self._contenders
-        }
-
-    def latencies(self) -> dict[str, dict[str, float]]:
-        """Percentiles of the milliseconds of single calls."""
-        return {
-            name: {f"p{q}": 1e3 * float(np.percentile(seconds, q)) for q in (50, 99)}
-            for name, seconds in self._each("latencies", repeats=100).items()
-        }
-
-    def drop(self) -> None:
-        self._each("drop")
-
-    def _each(self, call: str, **arguments: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name in list(self._contenders):
-            found |= self._one(name, call, **arguments)
-        return found
-
-    def _one(self, name: str, call: str, **arguments: Any) -> dict[str, Any]:
-        """The answer by the contender's name, or nothing if it failed."""
-        worker = self._contenders[name]
-        try:
-            return {name: self._group.call(worker, self._item, name, call, **arguments)}
-        except WorkerError as error:
-            del self._contenders[name]
-            if name == "jax" and call != "drop":
-                raise
-            self._errors[name] = str(error)
-            return {}
-
-
-def _case(item: Item, name: str) -> str:
-    return f"{item.key} {name}"
+from benchmarks.accelerators.results import Results
+from benchmarks.accelerators.toy import make_toy_plan
+from benchmarks.accelerators.worker import WorkerError, Workers
 
 
 def run(options: argparse.Namespace) -> Results:
@@ -374,22 +51,38 @@ def run(options: argparse.Namespace) -> Results:
         print(json.dumps(described), flush=True)
         if options.require not in (None, described["platform"]):
             raise SystemExit(f"Error: jax runs on {described['platform']}")
-        done = results.done(again=options.again)
-        for group in make_plan(options.toy):
+        late = []
+        for group in _missing(options, results):
             items: list[Item] = []
             for item in group:
-                if item.key in done or (options.only and item.part not in options.only):
-                    continue
-                left = end - time.monotonic()
-                if seconds_of([*items, item]) > left:
-                    print(f"{item.key}: not begun, {left:.0f} s are left", flush=True)
-                else:
-                    items.append(item)
+                fits = seconds_of([*items, item]) <= end - time.monotonic()
+                (items if fits else late).append(item)
             if items:
                 Group(items, workers, results, end).measure()
+        if late:
+            print(f"{len(late)} items not begun, for lack of time: {_names(late)}", flush=True)
     finally:
         workers.close()
     return results
+
+
+def _missing(options: argparse.Namespace, results: Results) -> list[list[Item]]:
+    """The groups of the plan, without the items that are done or not asked for."""
+    done = results.done(again=options.again)
+    plan = make_toy_plan() if options.toy else make_plan()
+    return [
+        [
+            item
+            for item in group
+            if item.key not in done and (not options.only or item.part in options.only)
+        ]
+        for group in plan
+    ]
+
+
+def _names(items: list[Item], shown: int = 5) -> str:
+    more = ", ..." if len(items) > shown else ""
+    return ", ".join(item.key for item in items[:shown]) + more
 
 
 def _describe_torch(workers: Workers, results: Results) -> None:

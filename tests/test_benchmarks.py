@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks import accelerator
 from benchmarks.accelerators import profile, travel
-from benchmarks.accelerators.plan import Item, make_plan
+from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
+from benchmarks.accelerators.toy import make_toy_plan
 from benchmarks.accelerators.worker import Worker, WorkerError
 from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
@@ -80,20 +81,44 @@ def test_the_accelerator_benchmark(tmp_path):
     hidden = hide(tmp_path / "site", ["tensorflow", "ml_collections", "tensorboardX"])
     environment = os.environ | {"PYTHONPATH": hidden, "XLA_FLAGS": xla_flags(1)}
     line = [sys.executable, "benchmarks/accelerator.py", "--toy", "--output", str(output)]
-    keys = {"about/jax", *(item.key for group in make_plan(toy=True) for item in group)}
+    line += ["--minutes", "10", "--require", "cpu"]
+    keys = {"about/jax", *(item.key for group in make_toy_plan() for item in group)}
+    log = output / "jax.log"
+    asked = []
     for _ in range(2):
-        subprocess.run([*line, "--minutes", "10"], cwd=ROOT, check=True, env=environment)
+        subprocess.run(line, cwd=ROOT, check=True, env=environment)
         rows = [json.loads(row) for row in (output / "results.jsonl").read_text().splitlines()]
         assert [row for row in rows if "error" in row] == []
         assert {row["key"] for row in rows} - {"about/torch"} == keys
-    assert {path.name for path in output.iterdir()} >= {"results.jsonl", "tables.md", "jax.log"}
+        asked.append(log.read_text().count('"call"'))
+    # The second time it asks what the device is, and nothing else.
+    assert asked[1] == asked[0] + 1
     parity = next(row for row in rows if row["key"] == "parity/fcfrnet18_rgbd float32 highest")
     assert parity["result"]["predicting_rmse_mm"] < 0.05
+    assert "## prediction" in (output / "tables.md").read_text()
+
+
+def test_the_rehearsal_has_every_kind_of_item():
+    kinds = [
+        {(item.part, item.call) for group in plan for item in group}
+        for plan in (make_plan(), make_toy_plan())
+    ]
+    assert kinds[0] - kinds[1] == {("training", "pair")}
+
+
+def test_the_plan():
+    plan = make_plan()
+    keys = [item.key for group in plan for item in group]
+    assert len(keys) == len(set(keys))
+    assert all(len({item.flags for item in group}) == 1 for group in plan)
+    # The comparisons fit the time of the first call.
+    assert sum(map(seconds_of, plan[:3])) < 4 * 60
+    assert {item.call for group in plan[1:3] for item in group} == {"pair"}
 
 
 def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatch):
     broken = Item("device", "broken", "copy", {"megabytes": 1})
-    monkeypatch.setattr(accelerator, "make_plan", lambda toy: [[broken]])
+    monkeypatch.setattr(accelerator, "make_toy_plan", lambda: [[broken]])
     options = argparse.Namespace(output=tmp_path, minutes=1, only=None, again=False, toy=True)
     options.require = "cpu"
     for again, lines in ((False, 1), (False, 1), (True, 2)):

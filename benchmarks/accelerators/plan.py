@@ -1,12 +1,13 @@
 """The measurements of `accelerator.py` and their order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# The published network and KITTI's crop; and a toy, to rehearse on a CPU.
+# The published network and KITTI's crop.
 FULL = {"layers": 34, "width": 64, "size": [352, 1216]}
-TOY = {"layers": 18, "width": 4, "size": [32, 48]}
+# Operations of a frame in 1e12, as XLA counts them in the plain form of the network.
+TFLOP_A_FRAME = {"predict": 2.116, "train": 6.366}
 TORCH = ("torch", "torch-compile")
 GRAPHS = (*TORCH, "torch-graphs")
 # Compiler flags that may matter on a GPU.
@@ -19,8 +20,8 @@ FLAGS = (
     "--xla_gpu_autotune_level=4 --xla_gpu_exhaustive_tiling_search=true",
 )
 # Groups: the first ones hold what is most worth knowing if the time is short.
-CEILINGS, BASICS, RATES, WHOLE, JOINT, FIRST_FLAGS = range(6)
-MORE, LATE, LAST = 50, 51, 60
+CEILINGS, PAIRS, LARGE, JOINT, BATCHES, COMPACT, RENDERER, CHECKS, FIRST_FLAGS = range(9)
+GRAPHED, REST = 50, 51
 # What a comparison takes in jax alone.
 JAX_SECONDS = 20
 
@@ -46,7 +47,7 @@ class Item:
     call: str
     arguments: dict[str, Any] = field(default_factory=dict)
     seconds: float = 30
-    group: int = LATE
+    group: int = REST
     flags: str = ""
     rivals: tuple[str, ...] = ()
 
@@ -55,18 +56,22 @@ class Item:
         return f"{self.part}/{self.name}"
 
 
-def make_plan(toy: bool) -> list[list[Item]]:
+def make_plan() -> list[list[Item]]:
     """The groups of items in their order."""
+    parts = (_device, _prediction, _training, _renderer, _parity, _profiles, _flags)
+    return grouped([item for part in parts for item in part()])
+
+
+def grouped(items: Sequence[Item]) -> list[list[Item]]:
+    """The items by their groups; large late groups in parts."""
     groups: dict[int, list[Item]] = {}
-    parts = (_device, _parity, _profiles, _prediction, _training, _renderer, _flags)
-    for part in parts:
-        for item in part(toy):
-            groups.setdefault(item.group, []).append(item)
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
     found = []
     for number in sorted(groups):
-        items = groups[number]
-        size = 3 if number >= MORE else len(items)
-        found += [items[start : start + size] for start in range(0, len(items), size)]
+        members = groups[number]
+        size = 3 if number >= GRAPHED else len(members)
+        found += [members[start : start + size] for start in range(0, len(members), size)]
     return found
 
 
@@ -78,201 +83,124 @@ def seconds_of(items: Sequence[Item]) -> float:
     return max(in_jax, sum(item.seconds for item in pairs))
 
 
-def _device(toy: bool) -> list[Item]:
-    size, mebibytes = (256, 4) if toy else (8192, 2048)
+def operations(task: Mapping[str, Any]) -> float:
+    """The operations of a frame of a pair in 1e12; NaN for another network than the published."""
+    published = all(task[name] == value for name, value in FULL.items())
+    return TFLOP_A_FRAME[task["mode"]] if published else float("nan")
+
+
+def _device() -> list[Item]:
     products = [("bfloat16", "default"), ("float32", "default"), ("float32", "highest")]
-    return [
-        *(
-            Item(
-                "device",
-                f"product {dtype} {precision}",
-                "product",
-                {"dtype": dtype, "precision": precision, "size": size},
-                seconds=6,
-                group=CEILINGS,
-            )
-            for dtype, precision in products
-        ),
-        Item("device", "copy", "copy", {"mebibytes": mebibytes}, seconds=4, group=CEILINGS),
-    ]
+    items = []
+    for dtype, precision in products:
+        arguments = {"dtype": dtype, "precision": precision, "size": 8192}
+        name = f"product {dtype} {precision}"
+        items.append(Item("device", name, "product", arguments, 6, CEILINGS))
+    return [*items, Item("device", "copy", "copy", {"mebibytes": 2048}, 4, CEILINGS)]
 
 
-def _parity(toy: bool) -> list[Item]:
+def _parity() -> list[Item]:
     kinds = [("float32", "highest"), ("float32", "default"), ("bfloat16", "default")]
-    models = ("fcfrnet18_rgbd", "std18_rgbd", "fcfrnet34_gd", "std34_gd")[: 1 if toy else 4]
-    size = [32, 48] if toy else [352, 1216]
-    return [
-        *(
-            Item(
-                "parity",
-                f"{model} {dtype} {precision}",
-                "golden",
-                {"name": model, "dtype": dtype, "precision": precision},
-                seconds=15,
-                group=BASICS if model == models[0] else LATE,
-            )
-            for model in models
-            for dtype, precision in kinds
-        ),
-        Item("parity", "fill", "fill", {"size": size}, seconds=10, group=BASICS),
-    ]
+    items = [Item("parity", "fill", "fill", {"size": FULL["size"]}, 10, CHECKS)]
+    for model in ("fcfrnet18_rgbd", "std18_rgbd", "fcfrnet34_gd", "std34_gd"):
+        group = CHECKS if model == "fcfrnet18_rgbd" else REST
+        for dtype, precision in kinds:
+            arguments = {"name": model, "dtype": dtype, "precision": precision}
+            name = f"{model} {dtype} {precision}"
+            items.append(Item("parity", name, "golden", arguments, 15, group))
+    return items
 
 
-def _profiles(toy: bool) -> list[Item]:
-    shape = TOY if toy else FULL
-    batch = 1 if toy else 8
-    settings = {"network": "fine", "batch": batch, "dtype": "bfloat16", "repeats": 2 if toy else 10}
+def _profiles() -> list[Item]:
+    settings = {"network": "fine", "batch": 8, "dtype": "bfloat16", "repeats": 10, **FULL}
     return [
-        Item(
-            "profile",
-            mode,
-            "profile",
-            {"mode": mode, **shape, **settings, "count": 25},
-            seconds=30,
-            group=BASICS,
-        )
+        Item("profile", mode, "profile", {"mode": mode, **settings, "count": 25}, 30, CHECKS)
         for mode in ("predict", "train")
     ]
 
 
-def _prediction(toy: bool) -> list[Item]:
-    return [*_fine(toy), *_both_stages(toy), *_compact(toy)]
-
-
-def _fine(toy: bool) -> list[Item]:
-    shape = TOY if toy else FULL
-    first = 1 if toy else 8
-    groups = {8: BASICS, 32: RATES, 1: MORE, 16: MORE, 4: LATE}
+def _prediction() -> list[Item]:
     items = []
+    groups = {8: PAIRS, 32: LARGE, 1: BATCHES, 16: BATCHES}
     for dtype in ("bfloat16", "float32"):
-        for batch in (1,) if toy else (8, 32, 1, 16, 4):
-            late = MORE if batch == first else LATE
-            items.append(
-                Item(
-                    "prediction",
-                    f"fine {dtype} batch {batch}",
-                    "pair",
-                    {"task": {"mode": "predict", "dtype": dtype, "batch": batch, **shape}},
-                    seconds=45,
-                    group=late if dtype == "float32" else BASICS if toy else groups[batch],
-                    rivals=_rivals(toy, dtype, batch),
-                )
-            )
-    if toy:
-        # Compilation takes minutes on a CPU.
-        return items
-    task = {"mode": "predict", "dtype": "bfloat16", "batch": first, **shape}
+        for batch in (8, 32, 1, 16, 4):
+            task = {"mode": "predict", "dtype": dtype, "batch": batch, **FULL}
+            name = f"fine {dtype} batch {batch}"
+            group = groups.get(batch, REST) if dtype == "bfloat16" else REST
+            rivals = GRAPHS if batch == 1 else TORCH
+            items.append(_pair("prediction", name, task, 45, group, rivals))
+    task = {"mode": "predict", "dtype": "bfloat16", "batch": 8, **FULL}
     for rival, seconds in (("torch-graphs", 45), ("torch-autotune", 150)):
-        name = f"fine bfloat16, {rival}"
-        items.append(
-            Item("prediction", name, "pair", {"task": task}, seconds, LAST, rivals=(rival,))
-        )
-    return items
-
-
-def _rivals(toy: bool, dtype: str, batch: int) -> tuple[str, ...]:
-    if toy:
-        return TORCH if dtype == "bfloat16" else TORCH[:1]
-    return GRAPHS if batch == 1 else TORCH
-
-
-def _both_stages(toy: bool) -> list[Item]:
-    shape = TOY if toy else FULL
-    items = []
+        name = f"fine bfloat16 batch 8, {rival}"
+        items.append(_pair("prediction", name, task, seconds, GRAPHED, (rival,)))
     for dtype in ("bfloat16", "float32"):
-        for batch in (1,) if toy else (8, 1, 16):
-            settings = {"network": "joint", **shape, "repeats": 2 if toy else 20}
+        for batch in (8, 1, 16):
+            settings = {"network": "joint", **FULL, "repeats": 20}
             arguments = {"mode": "predict", "batch": batch, "dtype": dtype, "remat": False}
-            first = dtype == "bfloat16" and batch == (1 if toy else 8)
-            group = JOINT if first else MORE if dtype == "bfloat16" else LATE
+            group = JOINT if (dtype, batch) == ("bfloat16", 8) else REST
             name = f"both stages {dtype} batch {batch}"
             items.append(Item("prediction", name, "case", arguments | settings, 40, group))
+    for batch in (1, 16):
+        arguments = {"batch": batch, "dtype": "bfloat16", "size": FULL["size"]}
+        arguments |= {"repeats": 100 if batch == 1 else 20}
+        name = f"compact batch {batch}"
+        items.append(Item("prediction", name, "compact", arguments, 25, COMPACT))
     return items
 
 
-def _compact(toy: bool) -> list[Item]:
-    return [
-        Item(
-            "prediction",
-            f"compact batch {batch}",
-            "compact",
-            {
-                "batch": batch,
-                "dtype": "bfloat16",
-                "size": (TOY if toy else FULL)["size"],
-                "repeats": 2 if toy else 100 if batch == 1 else 20,
-            },
-            seconds=25,
-            group=WHOLE,
-        )
-        for batch in ((1,) if toy else (1, 16))
-    ]
-
-
-def _training(toy: bool) -> list[Item]:
-    shape = TOY if toy else FULL
-    first = 1 if toy else 8
-    batches = (1,) if toy else (8, 16, 4)
-    items = [
-        Item(
-            "training",
-            f"fine bfloat16 batch {batch}",
-            "pair",
-            {"task": {"mode": "train", "dtype": "bfloat16", "batch": batch, **shape}},
-            seconds=70,
-            group=BASICS if batch == first else LATE,
-            # PyTorch 2.13 crashes in the compiled step of so small a network on a CPU.
-            rivals=TORCH[:1] if toy else TORCH,
-        )
-        for batch in batches
-    ]
+def _training() -> list[Item]:
+    items = []
+    for batch in (8, 16, 4):
+        task = {"mode": "train", "dtype": "bfloat16", "batch": batch, **FULL}
+        group = PAIRS if batch == 8 else REST
+        items.append(_pair("training", f"fine bfloat16 batch {batch}", task, 70, group, TORCH))
+        if batch == 8:
+            name = "fine bfloat16 batch 8, torch-graphs"
+            items.append(_pair("training", name, task, 80, GRAPHED, GRAPHS[-1:]))
     for network in ("joint", "fine"):
-        for batch in batches:
+        for batch in (8, 16, 4):
             for remat in (True,) if network == "fine" else (False, True):
                 name = f"{network} bfloat16 batch {batch}{' rematerialised' if remat else ''}"
                 arguments = {"mode": "train", "batch": batch, "dtype": "bfloat16", "remat": remat}
-                settings = {"network": network, **shape, "repeats": 2 if toy else 6}
-                group = LATE
-                if batch == first:
-                    group = MORE if remat else JOINT
+                settings = {"network": network, **FULL, "repeats": 6}
+                group = JOINT if batch == 8 and not remat else REST
                 items.append(Item("training", name, "case", arguments | settings, 60, group))
-    if toy:
-        return items
-    task = {"mode": "train", "dtype": "bfloat16", "batch": first, **shape}
-    name = "fine bfloat16, torch-graphs"
-    items.append(Item("training", name, "pair", {"task": task}, 80, LAST, rivals=GRAPHS[-1:]))
     return items
 
 
-def _renderer(toy: bool) -> list[Item]:
-    windows = {"32x48": [32, 48]} if toy else {"352x1216": [352, 1216], "256x512": [256, 512]}
-    return [
-        Item(
-            "renderer",
-            f"{name} batch {batch}",
-            "render",
-            {"window": window, "batch": batch, "repeats": 2 if toy else 8},
-            seconds=45,
-            group=RATES if toy or (name == "352x1216" and batch > 1) else LATE,
-        )
-        for name, window in windows.items()
-        for batch in ((1,) if toy else (16, 64, 1))
-    ]
+def _pair(
+    part: str,
+    name: str,
+    task: dict[str, Any],
+    seconds: float,
+    group: int,
+    rivals: tuple[str, ...],
+) -> Item:
+    return Item(part, name, "pair", {"task": task}, seconds, group, rivals=rivals)
 
 
-def _flags(toy: bool) -> list[Item]:
-    shape = TOY if toy else FULL
-    settings = {"network": "fine", "batch": 1 if toy else 8, "dtype": "bfloat16", "remat": False}
+def _renderer() -> list[Item]:
+    items = []
+    for name, window in {"352x1216": [352, 1216], "256x512": [256, 512]}.items():
+        for batch in (16, 64, 1):
+            arguments = {"window": window, "batch": batch, "repeats": 8}
+            group = RENDERER if name == "352x1216" and batch > 1 else REST
+            items.append(Item("renderer", f"{name} batch {batch}", "render", arguments, 45, group))
+    return items
+
+
+def _flags() -> list[Item]:
+    settings = {"network": "fine", "batch": 8, "dtype": "bfloat16", "remat": False, **FULL}
     return [
         Item(
             "flags",
             f"{mode} {flags or 'default'}",
             "case",
-            {"mode": mode, **settings, **shape, "repeats": 2 if toy else 10},
+            {"mode": mode, **settings, "repeats": 10},
             seconds=25,
             group=FIRST_FLAGS + number,
             flags=flags,
         )
-        for number, flags in enumerate(("", *(FLAGS[:1] if toy else FLAGS)))
+        for number, flags in enumerate(("", *FLAGS))
         for mode in ("predict", "train")
     ]

@@ -13,8 +13,10 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
+import zlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 # What `Worker.request` returns for a prepared measurement.
 PREPARED = object()
+# Workers of both frameworks share the memory.
+ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 class WorkerError(Exception):
@@ -91,6 +95,45 @@ class Worker:
         for line in self._process.stdout:
             self._answers.put(line)
         self._answers.put(None)
+
+
+class Workers:
+    """The processes of both frameworks, started when they are needed first."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._temporary = tempfile.TemporaryDirectory()
+        self.temporary = Path(self._temporary.name)
+        self._running: dict[str, tuple[str, Worker]] = {}
+        # One thread for each framework.
+        self._lock = threading.Lock()
+
+    def get(self, framework: str, flags: str = "") -> Worker:
+        """A worker with the given compiler flags. One with other flags is closed."""
+        with self._lock:
+            if framework in self._running:
+                running, worker = self._running[framework]
+                if running == flags and worker.alive:
+                    return worker
+                worker.close()
+            environment = self._environment(flags)
+            if framework == "torch":
+                # It draws the same variables by jax, on the host.
+                environment["JAX_PLATFORMS"] = "cpu"
+            worker = Worker(framework, self.folder / f"{framework}.log", environment)
+            self._running[framework] = flags, worker
+            return worker
+
+    def _environment(self, flags: str) -> dict[str, str]:
+        given = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        # Choices that were measured with other flags must not be reused.
+        compiled = self.temporary / f"compiled_{zlib.crc32(flags.encode())}"
+        return ENVIRONMENT | {"XLA_FLAGS": given, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+
+    def close(self) -> None:
+        while self._running:
+            self._running.popitem()[1][1].close()
+        self._temporary.cleanup()
 
 
 class _Calls:
