@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> Results:
         print(json.dumps(described), flush=True)
         if options.require not in (None, described["platform"]):
             raise SystemExit(f"Error: jax runs on {described['platform']}")
-        late = []
+        late: list[Item] = []
         for group in _missing(options, results):
             items: list[Item] = []
             for item in group:

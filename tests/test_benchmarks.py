@@ -133,6 +133,30 @@ def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatc
         accelerator.run(options)
 
 
+def test_every_part_has_one_table():
+    def row(part, name, **result):
+        return {"key": f"{part}/{name}", "part": part, "name": name, "result": result}
+
+    pair = {"frames_per_s": {"torch": 50.0, "jax": 60.0}, "share_of_peak": {"jax": 0.5}}
+    operation = {"share": 0.1, "ms": 2.0, "launches": 1.0, "name": "fusion", "category": ""}
+    operation["source"] = "jit(f)/transpose(jvp(CoarseToFine))/CoarseToFine.decode/convt1/conv"
+    text = tables(
+        [
+            row("prediction", "a", p50_ms=4.0, frames_per_s=250.0),
+            row("prediction", "b", errors={"torch-compile": "out of memory"}, **pair),
+            row("profile", "train", frames_per_s=9.0, operations=[operation]),
+        ]
+    )
+    rates = """|  | jax | torch | jax / fastest rival | share of the peak | p50 ms |
+| --- | --- | --- | --- | --- | --- |
+| a | 250 |  |  |  | 4 |
+| b | 60 | 50 | 1.20 | 50% |  |
+"""
+    assert rates in text
+    assert "| 10.0% | 2 | 1 | fusion | backward of decode convt1 conv |\n" in text
+    assert text.endswith("## failed\n\n- prediction/b torch-compile: out of memory\n")
+
+
 def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
     worker = Worker("torch", tmp_path / "log", {"PYTHONPATH": hide(tmp_path / "site", ["torch"])})
     with pytest.raises(WorkerError, match="the process ended with status 1; see log"):
