@@ -62,6 +62,7 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
 
     from fcfrnet_jax import parallel
     from fcfrnet_jax.networks import select
+    from fcfrnet_jax.networks.parts import Parts
     from fcfrnet_jax.process import keep_freed_memory
     from fcfrnet_jax.training.objective import Objective
     from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
@@ -71,13 +72,15 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     # Like the commands.
     keep_freed_memory()
     dtype = jnp.dtype(task.dtype)
+    parts = Parts if task.name == "jax-plain" else None
     if task.mode == "predict":
-        network, folded, options = select.for_prediction(task.spec, task.variables(), dtype)
+        selected = select.for_prediction(task.spec, task.variables(), dtype, parts=parts)
+        network, folded, options = selected
         variables, image, depth = jax.device_put((folded, task.image, task.depth))
         apply = jax.jit(network.apply, compiler_options=options)
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
-    network = select.for_training(task.spec, dtype=dtype)
+    network = select.for_training(task.spec, dtype=dtype, parts=parts)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
     one_device = make_update(network, optimizer, schedule, Objective())

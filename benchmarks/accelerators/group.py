@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accelerators.plan import Item, operations
+from benchmarks.accelerators.plan import PLAIN, Item, operations
 from benchmarks.accelerators.results import Results, Row
 from benchmarks.accelerators.worker import PREPARED, Worker, WorkerError, Workers
 
@@ -32,7 +32,7 @@ class Started:
       result: a row, or what a worker answered in preparation.
       error: why there is none.
       worker: the process that prepared it in jax.
-      rivals: the processes that prepared the contenders in PyTorch.
+      rivals: the processes that prepared the other contenders.
       first_call_s: the seconds until a contender's first result, by its name.
       errors: what failed, by the contender's name.
     """
@@ -70,12 +70,14 @@ class Group:
     def _prepare_rivals(self) -> None:
         for item in self._items:
             for name in item.rivals if importlib.util.find_spec("torch") else ():
-                self._prepare_rival(item, name)
+                if name != PLAIN:
+                    self._prepare_rival(item, name)
 
     def _prepare_rival(self, item: Item, name: str) -> None:
         started = self._started[item.key]
         try:
-            worker = self._workers.get("torch")
+            in_jax = name == PLAIN
+            worker = self._workers.get("jax", item.flags) if in_jax else self._workers.get("torch")
             started.first_call_s[name] = self._prepare_case(worker, item, name)
             started.rivals[name] = worker
         except WorkerError as error:
@@ -90,6 +92,8 @@ class Group:
             worker = self._workers.get("jax", item.flags)
             if item.call == "pair":
                 started.first_call_s["jax"] = self._prepare_case(worker, item, "jax")
+                if PLAIN in item.rivals:
+                    self._prepare_rival(item, PLAIN)
                 started.result = PREPARED
             else:
                 started.result = self._request(worker, item, item.call, **self._arguments(item))

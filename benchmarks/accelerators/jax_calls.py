@@ -17,6 +17,7 @@ import fcfrnet_jax
 from benchmarks import model, peer_worker, synthetic
 from benchmarks.accelerators.golden import golden
 from benchmarks.accelerators.pairs import Cases
+from benchmarks.accelerators.plan import PLAIN
 from benchmarks.accelerators.profile import busiest
 from fcfrnet_jax.networks.cpu.conv import CompilerOptions
 from fcfrnet_jax.networks.fill import classical_fill
@@ -24,7 +25,10 @@ from fcfrnet_jax.networks.fill import classical_fill
 __all__ = ["call", "case", "compact", "copy", "describe", "drop", "fill", "golden", "latencies"]
 __all__ += ["prepare", "product", "profile", "render", "settle"]
 
-_cases = Cases({"jax": peer_worker.with_jax}, lambda result: np.asarray(result, np.float32))
+_cases = Cases(
+    dict.fromkeys(("jax", PLAIN), peer_worker.with_jax),
+    lambda result: np.asarray(result, np.float32),
+)
 prepare, settle, call = _cases.prepare, _cases.settle, _cases.call
 latencies, drop = _cases.latencies, _cases.drop
 

@@ -9,6 +9,8 @@ FULL = {"layers": 34, "width": 64, "size": [352, 1216]}
 # Operations of a frame in 1e12, as XLA counts them in the plain form of the network.
 TFLOP_A_FRAME = {"predict": 2.116, "train": 6.366}
 TORCH = ("torch", "torch-compile")
+# In jax without the forms for GPUs in `networks/gpu/`.
+PLAIN = "jax-plain"
 GRAPHS = (*TORCH, "torch-graphs")
 # Compiler flags that may matter on a GPU.
 FLAGS = (
@@ -39,7 +41,7 @@ class Item:
       group: items of a group are prepared together, by both frameworks at once, and then measured
         one by one. The groups follow each other in this order; all flags of a group are the same.
       flags: compiler flags, for a worker that has them.
-      rivals: the contenders in PyTorch of a pair.
+      rivals: the other contenders of a pair, in PyTorch or `PLAIN`.
     """
 
     part: str
@@ -127,7 +129,7 @@ def _prediction() -> list[Item]:
             task = {"mode": "predict", "dtype": dtype, "batch": batch, **FULL}
             name = f"fine {dtype} batch {batch}"
             group = groups.get(batch, REST) if dtype == "bfloat16" else REST
-            rivals = GRAPHS if batch == 1 else TORCH
+            rivals = GRAPHS if batch == 1 else (*TORCH, PLAIN) if group == PAIRS else TORCH
             items.append(_pair("prediction", name, task, 45, group, rivals))
     task = {"mode": "predict", "dtype": "bfloat16", "batch": 8, **FULL}
     for rival, seconds in (("torch-graphs", 45), ("torch-autotune", 150)):
@@ -153,7 +155,8 @@ def _training() -> list[Item]:
     for batch in (8, 16, 4):
         task = {"mode": "train", "dtype": "bfloat16", "batch": batch, **FULL}
         group = PAIRS if batch == 8 else REST
-        items.append(_pair("training", f"fine bfloat16 batch {batch}", task, 70, group, TORCH))
+        rivals = (*TORCH, PLAIN) if group == PAIRS else TORCH
+        items.append(_pair("training", f"fine bfloat16 batch {batch}", task, 70, group, rivals))
         if batch == 8:
             name = "fine bfloat16 batch 8, torch-graphs"
             items.append(_pair("training", name, task, 80, GRAPHED, GRAPHS[-1:]))

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.accelerators.plan import PLAIN
+
 Row = dict[str, Any]
 Cell = Callable[[Row], Any]
 # Operations of a profile.
 SHOWN = 10
 RIVALS = ("torch", "torch-compile", "torch-graphs", "torch-autotune")
+JAX = ("jax", PLAIN)
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -74,9 +77,9 @@ def _rate(contender: str) -> Cell:
 def _ratio(row: Row) -> Any:
     """The rate of jax over that of its fastest rival."""
     rates = row["result"].get("frames_per_s")
-    if not isinstance(rates, Mapping) or len(rates) < 2:
-        return None
-    return f"{rates['jax'] / max(rate for name, rate in rates.items() if name != 'jax'):.2f}"
+    found = rates.items() if isinstance(rates, Mapping) else ()
+    rivals = [rate for name, rate in found if name not in JAX]
+    return f"{rates['jax'] / max(rivals):.2f}" if rivals else None
 
 
 def _share(row: Row) -> Any:
@@ -98,7 +101,7 @@ def _latency(percentile: str) -> Cell:
 
 RATES: dict[str, Cell] = {
     "": lambda row: row["name"],
-    **{name: _rate(name) for name in ("jax", *RIVALS)},
+    **{name: _rate(name) for name in (*JAX, *RIVALS)},
     "jax / fastest rival": _ratio,
     "share of the peak": _share,
     "p50 ms": _latency("p50"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.accelerators.plan import FLAGS, Item, grouped
+from benchmarks.accelerators.plan import FLAGS, PLAIN, Item, grouped
 
 SIZE = [32, 48]
 SHAPE = {"layers": 18, "width": 4, "size": SIZE}
@@ -23,7 +23,7 @@ def make_toy_plan() -> list[list[Item]]:
         Item("parity", "fcfrnet18_rgbd float32 highest", "golden", golden, group=1),
         Item("parity", "fill", "fill", {"size": SIZE}, group=1),
         # Compilation in PyTorch takes minutes on a CPU.
-        Item("prediction", "fine", "pair", {"task": task}, group=2, rivals=("torch",)),
+        Item("prediction", "fine", "pair", {"task": task}, group=2, rivals=("torch", PLAIN)),
         Item("prediction", "case", "case", predict | {"remat": False}, group=2),
         Item("prediction", "compact", "compact", compact, group=2),
         Item("training", "case", "case", train | {"remat": False}, group=2),
