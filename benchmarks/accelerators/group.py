@@ -108,7 +108,7 @@ class Group:
         arguments = dict(item.arguments)
         if item.call in ("case", "profile"):
             arguments["peak_tflop_per_s"] = self._results.peak(arguments["dtype"])
-        if item.call == "profile":
+        if item.part == "profile":
             arguments["text"] = str(self._workers.folder / f"hlo_{item.name}.txt.gz")
         return arguments
 

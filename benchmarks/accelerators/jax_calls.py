@@ -5,7 +5,8 @@ import gzip
 import platform
 import statistics
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -23,7 +24,7 @@ from fcfrnet_jax.networks.cpu.conv import CompilerOptions
 from fcfrnet_jax.networks.fill import classical_fill
 
 __all__ = ["call", "case", "compact", "copy", "describe", "drop", "fill", "golden", "latencies"]
-__all__ += ["prepare", "product", "profile", "render", "settle"]
+__all__ += ["prepare", "product", "profile", "profile_renderer", "render", "settle"]
 
 _cases = Cases(
     dict.fromkeys(("jax", PLAIN), peer_worker.with_jax),
@@ -148,15 +149,37 @@ def profile(
     """
     options = argparse.Namespace(mode=mode, **settings)
     program = model.CASES[mode](options, batch, dtype, False, NO_COMMAND_BUFFERS)
-    optimised = program.compiled.as_text() or ""
-    with gzip.open(text, "wt") as stream:
-        stream.write(optimised)
+    optimised = _saved(program.compiled, text)
     yield
     row = model.row_of(program, options, batch, dtype, False, 1e12 * peak_tflop_per_s)
     kept = ("frames_per_s", "tflop_a_frame", "share_of_peak", "temporary_gib", "compile_s")
     found = {name: row[name] for name in kept}
+    return found | _operations(program.call, optimised, count)
+
+
+def profile_renderer(window: tuple[int, int], batch: int, count: int, text: str) -> Turns:
+    """The operations that take most of the time of the renderer; arguments as for `profile`."""
+    height, width = window
+    keys = jax.random.split(jax.random.key(0), batch)
+    render = jax.jit(jax.vmap(partial(synthetic.frame, (height, width))))
+    compiled = render.lower(keys).compile(NO_COMMAND_BUFFERS)
+    optimised = _saved(compiled, text)
+    jax.block_until_ready(compiled(keys))
+    yield
+    return _operations(lambda: compiled(keys), optimised, count)
+
+
+def _saved(compiled: Any, path: str) -> str:
+    """The text of an optimised program, which is also written to a file."""
+    text = compiled.as_text() or ""
+    with gzip.open(path, "wt") as stream:
+        stream.write(text)
+    return text
+
+
+def _operations(call: Callable[[], Any], optimised: str, count: int) -> Row:
     try:
-        return found | {"operations": busiest(program.call, optimised, count)}
+        return {"operations": busiest(call, optimised, count)}
     except RuntimeError as error:
         # Keep what is known: other tables use it.
-        return found | {"operations": [], "without_profile": str(error)[:1000]}
+        return {"operations": [], "without_profile": str(error)[:1000]}

@@ -115,10 +115,12 @@ def _parity() -> list[Item]:
 
 def _profiles() -> list[Item]:
     settings = {"network": "fine", "batch": 8, "dtype": "bfloat16", "repeats": 10, **FULL}
-    return [
+    items = [
         Item("profile", mode, "profile", {"mode": mode, **settings, "count": 25}, 30, CHECKS)
         for mode in ("predict", "train")
     ]
+    arguments = {"window": FULL["size"], "batch": 16, "count": 25}
+    return [*items, Item("profile", "renderer", "profile_renderer", arguments, 45, CHECKS)]
 
 
 def _prediction() -> list[Item]:

@@ -28,6 +28,13 @@ def make_toy_plan() -> list[list[Item]]:
         Item("prediction", "compact", "compact", compact, group=2),
         Item("training", "case", "case", train | {"remat": False}, group=2),
         Item("profile", "predict", "profile", predict | {"count": 10}, group=2),
+        Item(
+            "profile",
+            "renderer",
+            "profile_renderer",
+            {"window": SIZE, "batch": 1, "count": 10},
+            group=2,
+        ),
         Item("renderer", "32x48", "render", {"window": SIZE, "batch": 1, "repeats": 2}, group=2),
     ]
     flagged = Item("flags", "predict", "case", predict | {"remat": False}, group=3, flags=FLAGS[0])
