@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import accelerator
-from benchmarks.accelerators import profile, travel
+from benchmarks.accelerators import profile
 from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
 from benchmarks.accelerators.toy import make_toy_plan
@@ -194,17 +194,6 @@ def test_operations_of_a_gpu_profile():
     assert first["ms"] == pytest.approx(7 / profile.CALLS)
     with pytest.raises(RuntimeError, match="no operations in the profile"):
         profile.summary([plane("/device:GPU:0")], "", 5)
-
-
-def test_what_travels(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "results.jsonl").write_text('{"key": "a"}\n')
-    travel.gather(tmp_path / "travel", [], tmp_path / "results")
-    found = {path.name for path in (tmp_path / "travel").rglob("*")}
-    assert found == {"wheels", "results", "results.jsonl", "run.sh"}
-    (tmp_path / "results" / "large").write_bytes(bytes(51 * 2**20))
-    with pytest.raises(ValueError, match="has 51 MiB, at most 50 can travel"):
-        travel.gather(tmp_path / "travel", [], tmp_path / "results")
 
 
 def test_the_peers_commands_have_a_help():
