@@ -5,7 +5,8 @@
 
 Writes each result to `results.jsonl` in the output folder as soon as it is there, and tables to
 `tables.md` at the end. A later call with the same folder measures what is missing; with
-`--again`, also what failed. An item that fails is recorded and does not end the run.
+`--again`, also what failed. An item that fails is recorded and does not end the run. Results of
+another device, or of a rehearsal, are set aside in the same folder.
 
 Needs jax, flax and optax; PyTorch for the comparisons, and orbax for the compact model. The items
 are in `benchmarks/accelerators/plan.py`. With `--toy`, one of each kind runs on a small
@@ -26,8 +27,8 @@ if not __package__:
 
 from benchmarks.accelerators.group import Group
 from benchmarks.accelerators.plan import Item, make_plan, seconds_of
-from benchmarks.accelerators.report import tables
-from benchmarks.accelerators.results import Results
+from benchmarks.accelerators.report import COLUMNS, tables
+from benchmarks.accelerators.results import FILE, Results, Row
 from benchmarks.accelerators.toy import make_toy_plan
 from benchmarks.accelerators.worker import WorkerError, Workers
 
@@ -44,13 +45,16 @@ def run(options: argparse.Namespace) -> Results:
     workers = Workers(options.output)
     try:
         with ThreadPoolExecutor() as pool:
-            torch = pool.submit(_describe_torch, workers, results)
+            torch = pool.submit(_describe_torch, workers)
             described = workers.get("jax").request("describe", 120)
-            torch.result()
-        results.add({"key": "about/jax", "result": described})
+            about = [{"key": "about/torch", "result": found} for found in torch.result()]
+        described |= {"toy": True} if options.toy else {}
         print(json.dumps(described), flush=True)
         if options.require not in (None, described["platform"]):
             raise SystemExit(f"Error: jax runs on {described['platform']}")
+        results.begin(described)
+        for row in about:
+            results.add(row)
         late: list[Item] = []
         for group in _missing(options, results):
             items: list[Item] = []
@@ -85,13 +89,14 @@ def _names(items: list[Item], shown: int = 5) -> str:
     return ", ".join(item.key for item in items[:shown]) + more
 
 
-def _describe_torch(workers: Workers, results: Results) -> None:
+def _describe_torch(workers: Workers) -> list[Row]:
+    """What PyTorch says of itself, if it starts."""
     if importlib.util.find_spec("torch"):
         try:
-            described = workers.get("torch").request("describe", 120)
-            results.add({"key": "about/torch", "result": described})
+            return [workers.get("torch").request("describe", 120)]
         except WorkerError as error:
             print(f"torch: {error}", flush=True)
+    return []
 
 
 def main() -> None:
@@ -99,14 +104,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--minutes", type=float, default=9, help="time budget")
     parser.add_argument("--require", metavar="PLATFORM", help="end unless jax runs on it: gpu, tpu")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="measure these parts only")
+    parser.add_argument(
+        "--only", nargs="+", choices=tuple(COLUMNS), help="measure these parts only"
+    )
     parser.add_argument("--again", action="store_true", help="repeat what failed")
     parser.add_argument("--toy", action="store_true", help="small networks, to rehearse")
     parser.add_argument("--report", action="store_true", help="only write the tables")
     options = parser.parse_args()
-    results = Results(options.output) if options.report else run(options)
-    text = tables(results.rows)
-    (options.output / "tables.md").write_text(text, encoding="utf-8")
+    try:
+        if options.report and not (options.output / FILE).is_file():
+            raise FileNotFoundError(f"{options.output} has no {FILE}")
+        results = Results(options.output) if options.report else run(options)
+        text = tables(results.rows)
+        (options.output / "tables.md").write_text(text, encoding="utf-8")
+    except (OSError, WorkerError) as error:
+        sys.exit(f"Error: {error}")
     print(text)
 
 

@@ -14,6 +14,7 @@ from benchmarks import accelerator
 from benchmarks.accelerators import profile
 from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
+from benchmarks.accelerators.results import Results
 from benchmarks.accelerators.toy import make_toy_plan
 from benchmarks.accelerators.worker import Worker, WorkerError
 from tests import numbered_scenes
@@ -129,8 +130,44 @@ def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatc
         assert (tmp_path / "jax.log").read_text().count('"copy"') == lines
     assert "- device/broken: " in tables(rows)
     options.require = "gpu"
+    before = (tmp_path / "results.jsonl").read_bytes()
     with pytest.raises(SystemExit, match="jax runs on cpu"):
         accelerator.run(options)
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
+def test_results_of_another_device_and_of_rehearsals_are_set_aside(tmp_path):
+    def measure(value, **about):
+        results = Results(tmp_path)
+        results.begin(about)
+        if value:
+            results.add({"key": "device/copy", "result": value})
+        return results.find("device/copy")
+
+    assert measure(1, device="card A") == 1
+    assert measure(None, device="card A") == 1
+    assert measure(None, device="card A", toy=True) is None
+    assert measure(2, device="card-B") == 2
+    assert measure(None, device="card A", version=3) == 1
+    assert measure(None, device="card-B") == 2
+    names = {"results.jsonl", "results_card_A.jsonl", "results_card_A_toy.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "predicton"], "invalid choice: 'predicton'"),
+        (["--report"], "Error: {output} has no results.jsonl"),
+    ],
+)
+def test_wrong_arguments_of_the_accelerator_benchmark(arguments, message, tmp_path):
+    output = tmp_path / "output"
+    line = [sys.executable, "benchmarks/accelerator.py", "--output", str(output), *arguments]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert message.format(output=output) in done.stderr.splitlines()[-1]
+    assert not output.exists()
 
 
 def test_every_part_has_one_table():
