@@ -34,6 +34,18 @@ def test_what_travels(tmp_path, capsys):
         travel.check_size(tmp_path / "travel")
 
 
+@pytest.mark.parametrize(
+    ("results", "message"), [("none", "has no results.jsonl"), ("travel/results", "is in ")]
+)
+def test_a_wrong_folder_of_results_deletes_nothing(results, message, tmp_path):
+    kept = tmp_path / "travel" / "results" / "results.jsonl"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(ValueError, match=message):
+        travel.gather(tmp_path / "travel", [], tmp_path / results)
+    assert kept.exists()
+
+
 def test_an_archive_in_pieces(tmp_path):
     workdir = tmp_path / "run"
     for name in ("tensorboard/events", "snapshots/9/state", "snapshots/10/state", "run.json"):
@@ -50,6 +62,14 @@ def test_an_archive_in_pieces(tmp_path):
     assert state.read_text() == 5000 * "snapshots/10/state"
     with pytest.raises(ValueError, match="back exists; choose a new folder"):
         archive.unpack(tmp_path / "pieces", tmp_path / "back")
+    # Pieces of an earlier archive in the same folder are not taken for those of the new one.
+    for size in (30_000, 9_000):
+        archive.pack(entries, tmp_path / "pieces", piece=size)
+        archive.unpack(tmp_path / "pieces", tmp_path / f"pieces_of_{size}")
+    pieces[3].write_bytes(bytes(100))
+    pieces[0].write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="pieces is damaged: "):
+        archive.unpack(tmp_path / "pieces", tmp_path / "damaged")
     pieces[3].unlink()
     with pytest.raises(ValueError, match="lacks pieces of an archive"):
         archive.unpack(tmp_path / "pieces", tmp_path / "other")

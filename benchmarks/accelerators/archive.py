@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from fcfrnet_jax.files import first_line
+
 # Bytes, below 16 MB.
 PIECE = 15 * 2**20
 _NAME = "archive.tar.{}of{}"
+_PIECE_NAME = re.compile(r"archive\.tar\.\d+of\d+")
 
 
 def pack(entries: Mapping[str, Path], target: Path, piece: int = PIECE) -> list[Path]:
@@ -21,7 +24,7 @@ def pack(entries: Mapping[str, Path], target: Path, piece: int = PIECE) -> list[
       piece: bytes of a piece.
 
     Returns:
-      The pieces.
+      The pieces. Those of an earlier archive are removed.
     """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as stream:
@@ -33,6 +36,8 @@ def pack(entries: Mapping[str, Path], target: Path, piece: int = PIECE) -> list[
         pieces = [target / _NAME.format(i + 1, count) for i in range(count)]
         for path in pieces:
             path.write_bytes(stream.read(piece))
+    for path in set(_pieces(target)) - set(pieces):
+        path.unlink()
     return pieces
 
 
@@ -40,11 +45,11 @@ def unpack(source: Path, target: Path) -> None:
     """Unpacks the archive whose pieces are in `source` into a new folder.
 
     Raises:
-      ValueError: a piece is missing, or the folder exists.
+      ValueError: a piece is missing or damaged, or the folder exists.
     """
     if target.exists():
         raise ValueError(f"{target} exists; choose a new folder")
-    found = sorted(source.glob(_NAME.format("*", "*")), key=lambda path: _numbers(path)[0])
+    found = _pieces(source)
     counts = {_numbers(path)[1] for path in found}
     if [_numbers(path)[0] for path in found] != list(range(1, max(counts, default=1) + 1)):
         raise ValueError(f"{source} lacks pieces of an archive; it has {[p.name for p in found]}")
@@ -53,8 +58,11 @@ def unpack(source: Path, target: Path) -> None:
             with path.open("rb") as piece:
                 shutil.copyfileobj(piece, stream)
         stream.seek(0)
-        with tarfile.open(fileobj=stream) as archive:
-            archive.extractall(target, filter="data")
+        try:
+            with tarfile.open(fileobj=stream) as archive:
+                archive.extractall(target, filter="data")
+        except tarfile.TarError as error:
+            raise ValueError(f"the archive in {source} is damaged: {first_line(error)}") from error
 
 
 def run_entries(workdir: Path) -> dict[str, Path]:
@@ -71,6 +79,12 @@ def run_entries(workdir: Path) -> dict[str, Path]:
         newest = str(max(steps))
         entries[f"training/snapshots/{newest}"] = snapshots / newest
     return entries
+
+
+def _pieces(folder: Path) -> list[Path]:
+    """The pieces in a folder, in order."""
+    found = [path for path in folder.glob("archive.tar.*") if _PIECE_NAME.fullmatch(path.name)]
+    return sorted(found, key=_numbers)
 
 
 def _numbers(path: Path) -> tuple[int, int]:

@@ -31,6 +31,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.accelerators import archive
+from benchmarks.accelerators.results import FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "travel"
@@ -60,8 +61,12 @@ def gather(target: Path, wheels: list[str], results: Path | None) -> None:
       results: the output folder of an earlier call of `accelerator.py`.
 
     Raises:
-      ValueError: a package has no pure-Python wheel.
+      ValueError: a package has no pure-Python wheel, or there are no such results.
     """
+    if results is not None and not (results / FILE).is_file():
+        raise ValueError(f"--results={results} has no {FILE}")
+    if results is not None and results.resolve().is_relative_to(target.resolve()):
+        raise ValueError(f"--results={results} is in {target}, which is written anew")
     shutil.rmtree(target, ignore_errors=True)
     (target / "wheels").mkdir(parents=True)
     for name in wheels:
@@ -125,7 +130,7 @@ def main() -> None:
                 sample = sample_dir()
             gather_training(TARGET, options.training, options.arguments, sample)
         check_size(TARGET)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
 
 
