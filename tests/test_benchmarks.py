@@ -75,6 +75,15 @@ def test_the_whole_job_is_measured(tmp_path):
     assert "write prediction" in done.stdout
 
 
+def test_the_whole_job_needs_frames(tmp_path):
+    line = [sys.executable, "benchmarks/whole_job.py", "--data_dir", str(tmp_path)]
+    done = subprocess.run(
+        [*line, "--distinct", "0"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: --distinct must be at least 1\n")
+
+
 @pytest.mark.slow
 def test_the_accelerator_benchmark(tmp_path):
     """Its rehearsal, as on a machine without TensorFlow and ml_collections."""
