@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
@@ -151,6 +153,12 @@ def join_job(coordinator: str = "", processes: int = 0, process: int = -1) -> No
         jax.distributed.initialize()
 
 
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end this process of a job; jax only notes it, for those who ask for it."""
+    if jax.process_count() > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _launched_as_several(environment: Mapping[str, str]) -> bool:
     counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
     if any(int(environment.get(name, "1")) > 1 for name in counts):
@@ -218,18 +226,18 @@ def ending_together() -> Iterator[None]:
     The block must not call functions for which all processes are needed.
 
     Raises:
-      Exception: that of this process.
+      Exception, KeyboardInterrupt: that of this process.
       ValueError: another process failed; the message names it and has its message.
     """
     if jax.process_count() == 1:
         yield
         return
-    own: Exception | None = None
+    own: Exception | KeyboardInterrupt | None = None
     try:
         yield
     except OtherProcessFailedError:
         pass
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         own = error
     texts = gather_json(describe(own) if own else None)
     if own:

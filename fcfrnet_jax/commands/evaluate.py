@@ -51,6 +51,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """
     with flagged():
         parallel.join_job(config.coordinator, config.processes, config.process)
+        parallel.end_on_sigterm()
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     workdir, first = Path(workdir), jax.process_index() == 0

@@ -2,15 +2,17 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands.output import shares
+from fcfrnet_jax.commands.output import results, shares
 from fcfrnet_jax.data.frame import BadFile
 from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree
@@ -112,6 +114,28 @@ def test_two_processes_need_the_same_workdir(tmp_path):
     for status, _, error in finish(start(workdirs, 2, **settings)):
         assert (status, message in error) == (1, True), error
     assert not any(path.exists() for path in workdirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "ends"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
+    kitti_tree.write_drive(tmp_path / "data", numbers=range(400), size=(48, 80))
+    settings = {"data_dir": tmp_path / "data", "split": "val", "crop": (32, 64)}
+    processes = start(tmp_path / "out", 2, check_depth=False, **settings)
+    predictions = results.new_folder(tmp_path / "out") / "predictions"
+    while not any(predictions.rglob("*.png")):
+        time.sleep(0.01)
+        assert all(process.poll() is None for process in processes), finish(processes)
+    processes[victim].send_signal(ends)
+    try:
+        # Without an end of its own, a job gives up after minutes.
+        statuses = [process.wait(60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+        finish(processes)
+    assert statuses[victim] in (130, -signal.SIGTERM)
+    assert statuses[1 - victim]
 
 
 @pytest.fixture
