@@ -5,8 +5,10 @@ import json
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
@@ -182,6 +184,31 @@ def check_agreement(settings: dict[str, Any], what: str = "config") -> None:
     if others:
         named = ", ".join(map(str, others))
         raise ValueError(f"the {what} of process {named} differs from that of process 0")
+
+
+def check_shared_folder(folder: Path) -> None:
+    """Raises ValueError in every process unless all see the folder that the first one sees.
+
+    All processes must call it, and the folder must exist for the first one. Otherwise what the
+    others write, or what they are to read later, would be lost.
+    """
+    if jax.process_count() == 1:
+        return
+    # A new name is not in any cache of a network file system.
+    mark = folder / f".job-{gather_json(uuid.uuid4().hex)[0]}"
+    first = jax.process_index() == 0
+    if first:
+        mark.touch()
+    try:
+        check_agreement({})  # every process waits for the mark
+        check_agreement({"sees the mark": mark.exists()}, "workdir")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; all processes need the same workdir, on a file system that they share"
+        ) from error
+    finally:
+        if first:
+            mark.unlink(missing_ok=True)
 
 
 def gather(rows: np.ndarray, total: int) -> np.ndarray:

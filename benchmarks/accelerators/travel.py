@@ -39,6 +39,10 @@ LIMIT_MIB = 50
 SCRIPT = """#!/usr/bin/env bash
 # Measures and trains: run.sh OUTPUT_FOLDER --minutes 9 [--measure 6] [...]
 set -euo pipefail
+if [ $# -eq 0 ]; then
+    echo "usage: run.sh OUTPUT_FOLDER --minutes 9 [--measure 6] [...]" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "$1")
 shift

@@ -67,12 +67,11 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             folder = results.new_folder(workdir)
             if first:
                 stack.enter_context(results.new_results(workdir))
-                shares.mark_folder(folder)
             started = time.time()
             frames, missing = find_frames(config, model, source)
         names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
         parallel.check_agreement(names, "list of frames or the model")
-        shares.check_folder(folder)
+        parallel.check_shared_folder(folder)
         with parallel.ending_together():
             own = evaluate_frames(config, model, frames, folder)
         rows, bad = shares.gather(frames, *own)

@@ -1,6 +1,5 @@
 """The share of each process in an evaluation."""
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,32 +15,8 @@ from fcfrnet_jax.evaluation.batches import Scan
 
 # The name and the metrics of a frame, as in `metrics.json`.
 Row = dict[str, Any]
-# In the folder of new results: which job writes them.
-_JOB = "job"
-# The same, while a process ends because it has failed.
+# In the folder of new results while a process ends because it has failed.
 _FAILED = "failed"
-
-
-def mark_folder(folder: Path) -> None:
-    """Marks the folder of new results as that of this job, in its first process."""
-    (folder / _JOB).write_text(uuid.uuid4().hex, encoding="utf-8")
-
-
-def check_folder(folder: Path) -> None:
-    """Raises ValueError in every process unless all see the folder that the first one has marked.
-
-    Otherwise what the others write would be lost.
-    """
-    try:
-        mark = (folder / _JOB).read_text(encoding="utf-8")
-    except OSError:
-        mark = ""
-    try:
-        parallel.check_agreement({"mark": mark}, "workdir")
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; all processes need the same --workdir, on a file system that they share"
-        ) from error
 
 
 class Watch:
