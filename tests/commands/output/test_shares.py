@@ -119,8 +119,9 @@ def test_two_processes_need_the_same_workdir(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "ends"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
 def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
-    kitti_tree.write_drive(tmp_path / "data", numbers=range(400), size=(48, 80))
-    settings = {"data_dir": tmp_path / "data", "split": "val", "crop": (32, 64)}
+    # Takes many seconds, so that it does not end before the signal.
+    kitti_tree.write_drive(tmp_path / "data", numbers=range(600), size=(160, 320))
+    settings = {"data_dir": tmp_path / "data", "split": "val", "crop": (160, 320)}
     processes = start(tmp_path / "out", 2, check_depth=False, **settings)
     predictions = results.new_folder(tmp_path / "out") / "predictions"
     while not any(predictions.rglob("*.png")):
