@@ -15,6 +15,7 @@ the same dtype, which are timed first.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -32,6 +33,7 @@ if not __package__:
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.networks import select
+from fcfrnet_jax.networks.cpu.conv import CompilerOptions
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.process import keep_freed_memory
@@ -78,33 +80,64 @@ class Case:
       call: calls the program once.
     """
 
-    def __init__(self, lowered: jax.stages.Lowered, frames: float, call: Callable[[Any], Any]):
+    def __init__(
+        self,
+        lowered: jax.stages.Lowered,
+        frames: float,
+        call: Callable[[Any], Any],
+        compiler_options: CompilerOptions | None = None,
+    ):
         self.frames = frames
-        analysis = lowered.cost_analysis()
-        self.operations = float((analysis or {}).get("flops", 0))
+        self.operations = count_operations(lowered)
         start = time.perf_counter()
-        self.compiled = lowered.compile()
+        self.compiled = lowered.compile(dict(compiler_options or {}))
         self.compile_s = time.perf_counter() - start
         self.call = lambda: call(self.compiled)
 
 
+def count_operations(lowered: jax.stages.Lowered) -> float:
+    """Floating point operations of a program before optimisation, or 0 if they are unknown."""
+    analysis = lowered.cost_analysis()
+    if analysis is None:
+        # A GPU's plugin does not count them, but the backend of the CPU does for any program.
+        try:
+            from jax._src.lib import _jax
+
+            computation: Any = lowered.compiler_ir("hlo")
+            host = jax.devices("cpu")[0].client
+            analysis = _jax.hlo_module_cost_analysis(host, computation.as_hlo_module())
+        except (AttributeError, ImportError, RuntimeError):
+            analysis = {}
+    return float(analysis.get("flops", 0))
+
+
 def predict_case(
-    options: argparse.Namespace, batch_size: int, dtype: str, remat: bool = False
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool = False,
+    compiler_options: CompilerOptions | None = None,
 ) -> Case:
     spec = describe(options.network, options.layers, options.width)
-    network, folded, compiler_options = select.for_prediction(
+    network, folded, selected = select.for_prediction(
         spec, initial_variables(spec, 0, "resnet"), jnp.dtype(dtype)
     )
     batch = random_batch(batch_size, *options.size)
     depth = batch["coarse_depth" if options.network == "fine" else "sparse_depth"]
     arguments = (folded, batch["image"], depth)
     arguments = jax.device_put(arguments, jax.local_devices()[0])
-    apply = jax.jit(network.apply, compiler_options=compiler_options)
-    lowered = apply.lower(*arguments)
-    return Case(lowered, batch_size, lambda apply: apply(*arguments))
+    lowered = jax.jit(network.apply).lower(*arguments)
+    chosen = {**selected, **(compiler_options or {})}
+    return Case(lowered, batch_size, lambda apply: apply(*arguments), chosen)
 
 
-def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: bool) -> Case:
+def train_case(
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool,
+    compiler_options: CompilerOptions | None = None,
+) -> Case:
     spec = describe(options.network, options.layers, options.width)
     schedule = make_schedule("constant", 1e-5)
     optimizer = make_optimizer("adam", schedule)
@@ -121,7 +154,11 @@ def train_case(options: argparse.Namespace, batch_size: int, dtype: str, remat: 
         state, metrics = step(state, {}, batch)
         return metrics
 
-    return Case(step.lower(state, {}, batch), batch_size / jax.local_device_count(), call)
+    lowered = step.lower(state, {}, batch)
+    return Case(lowered, batch_size / jax.local_device_count(), call, compiler_options)
+
+
+CASES = {"predict": predict_case, "train": train_case}
 
 
 def peak(dtype: str) -> float:
@@ -142,10 +179,20 @@ def measure(
     options: argparse.Namespace, batch_size: int, dtype: str, remat: bool, peak_rate: float
 ) -> dict[str, Any]:
     """Compiles a program and, unless `options.repeats` is 0, times it. Returns a table row."""
-    make = {"predict": predict_case, "train": train_case}[options.mode]
-    case = make(options, batch_size, dtype, remat)
+    case = CASES[options.mode](options, batch_size, dtype, remat)
+    return row_of(case, options, batch_size, dtype, remat, peak_rate)
+
+
+def row_of(
+    case: Case,
+    options: argparse.Namespace,
+    batch_size: int,
+    dtype: str,
+    remat: bool,
+    peak_rate: float,
+) -> dict[str, Any]:
+    """The table row of a compiled program, with times unless `options.repeats` is 0."""
     memory = case.compiled.memory_analysis()
-    assert memory is not None
     row = {
         "mode": options.mode,
         "network": options.network,
@@ -153,8 +200,8 @@ def measure(
         "dtype": dtype,
         "remat": remat,
         "compile_s": case.compile_s,
-        "temporary_gib": memory.temp_size_in_bytes / GIB,
-        "arguments_gib": memory.argument_size_in_bytes / GIB,
+        "temporary_gib": getattr(memory, "temp_size_in_bytes", math.nan) / GIB,
+        "arguments_gib": getattr(memory, "argument_size_in_bytes", math.nan) / GIB,
         "tflop_a_frame": case.operations / case.frames / 1e12,
     }
     if not options.repeats:

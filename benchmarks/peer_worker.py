@@ -62,6 +62,7 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
 
     from fcfrnet_jax import parallel
     from fcfrnet_jax.networks import select
+    from fcfrnet_jax.networks.parts import Parts
     from fcfrnet_jax.process import keep_freed_memory
     from fcfrnet_jax.training.objective import Objective
     from fcfrnet_jax.training.optimizers import make_optimizer, make_schedule
@@ -71,20 +72,23 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
     # Like the commands.
     keep_freed_memory()
     dtype = jnp.dtype(task.dtype)
+    parts = Parts if task.name == "jax-plain" else None
     if task.mode == "predict":
-        network, folded, options = select.for_prediction(task.spec, task.variables(), dtype)
+        selected = select.for_prediction(task.spec, task.variables(), dtype, parts=parts)
+        network, folded, options = selected
         variables, image, depth = jax.device_put((folded, task.image, task.depth))
         apply = jax.jit(network.apply, compiler_options=options)
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
-    network = select.for_training(task.spec, dtype=dtype)
+    network = select.for_training(task.spec, dtype=dtype, parts=parts)
     schedule = make_schedule("constant", RATE)
     optimizer = make_optimizer("adam", schedule)
     one_device = make_update(network, optimizer, schedule, Objective())
     step = parallel.map_global(one_device, donate=True)
     state = parallel.replicate(initial_state(task.variables(), optimizer))
     maps = {"sparse_depth": task.depth, "coarse_depth": task.depth, "ground_truth": task.truth}
-    batch = parallel.shard(maps | {"image": task.image})
+    # Copied to the device once, like the tensors of the others.
+    batch = jax.pmap(lambda leaf: leaf, parallel.AXIS)(parallel.shard(maps | {"image": task.image}))
 
     def update() -> Any:
         nonlocal state
@@ -106,6 +110,10 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     layout = torch.channels_last if cuda or predict else torch.contiguous_format
     twin = load(Twin(task.spec, not predict), task.folded() if predict else task.variables())
     twin = twin.to(device, memory_format=layout).train(not predict)
+    halved = predict and cuda and task.dtype == "bfloat16"
+    if halved:
+        # Faster than casting the kernels in every call.
+        twin = twin.to(torch.bfloat16)
     channels_first = (0, 3, 1, 2)
     image = torch.from_numpy(task.image.transpose(channels_first).astype(np.float32))
     image, depth, truth = (
@@ -116,14 +124,18 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
             torch.from_numpy(task.truth.transpose(channels_first).copy()),
         )
     )
-    compiled: Any = twin
-    if task.name == "torch-compile":
-        if predict and not cuda:
-            import torch._inductor.config as inductor
 
-            inductor.freezing = True
-        compiled = torch.compile(twin, mode="max-autotune" if cuda else None)
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=task.dtype == "bfloat16")
+    def loss_of(image: Any, depth: Any) -> Any:
+        return ((twin(image, depth).float() - truth) ** 2).mean()
+
+    compiled: Any = twin if predict else loss_of
+    if task.name in TORCH_MODES:
+        import torch._inductor.config as inductor
+
+        inductor.freezing = predict and not cuda
+        compiled = torch.compile(compiled, mode=TORCH_MODES[task.name], dynamic=False)
+    enabled = task.dtype == "bfloat16" and not halved
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
     def wait(result: Any) -> Any:
         if cuda:
@@ -133,6 +145,7 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     if predict:
 
         def call() -> Any:
+            torch.compiler.cudagraph_mark_step_begin()
             with torch.inference_mode(), mixed:
                 return compiled(image, depth)
 
@@ -141,14 +154,24 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     optimizer = torch.optim.Adam(twin.parameters(), RATE, fused=cuda)
 
     def update() -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
         optimizer.zero_grad(set_to_none=True)
         with mixed:
-            loss = ((compiled(image, depth).float() - truth) ** 2).mean()
+            loss = compiled(image, depth)
         loss.backward()
         optimizer.step()
-        return loss.detach()
+        # A copy, because the next step may reuse the memory.
+        return loss.detach().clone()
 
     return update, wait
+
+
+# How `torch.compile` optimises; `torch-graphs` captures CUDA graphs.
+TORCH_MODES = {
+    "torch-compile": None,
+    "torch-graphs": "reduce-overhead",
+    "torch-autotune": "max-autotune",
+}
 
 
 def exported(task: Task) -> Path:
@@ -204,6 +227,7 @@ CONTENDERS = {
     "jax": with_jax,
     "torch": with_torch,
     "torch-compile": with_torch,
+    "torch-autotune": with_torch,
     "onnxruntime": with_onnxruntime,
     "openvino": with_openvino,
 }

@@ -32,7 +32,7 @@ if not __package__:
     # Run as a command, possibly without installing the package.
     sys.path.insert(0, str(ROOT))
 
-MODULE_OF = {"jax": "jax", "torch": "torch", "torch-compile": "torch"}
+MODULE_OF = {"jax": "jax", "torch": "torch", "torch-compile": "torch", "torch-autotune": "torch"}
 MODULE_OF |= {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 # Relative to the root mean square of the residual. Rounding errors add up over some fifty layers,
 # and may change the choice of the fusion where two energies are almost equal.
@@ -129,6 +129,8 @@ def compare(dtype: str, batch: int, options: argparse.Namespace) -> list[dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     installed = [name for name, module in MODULE_OF.items() if importlib.util.find_spec(module)]
+    # Takes minutes to compile.
+    installed = [name for name in installed if name != "torch-autotune"]
     parser.add_argument("--peers", nargs="+", choices=sorted(MODULE_OF), default=installed)
     parser.add_argument("--mode", choices=("predict", "train"), default="predict")
     parser.add_argument("--layers", type=int, choices=(18, 34), default=34)
@@ -141,7 +143,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the rows")
     options = parser.parse_args()
     if options.mode == "train":
-        options.peers = [n for n in options.peers if n in ("jax", "torch", "torch-compile")]
+        options.peers = [n for n in options.peers if MODULE_OF[n] in ("jax", "torch")]
 
     rows = []
     for dtype in options.dtype:

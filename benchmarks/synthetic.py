@@ -92,7 +92,12 @@ def seconds_of(function: Callable, arguments: tuple, repeats: int) -> tuple[floa
 
 
 def frames_per_second(window: Size, batch: int, repeats: int) -> float:
-    """Measures the rate of whole frames; each call has different keys."""
+    """Measures the rate of whole frames."""
+    return frame_rate(window, batch, repeats)()
+
+
+def frame_rate(window: Size, batch: int, repeats: int) -> Callable[[], float]:
+    """Compiles the renderer; returns what measures its rate. Each call has different keys."""
     render = jax.jit(mapped(frame, window, batch))
     keys = jax.random.split(jax.random.key(0), (repeats, batch))
     calls = list(keys[:, 0] if batch == 1 else keys)
@@ -102,11 +107,15 @@ def frames_per_second(window: Size, batch: int, repeats: int) -> float:
 
     wait(calls[0])
     threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(wait, calls[:threads]))
-        start = time.perf_counter()
-        list(pool.map(wait, calls))
-        return repeats * batch / (time.perf_counter() - start)
+
+    def rate() -> float:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(wait, calls[:threads]))
+            start = time.perf_counter()
+            list(pool.map(wait, calls))
+            return repeats * batch / (time.perf_counter() - start)
+
+    return rate
 
 
 def mapped(part: Callable, window: Size, batch: int) -> Callable:

@@ -96,7 +96,10 @@ class Twin(nn.Module):
 
     def forward(self, image: Tensor, depth: Tensor) -> Tensor:
         coarse = depth.clamp(max=self.spec.max_depth) / self.spec.max_depth
-        a, b = self.conv1_img(image / 255.0), self.conv1_d_2(coarse)
+        # The kernels may be bfloat16; the depth to which the residual is added stays float32.
+        dtype = self.convtf.weight.dtype
+        a = self.conv1_img((image / 255.0).to(dtype))
+        b = self.conv1_d_2(coarse.to(dtype))
         skips = [torch.cat([a, b], 1)]
         for i, name in enumerate(LEVELS):
             a, b = getattr(self, name)(a), getattr(self, f"{name}_2")(b if i < 2 else a)
@@ -107,7 +110,7 @@ class Twin(nn.Module):
         for name, skip in zip(("convt4", "convt3", "convt2", "convt1"), skips[4:0:-1], strict=True):
             x = getattr(self, name)(torch.cat([x, skip], 1))
         x = self.convtf(torch.cat([x, skips[0]], 1))
-        return self.spec.max_depth * (x + coarse)
+        return self.spec.max_depth * (x.float() + coarse)
 
     def _exchange(self, a: Tensor, b: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         half = a.shape[1] // 2

@@ -168,6 +168,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--checkpoint", default="compact", help="empty for the fill alone")
     options = parser.parse_args()
+    for name in ("frames", "distinct"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
     quiet_tensorflow()
     keep_compiled()
 

@@ -20,7 +20,7 @@ _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.[^.]+)?(\.old
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux' <fcntl.h> and <stdio.h>
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """One line for the user: what went wrong, and with which file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

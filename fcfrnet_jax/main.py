@@ -29,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+        leave_job("Interrupted.", status)
         print("Interrupted.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(status)
     except (ValueError, OSError) as error:
         fail(error)
 
@@ -80,12 +82,17 @@ def fail(error: Exception) -> NoReturn:
     """Ends the process with one line on stderr and the exit code 1."""
     logging.debug("The error's origin:", exc_info=error)
     message = f"Error: {' '.join(describe(error).split())}"
+    leave_job(message, 1)
+    sys.exit(message)
+
+
+def leave_job(message: str, status: int) -> None:
+    """Ends this process with a line on stderr if it belongs to a job of several processes."""
     jax = sys.modules.get("jax")
     if jax is not None and jax.distributed.is_initialized():
         # An orderly exit would wait for the other processes, which wait for this one.
         print(message, file=sys.stderr, flush=True)
-        os._exit(1)
-    sys.exit(message)
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 import hashlib
 import json
 import os
+import signal
+import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
@@ -151,6 +155,12 @@ def join_job(coordinator: str = "", processes: int = 0, process: int = -1) -> No
         jax.distributed.initialize()
 
 
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end this process of a job; jax only notes it, for those who ask for it."""
+    if jax.process_count() > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _launched_as_several(environment: Mapping[str, str]) -> bool:
     counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
     if any(int(environment.get(name, "1")) > 1 for name in counts):
@@ -174,6 +184,31 @@ def check_agreement(settings: dict[str, Any], what: str = "config") -> None:
     if others:
         named = ", ".join(map(str, others))
         raise ValueError(f"the {what} of process {named} differs from that of process 0")
+
+
+def check_shared_folder(folder: Path) -> None:
+    """Raises ValueError in every process unless all see the folder that the first one sees.
+
+    All processes must call it, and the folder must exist for the first one. Otherwise what the
+    others write, or what they are to read later, would be lost.
+    """
+    if jax.process_count() == 1:
+        return
+    # A new name is not in any cache of a network file system.
+    mark = folder / f".job-{gather_json(uuid.uuid4().hex)[0]}"
+    first = jax.process_index() == 0
+    if first:
+        mark.touch()
+    try:
+        check_agreement({})  # every process waits for the mark
+        check_agreement({"sees the mark": mark.exists()}, "workdir")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; all processes need the same workdir, on a file system that they share"
+        ) from error
+    finally:
+        if first:
+            mark.unlink(missing_ok=True)
 
 
 def gather(rows: np.ndarray, total: int) -> np.ndarray:
@@ -218,18 +253,18 @@ def ending_together() -> Iterator[None]:
     The block must not call functions for which all processes are needed.
 
     Raises:
-      Exception: that of this process.
+      Exception, KeyboardInterrupt: that of this process.
       ValueError: another process failed; the message names it and has its message.
     """
     if jax.process_count() == 1:
         yield
         return
-    own: Exception | None = None
+    own: Exception | KeyboardInterrupt | None = None
     try:
         yield
     except OtherProcessFailedError:
         pass
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         own = error
     texts = gather_json(describe(own) if own else None)
     if own:

@@ -8,33 +8,37 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 CODE = """
-import sys
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec
+names = {names}
 
 
-class Missing:
-    names = {names}
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.names:
-            message = f"No module named {{name!r}}, which is not required"
-            raise ModuleNotFoundError(message, name=name)
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in names else found(name, path, target)
 
 
-sys.meta_path.insert(0, Missing())
+PathFinder.find_spec = find_spec
 """
 
 
 def hide_other_packages(folder: Path) -> str:
-    """Hides the installed packages that the requirements do not bring.
+    """Hides the installed packages that the requirements do not bring; see `hide`."""
+    return hide(folder, not_required())
+
+
+def hide(folder: Path, modules: list[str]) -> str:
+    """Hides installed packages.
 
     Args:
       folder: created; gets a module that Python imports when it starts.
+      modules: their modules at the top level.
 
     Returns:
       The folder, for PYTHONPATH.
     """
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(CODE.format(names=not_required()))
+    (folder / "sitecustomize.py").write_text(CODE.format(names=modules))
     return str(folder)
 
 

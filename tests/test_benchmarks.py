@@ -1,15 +1,25 @@
 """The benchmarks that time networks, on the smallest ones."""
 
+import argparse
 import json
 import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import accelerator
+from benchmarks.accelerators import profile
+from benchmarks.accelerators.plan import Item, make_plan, seconds_of
+from benchmarks.accelerators.report import tables
+from benchmarks.accelerators.results import Results
+from benchmarks.accelerators.toy import make_toy_plan
+from benchmarks.accelerators.worker import Worker, WorkerError
 from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
+from tests.fresh_install import hide
 
 # Runs a command as on a machine that has jax, flax and optax alone.
 BARE = """
@@ -65,8 +75,175 @@ def test_the_whole_job_is_measured(tmp_path):
     assert "write prediction" in done.stdout
 
 
+def test_the_whole_job_needs_frames(tmp_path):
+    line = [sys.executable, "benchmarks/whole_job.py", "--data_dir", str(tmp_path)]
+    done = subprocess.run(
+        [*line, "--distinct", "0"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: --distinct must be at least 1\n")
+
+
+@pytest.mark.slow
+def test_the_accelerator_benchmark(tmp_path):
+    """Its rehearsal, as on a machine without TensorFlow and ml_collections."""
+    output = tmp_path / "output"
+    hidden = hide(tmp_path / "site", ["tensorflow", "ml_collections", "tensorboardX"])
+    environment = os.environ | {"PYTHONPATH": hidden, "XLA_FLAGS": xla_flags(1)}
+    line = [sys.executable, "benchmarks/accelerator.py", "--toy", "--output", str(output)]
+    line += ["--minutes", "10", "--require", "cpu"]
+    keys = {"about/jax", *(item.key for group in make_toy_plan() for item in group)}
+    log = output / "jax.log"
+    asked = []
+    for _ in range(2):
+        subprocess.run(line, cwd=ROOT, check=True, env=environment)
+        rows = [json.loads(row) for row in (output / "results.jsonl").read_text().splitlines()]
+        assert [row for row in rows if "error" in row] == []
+        assert {row["key"] for row in rows} - {"about/torch"} == keys
+        asked.append(log.read_text().count('"call"'))
+    # The second time it asks what the device is, and nothing else.
+    assert asked[1] == asked[0] + 1
+    parity = next(row for row in rows if row["key"] == "parity/fcfrnet18_rgbd float32 highest")
+    assert parity["result"]["predicting_rmse_mm"] < 0.05
+    assert "## prediction" in (output / "tables.md").read_text()
+
+
+def test_the_rehearsal_has_every_kind_of_item():
+    kinds = [
+        {(item.part, item.call) for group in plan for item in group}
+        for plan in (make_plan(), make_toy_plan())
+    ]
+    assert kinds[0] - kinds[1] == {("training", "pair")}
+
+
+def test_the_plan():
+    plan = make_plan()
+    keys = [item.key for group in plan for item in group]
+    assert len(keys) == len(set(keys))
+    assert all(len({item.flags for item in group}) == 1 for group in plan)
+    # The comparisons fit the time of the first call.
+    assert sum(map(seconds_of, plan[:3])) < 4 * 60
+    assert {item.call for group in plan[1:3] for item in group} == {"pair"}
+
+
+def test_a_failing_item_is_recorded_and_repeated_on_request(tmp_path, monkeypatch):
+    broken = Item("device", "broken", "copy", {"megabytes": 1})
+    monkeypatch.setattr(accelerator, "make_toy_plan", lambda: [[broken]])
+    options = argparse.Namespace(output=tmp_path, minutes=1, only=None, again=False, toy=True)
+    options.require = "cpu"
+    for again, lines in ((False, 1), (False, 1), (True, 2)):
+        options.again = again
+        rows = accelerator.run(options).rows
+        (row,) = [row for row in rows if row["key"] == "device/broken"]
+        assert "unexpected keyword argument" in row["error"]
+        assert (tmp_path / "jax.log").read_text().count('"copy"') == lines
+    assert "- device/broken: " in tables(rows)
+    options.require = "gpu"
+    before = (tmp_path / "results.jsonl").read_bytes()
+    with pytest.raises(SystemExit, match="jax runs on cpu"):
+        accelerator.run(options)
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
+def test_results_of_another_device_and_of_rehearsals_are_set_aside(tmp_path):
+    def measure(value, **about):
+        results = Results(tmp_path)
+        results.begin(about)
+        if value:
+            results.add({"key": "device/copy", "result": value})
+        return results.find("device/copy")
+
+    assert measure(1, device="card A") == 1
+    assert measure(None, device="card A") == 1
+    assert measure(None, device="card A", toy=True) is None
+    assert measure(2, device="card-B") == 2
+    assert measure(None, device="card A", version=3) == 1
+    assert measure(None, device="card-B") == 2
+    names = {"results.jsonl", "results_card_A.jsonl", "results_card_A_toy.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "predicton"], "invalid choice: 'predicton'"),
+        (["--report"], "Error: {output} has no results.jsonl"),
+    ],
+)
+def test_wrong_arguments_of_the_accelerator_benchmark(arguments, message, tmp_path):
+    output = tmp_path / "output"
+    line = [sys.executable, "benchmarks/accelerator.py", "--output", str(output), *arguments]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert message.format(output=output) in done.stderr.splitlines()[-1]
+    assert not output.exists()
+
+
+def test_every_part_has_one_table():
+    def row(part, name, **result):
+        return {"key": f"{part}/{name}", "part": part, "name": name, "result": result}
+
+    pair = {"frames_per_s": {"torch": 50.0, "jax": 60.0}, "share_of_peak": {"jax": 0.5}}
+    operation = {"share": 0.1, "ms": 2.0, "launches": 1.0, "name": "fusion", "category": ""}
+    operation["source"] = "jit(f)/transpose(jvp(CoarseToFine))/CoarseToFine.decode/convt1/conv"
+    text = tables(
+        [
+            row("prediction", "a", p50_ms=4.0, frames_per_s=250.0),
+            row("prediction", "b", errors={"torch-compile": "out of memory"}, **pair),
+            row("profile", "train", frames_per_s=9.0, operations=[operation]),
+        ]
+    )
+    rates = """|  | jax | torch | jax / fastest rival | share of the peak | p50 ms |
+| --- | --- | --- | --- | --- | --- |
+| a | 250 |  |  |  | 4 |
+| b | 60 | 50 | 1.20 | 50% |  |
+"""
+    assert rates in text
+    assert "| 10.0% | 2 | 1 | fusion | backward of decode convt1 conv |\n" in text
+    assert text.endswith("## failed\n\n- prediction/b torch-compile: out of memory\n")
+
+
+def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
+    worker = Worker("torch", tmp_path / "log", {"PYTHONPATH": hide(tmp_path / "site", ["torch"])})
+    with pytest.raises(WorkerError, match="the process ended with status 1; see log"):
+        worker.request("describe", 60)
+    worker = Worker("jax", tmp_path / "log")
+    with pytest.raises(WorkerError, match="no answer within 0 s"):
+        worker.request("describe", 0.1)
+    assert not worker.alive
+
+
+def test_operations_of_a_gpu_profile():
+    def plane(name, **lines):
+        lines = [SimpleNamespace(name=key, events=events) for key, events in lines.items()]
+        return SimpleNamespace(name=name, lines=lines)
+
+    def event(name, duration_ns, **stats):
+        return SimpleNamespace(name=name, duration_ns=duration_ns, stats=stats.items())
+
+    fprop = event("sm90_fprop", 6e6, hlo_op="conv.1", hlo_module="jit_apply")
+    convert = event("nchwToNhwc", 1e6, hlo_op="conv.1")
+    streams = {"Stream #13(Compute)": [fprop, convert, event("MemcpyD2D", 3e6)]}
+    planes = [
+        plane("/host:CPU", python=[event("conv.1", 5e6, hlo_op="conv.1")]),
+        plane("/device:GPU:0", **streams, Steps=[event("1", 9e6)]),
+    ]
+    text = (
+        "  %conv.1 = (bf16[1]{0}, u8[0]{0}) custom-call(bf16[1]{0} %x), "
+        'custom_call_target="__cudnn$convForward", metadata={op_name="jit(apply)/conv1/conv"}\n'
+    )
+    first, second = profile.summary(planes, text, 5)
+    assert first["kernels"] == ["sm90_fprop", "nchwToNhwc"]
+    assert (first["name"], first["share"]) == ("conv.1", pytest.approx(0.7))
+    assert first["category"] == "custom-call __cudnn$convForward"
+    assert (first["source"], second["name"]) == ("jit(apply)/conv1/conv", "MemcpyD2D")
+    assert first["ms"] == pytest.approx(7 / profile.CALLS)
+    with pytest.raises(RuntimeError, match="no operations in the profile"):
+        profile.summary([plane("/device:GPU:0")], "", 5)
+
+
 def test_the_peers_commands_have_a_help():
-    for name in ("peers.py", "tpu_aot.py", "model.py"):
+    for name in ("peers.py", "tpu_aot.py", "model.py", "accelerator.py"):
         line = [sys.executable, "-c", BARE, f"benchmarks/{name}", "--help"]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
         assert "usage" in done.stdout

@@ -93,7 +93,7 @@ def test_help_lists_the_settings_that_a_config_file_leaves_out(capsys, tmp_path)
     lines.append("    return ConfigDict({'task': 'evaluate', 'panels': 3})")
     (tmp_path / "mine.py").write_text("\n".join(lines))
     words = " ".join(printed(capsys, f"--config={tmp_path}/mine.py", "--help").split())
-    assert " --config.panels=3 Number of frames for which a panel" in words
+    assert " --config.panels=3 Number of frames, from the first one" in words
     assert " --config.split=val_selection The split to evaluate" in words
 
 

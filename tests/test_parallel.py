@@ -102,7 +102,9 @@ def test_arguments_of_a_job_are_given_together(arguments):
         parallel.join_job(*arguments)
 
 
-@pytest.mark.parametrize("own", [None, ValueError("mine"), parallel.OtherProcessFailedError()])
+@pytest.mark.parametrize(
+    "own", [None, ValueError("mine"), KeyboardInterrupt("mine"), parallel.OtherProcessFailedError()]
+)
 def test_a_failure_of_one_process_is_one_of_all(own, monkeypatch):
     told = []
 
@@ -112,13 +114,14 @@ def test_a_failure_of_one_process_is_one_of_all(own, monkeypatch):
 
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(parallel, "gather_json", gather_json)
-    message = "^mine$" if isinstance(own, ValueError) else "^process 1: disk full$"
+    is_told = isinstance(own, ValueError | KeyboardInterrupt)
+    message = "^mine$" if is_told else "^process 1: disk full$"
 
     def work():
         with parallel.ending_together():
             if own:
                 raise own
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(type(own) if is_told else ValueError, match=message):
         work()
-    assert told == ["mine" if isinstance(own, ValueError) else None]
+    assert told == ["mine" if is_told else None]

@@ -213,7 +213,7 @@ def test_training_command_learns(tmp_path, cache):
     assert predictor.spec.width == 8
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_on_rendered_streets_learns(tmp_path, cache):
     run(block("synthetic-command"), tmp_path, cache)
     assert_learned(tmp_path / "output" / "synthetic")

@@ -51,6 +51,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """
     with flagged():
         parallel.join_job(config.coordinator, config.processes, config.process)
+        parallel.end_on_sigterm()
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     workdir, first = Path(workdir), jax.process_index() == 0
@@ -70,6 +71,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             frames, missing = find_frames(config, model, source)
         names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
         parallel.check_agreement(names, "list of frames or the model")
+        parallel.check_shared_folder(folder)
         with parallel.ending_together():
             own = evaluate_frames(config, model, frames, folder)
         rows, bad = shares.gather(frames, *own)

@@ -74,7 +74,10 @@ def run(config: ConfigDict, folder: str | Path) -> None:
         plan = make_plan(config, found)
         # From here on the workdir is written, after every process has read it.
         parallel.check_agreement({"step": found.step, **plan.resumption.facts})
-        hide_accelerators()
+        parallel.check_shared_folder(found.folder)
+        if config.source == "files":
+            # Nothing else uses TensorFlow, which need not be installed then.
+            hide_accelerators()
         train(config, found, plan)
 
 

@@ -7,6 +7,7 @@ a decoder. PNG: www.w3.org/TR/png, sections 7 to 10; deflate: RFC 1950 and 1951.
 
 import math
 import struct
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -50,8 +51,8 @@ def inflate(header: ImageHeader, pixels: bytes | memoryview) -> np.ndarray:
     expected = sum(rows * length for rows, length in passes)
     inflater = deflate.decompressobj()
     try:
-        # Decoders ignore data after the last row.
-        data = inflater.decompress(pixels, expected + 1)
+        # Decoders ignore data after the last row. A header may claim more than a number can hold.
+        data = inflater.decompress(pixels, min(expected + 1, sys.maxsize))
     except deflate.error as error:  # type: ignore[misc]
         raise ValueError(f"is damaged: its pixels cannot be inflated ({error})") from error
     if len(data) < expected:

@@ -85,7 +85,7 @@ def read_batches(
         for group in groups.values():
             yield _batch(group, batch_size)
 
-    return batches()
+    return _one_ahead(batches())
 
 
 def reading_threads() -> int:
@@ -138,6 +138,15 @@ def _ahead(function: Callable[[S], T], items: Iterable[S], threads: int, ahead: 
                 yield results.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_ahead(batches: Iterator[Arrays]) -> Iterator[Arrays]:
+    """Makes each batch in a thread while the one before it is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
 
 
 def _padded(arrays: Arrays, multiple: int) -> Arrays:

@@ -53,63 +53,6 @@ class UpConvNormAct(nn.Module):
         return leaky_relu(_normalise(x, self.norm, "norm"))
 
 
-class DoublingConv(nn.Module):
-    """Transposed 3x3 convolution of stride 2: `[B, H, W, C]` to `[B, 2H, 2W, features]`.
-
-    The variables and the result are those of `nn.ConvTranspose`; only the gradient is computed
-    differently.
-    """
-
-    features: int
-    use_bias: bool = True
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (3, 3, x.shape[-1], self.features)
-        x, kernel, bias = with_kernel(self, shape, x, use_bias=self.use_bias)
-        x = double_convolve(x, kernel)
-        return x if bias is None else x + bias
-
-
-class Head(nn.Module):
-    """1x1 convolution of several arrays `[B, H, W, C]`, by default to one channel.
-
-    The variables and the result are those of `nn.Conv` applied to the concatenated arrays. The
-    arrays are not concatenated for one channel, because at full resolution that takes longer than
-    the convolution.
-    """
-
-    features: int = 1
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
-        channels = [part.shape[-1] for part in parts]
-        *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), self.features), *parts)
-        if self.features > 1:
-            return jnp.concatenate(parts, axis=-1) @ kernel[0, 0] + bias
-        kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
-        products = (part @ share for part, share in zip(parts, kernels, strict=True))
-        return sum(products, start=bias)
-
-
-def with_kernel(
-    module: Any, shape: tuple[int, ...], *arrays: jax.Array, use_bias: bool = True
-) -> list[Any]:
-    """Returns `arrays`, the kernel and the bias (or None) of a module, all in one dtype.
-
-    Args:
-      module: a Flax module with a `dtype`, as in `nn.Conv`; it gets the parameters of `nn.Conv`.
-      shape: of the kernel; its last axis has the length of the bias.
-      arrays: the inputs of the module.
-      use_bias: whether the module has a bias.
-    """
-    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
-    bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:]) if use_bias else None
-    return dtypes.promote_dtype(*arrays, kernel, bias, dtype=module.dtype)
-
-
 @jax.custom_vjp
 def double_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed convolution of stride 2 with PyTorch's padding 1 and output_padding 1.
@@ -153,6 +96,68 @@ def double_convolve_gradient(saved: tuple, gradient: jax.Array) -> tuple[jax.Arr
 
 
 double_convolve.defvjp(_double_convolve, double_convolve_gradient)
+
+
+class DoublingConv(nn.Module):
+    """Transposed 3x3 convolution of stride 2: `[B, H, W, C]` to `[B, 2H, 2W, features]`.
+
+    The variables and the result are those of `nn.ConvTranspose`; only the gradient is computed
+    differently.
+
+    Attributes:
+      features, use_bias, dtype: as for `nn.ConvTranspose`.
+      convolve: `double_convolve`, or a function that computes the same.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: DTypeLike | None = None
+    convolve: Callable[[jax.Array, jax.Array], jax.Array] = double_convolve
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (3, 3, x.shape[-1], self.features)
+        x, kernel, bias = with_kernel(self, shape, x, use_bias=self.use_bias)
+        x = self.convolve(x, kernel)
+        return x if bias is None else x + bias
+
+
+class Head(nn.Module):
+    """1x1 convolution of several arrays `[B, H, W, C]`, by default to one channel.
+
+    The variables and the result are those of `nn.Conv` applied to the concatenated arrays. The
+    arrays are not concatenated for one channel, because at full resolution that takes longer than
+    the convolution.
+    """
+
+    features: int = 1
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, parts: Sequence[jax.Array]) -> jax.Array:
+        channels = [part.shape[-1] for part in parts]
+        *parts, kernel, bias = with_kernel(self, (1, 1, sum(channels), self.features), *parts)
+        if self.features > 1:
+            return jnp.concatenate(parts, axis=-1) @ kernel[0, 0] + bias
+        kernels = jnp.split(kernel[0, 0], np.cumsum(channels)[:-1])
+        products = (part @ share for part, share in zip(parts, kernels, strict=True))
+        return sum(products, start=bias)
+
+
+def with_kernel(
+    module: Any, shape: tuple[int, ...], *arrays: jax.Array, use_bias: bool = True
+) -> list[Any]:
+    """Returns `arrays`, the kernel and the bias (or None) of a module, all in one dtype.
+
+    Args:
+      module: a Flax module with a `dtype`, as in `nn.Conv`; it gets the parameters of `nn.Conv`.
+      shape: of the kernel; its last axis has the length of the bias.
+      arrays: the inputs of the module.
+      use_bias: whether the module has a bias.
+    """
+    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = module.param("bias", nn.initializers.zeros_init(), shape[-1:]) if use_bias else None
+    return dtypes.promote_dtype(*arrays, kernel, bias, dtype=module.dtype)
 
 
 class BasicBlock(nn.Module):

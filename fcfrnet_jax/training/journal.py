@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from fcfrnet_jax.files import atomic_path, parse_json
 
@@ -25,15 +26,12 @@ class Journal:
     """
 
     def __init__(self, workdir: str | Path, step: int) -> None:
-        from tensorboardX import SummaryWriter
-
         self._path = Path(workdir) / "metrics.jsonl"
         lines = [text for text, record in _lines(self._path) if record["step"] <= step]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
-        folder = str(Path(workdir) / "tensorboard")
-        self._board = SummaryWriter(folder, purge_step=step + 1 if step else None)
+        self._board = _board(Path(workdir) / "tensorboard", step)
 
     def record(self, step: int, values: dict[str, float]) -> None:
         """Writes finite numbers to a line of `metrics.jsonl` and to TensorBoard."""
@@ -44,16 +42,28 @@ class Journal:
 
     def show(self, step: int, values: dict[str, float]) -> None:
         """Writes numbers, such as times, only to TensorBoard."""
-        for name, value in values.items():
+        for name, value in values.items() if self._board else ():
             self._board.add_scalar(name, float(value), step)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Writes an image, uint8 `[H, W, 3]` RGB, to TensorBoard."""
-        self._board.add_image(name, image, step, dataformats="HWC")
+        if self._board:
+            self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
         self._file.close()
-        self._board.close()
+        if self._board:
+            self._board.close()
+
+
+def _board(folder: Path, step: int) -> Any:
+    """The writer of the event files; None, with a warning, without tensorboardX."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        logging.warning("No TensorBoard files are written: %s", error)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def read_journal(workdir: str | Path) -> list[dict[str, float]]:

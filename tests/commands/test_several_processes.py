@@ -29,15 +29,15 @@ def scenes(tmp_path_factory):
     return root
 
 
-def start_two(workdir, scenes, settings=({}, {})) -> list[subprocess.Popen]:
-    """Two processes of one job, each with its `settings`."""
+def start_two(workdir, scenes, settings=({}, {}), other=None) -> list[subprocess.Popen]:
+    """Two processes of one job, each with its `settings`; the second in the workdir `other`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     job = SETTINGS | {"coordinator": address, "processes": 2}
     return [
-        start(workdir, scenes, devices=2, **job | {"process": process} | settings[process])
-        for process in range(2)
+        start(folder, scenes, devices=2, **job | {"process": process} | settings[process])
+        for process, folder in enumerate((workdir, other or workdir))
     ]
 
 
@@ -62,6 +62,14 @@ def test_processes_that_disagree_end_with_a_message(scenes, tmp_path):
         assert process.returncode == 1
         assert "Error: the config of process 1 differs from that of process 0" in errors
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_need_the_same_workdir(scenes, tmp_path):
+    for process in start_two(tmp_path / "first", scenes, other=tmp_path / "second"):
+        _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "Error: the workdir of process 1 differs from that of process 0; all" in errors
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.nightly

@@ -16,6 +16,7 @@ from fcfrnet_jax.data.pipeline import (
     read_files,
 )
 from tests import kitti_tree as tree
+from tests.opencv_files import bottom_centre, decoded
 
 MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
 
@@ -31,17 +32,6 @@ def examples(frames: list[Frame], crop: tuple[int, int] = (0, 0)) -> list[dict[s
 
     dataset = tf.data.Dataset.from_tensor_slices(frame_columns(frames))
     return list(dataset.map(read_files()).map(crop_bottom_centre(crop)).as_numpy_iterator())
-
-
-def decoded(path: Path) -> np.ndarray:
-    """The file as read by OpenCV: RGB, or float64 metres with a channel axis."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    return pixels[..., ::-1] if pixels.ndim == 3 else pixels[..., None].astype(np.float64) / 256
-
-
-def bottom_centre(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    left = (array.shape[1] - width) // 2
-    return array[-height:, left : left + width]
 
 
 @pytest.mark.parametrize("crop", [(0, 0), (9, 15), (6, 8), (1, 1)], ids=str)

@@ -43,6 +43,13 @@ def test_more_pixels_than_needed_are_ignored() -> None:
     assert inflate(*read_png(png((3, 3), 8, 0, zlib.compress(rows + b"more")))).tobytes() == rows
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_header_may_claim_any_size(kind: tuple) -> None:
+    largest = 2**31 - 1
+    with pytest.raises(ValueError, match=r"it has 9 of \d+ bytes of pixels"):
+        inflate(*read_png(png((largest, largest), *kind, zlib.compress(bytes(9)))))
+
+
 def test_pillow_agrees_about_interlaced_pixels() -> None:
     rows = stream_of((13, 11), 8, interlace=1)
     file = io.BytesIO(png((13, 11), 8, 0, zlib.compress(rows), interlace=1))

@@ -11,6 +11,7 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation.batches import Scan, read_batches
 from tests import kitti_tree as tree
+from tests.opencv_files import bottom_centre, decoded
 
 MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
 
@@ -19,17 +20,6 @@ MAPS = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_trut
 def frames(tmp_path: Path) -> list[Frame]:
     tree.write_drive(tmp_path, numbers=range(5))
     return find_frames(tmp_path, "val")
-
-
-def decoded(path: Path) -> np.ndarray:
-    """The file as read by OpenCV: RGB, or float64 metres with a channel axis."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    return pixels[..., ::-1] if pixels.ndim == 3 else pixels[..., None].astype(np.float64) / 256
-
-
-def bottom_centre(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    left = (array.shape[1] - width) // 2
-    return array[-height:, left : left + width]
 
 
 def joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

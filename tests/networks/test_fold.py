@@ -28,7 +28,11 @@ def shapes(tree):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+# ResNet-50 takes longer to compile, and folding treats all layers alike.
+@pytest.mark.parametrize(
+    "spec", [*(pytest.param(spec, marks=pytest.mark.slow) for spec in SPECS[:2]), *SPECS[2:]]
+)
+@pytest.mark.usefixtures("short_resnet")
 def test_same_depth_in_float64(spec):
     """In float64, only the formulas can make a difference."""
     with jax.enable_x64(True):

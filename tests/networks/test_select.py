@@ -13,6 +13,7 @@ from fcfrnet_jax.networks import models, select
 from fcfrnet_jax.networks.cpu.conv import CpuConv
 from fcfrnet_jax.networks.fill import classical_fill
 from fcfrnet_jax.networks.fold import fold
+from fcfrnet_jax.networks.gpu.parts import GpuParts
 from fcfrnet_jax.networks.parts import Parts
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.networks.tpu.parts import PackedParts
@@ -106,7 +107,7 @@ def test_training_uses_the_variables_of_the_plain_network(monkeypatch, backend):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     network = select.for_training(FINE, remat=True)
     assert network.remat
-    assert network.parts is (PackedParts if backend == "tpu" else Parts)
+    assert network.parts is {"cpu": Parts, "tpu": PackedParts, "gpu": GpuParts}[backend]
     assert (network.conv is CpuConv) == (backend == "cpu")
     assert models.shapes_of(network) == models.variable_shapes(FINE)
 
@@ -118,7 +119,7 @@ def test_prediction_on_accelerators(monkeypatch, backend):
     network, folded, _ = select.for_prediction(FINE, variables)
     assert network.folded
     assert network.conv is nn.Conv
-    assert network.parts is (PackedParts if backend == "tpu" else Parts)
+    assert network.parts is {"cpu": Parts, "tpu": PackedParts, "gpu": GpuParts}[backend]
     jax.tree.map(np.testing.assert_array_equal, folded, fold(FINE, variables))
 
 

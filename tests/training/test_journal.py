@@ -1,5 +1,8 @@
 """The records of a training run, damaged and intact."""
 
+import sys
+
+import numpy as np
 import pytest
 
 from fcfrnet_jax.training.journal import Journal, read_journal
@@ -36,3 +39,13 @@ def test_an_unfinished_last_line_is_removed(end, tmp_path):
     assert read_journal(tmp_path) == [{"step": 10, "loss": 1.5}]
     Journal(tmp_path, 10).close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == GOOD
+
+
+def test_without_tensorboardx_the_records_are_written_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    journal = Journal(tmp_path, 0)
+    journal.record(1, {"loss": 1.5})
+    journal.image(1, "a", np.zeros((2, 2, 3), np.uint8))
+    journal.close()
+    assert read_journal(tmp_path) == [{"step": 1, "loss": 1.5}]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

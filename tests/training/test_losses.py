@@ -211,6 +211,8 @@ def test_depth_without_a_target_does_not_count(seed: int, junk: float) -> None:
         with_gradient = compiled(loss, gradient=True)
         value, gradient = with_gradient(np.where(missing, np.float32(junk), depth), target)
         assert value == with_gradient(depth, target)[0]
+        # jax would compile an index for every number of pixels.
+        gradient = np.asarray(gradient)
         assert np.isfinite(gradient).all()
         assert not np.any(gradient[missing])
 

@@ -13,7 +13,6 @@ from jax import lax
 
 from fcfrnet_jax.networks.layers import (
     CHANNELS_LAST,
-    DoublingConv,
     double_convolve_gradient,
     with_kernel,
 )
@@ -22,17 +21,6 @@ from fcfrnet_jax.networks.layers import (
 FEW = 4
 # Matrix products need rows of a multiple of this many numbers.
 ALIGNMENT = 8
-
-
-class PhaseDoublingConv(DoublingConv):
-    """`DoublingConv`, computed by `double_convolve_by_phases`."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (3, 3, x.shape[-1], self.features)
-        x, kernel, bias = with_kernel(self, shape, x, use_bias=self.use_bias)
-        x = double_convolve_by_phases(x, kernel)
-        return x if bias is None else x + bias
 
 
 class PatchConv(nn.Conv):

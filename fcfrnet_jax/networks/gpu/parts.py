@@ -4,9 +4,9 @@ from functools import partial
 
 from flax import linen as nn
 
-from fcfrnet_jax.networks.gpu.convolutions import PatchConv, PhaseDoublingConv
+from fcfrnet_jax.networks.gpu.convolutions import PatchConv, double_convolve_by_phases
 from fcfrnet_jax.networks.gpu.norm import OnePassNorm
-from fcfrnet_jax.networks.layers import ConvNormAct, Module, UpConvNormAct
+from fcfrnet_jax.networks.layers import ConvNormAct, DoublingConv, Module, UpConvNormAct
 from fcfrnet_jax.networks.parts import Parts
 
 
@@ -19,7 +19,12 @@ class GpuParts(Parts):
 
     def double(self, features: int, level: int, name: str) -> nn.Module:
         del level
-        conv = partial(PhaseDoublingConv, use_bias=self.folded, dtype=self.dtype)
+        conv = partial(
+            DoublingConv,
+            use_bias=self.folded,
+            dtype=self.dtype,
+            convolve=double_convolve_by_phases,
+        )
         return self.checkpointed(UpConvNormAct)(features, conv, self.norm, name=name)
 
     @property

@@ -22,8 +22,9 @@ from fcfrnet_jax.streets.vectors import Vector
 # On CPUs, more than SMALL rays are cast in tiles of TILE rows and columns.
 SMALL = 2048
 TILE = (64, 152)
-# The number of solids tested in one iteration of the loop.
-UNROLL = 2
+# The number of solids tested in one iteration of the loop. Without tiles, each iteration reads all
+# rays and what they have hit so far from the memory, and writes the latter.
+UNROLL, UNROLL_WHOLE = 2, 16
 
 
 def camera_rays(height: int, width: int, intrinsics: jax.Array, rotation: jax.Array) -> jax.Array:
@@ -43,7 +44,12 @@ def camera_rays(height: int, width: int, intrinsics: jax.Array, rotation: jax.Ar
 
 
 def trace(
-    street: Street, origins: jax.Array, directions: jax.Array, width: int | None = None
+    street: Street,
+    origins: jax.Array,
+    directions: jax.Array,
+    width: int | None = None,
+    *,
+    tiled: bool | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Finds the first solid that each ray hits.
 
@@ -57,6 +63,7 @@ def trace(
       directions: `[3, R]` or `[3, 1]`, of any length.
       width: the width in pixels if the rays are those of an image in row-major order. The image is
         then processed in tiles, which affects the speed only.
+      tiled: whether to use tiles; None for CPUs only.
 
     Returns:
       The distance `[R]` in units of the direction's length, infinite where the ray hits nothing,
@@ -69,10 +76,12 @@ def trace(
     if count % (width or count):
         raise ValueError(f"{count} rays are not a multiple of the width {width}")
     groups = _groups(street)
-    whole = partial(_trace_whole, groups, count)
     if count <= SMALL:
-        return whole(origins, directions)
+        return _trace_whole(groups, count, UNROLL, origins, directions)
+    whole = partial(_trace_whole, groups, count, UNROLL_WHOLE)
     tiles = partial(_trace_tiles, groups, _Tiles(count // (width or count), width or count))
+    if tiled is not None:
+        return (tiles if tiled else whole)(origins, directions)
     return jax.lax.platform_dependent(origins, directions, cpu=tiles, default=whole)
 
 
@@ -172,11 +181,16 @@ def _trace_tiles(
 
 
 def _trace_whole(
-    groups: list[_Group], count: int, origins: jax.Array, directions: jax.Array
+    groups: list[_Group],
+    count: int,
+    unroll: int,
+    origins: jax.Array,
+    directions: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Casts all rays against all solids."""
     counts = [group.numbers.shape[0] for group in groups]
-    return _cast(groups, count, origins, directions, [jnp.arange(n) for n in counts], counts)
+    orders = [jnp.arange(n) for n in counts]
+    return _cast(groups, count, origins, directions, orders, counts, unroll)
 
 
 def _cast(
@@ -186,6 +200,7 @@ def _cast(
     directions: jax.Array,
     orders: list[jax.Array],
     counts: Sequence[int | jax.Array],
+    unroll: int = UNROLL,
 ) -> tuple[jax.Array, jax.Array]:
     """Casts `size` rays against the first `counts[i]` solids of group i, taken in `orders[i]`."""
     directions = jnp.where(jnp.abs(directions) < 1e-9, 1e-9, directions)
@@ -197,9 +212,10 @@ def _cast(
         if total:
             # The loop may run past the count. What follows there does not change the result: solids
             # that no ray hits, and copies of the last solid.
-            order = jnp.pad(order, (0, -total % UNROLL), mode="edge").astype(jnp.int32)
-            nearer = partial(_nearer, group, order.reshape(-1, UNROLL), first, rays)
-            best = jax.lax.fori_loop(0, (count + UNROLL - 1) // UNROLL, nearer, best)
+            step = min(unroll, total)
+            order = jnp.pad(order, (0, -total % step), mode="edge").astype(jnp.int32)
+            nearer = partial(_nearer, group, order.reshape(-1, step), first, rays)
+            best = jax.lax.fori_loop(0, (count + step - 1) // step, nearer, best)
         first += total
     return best
 
@@ -212,12 +228,17 @@ def _nearer(
     turn: jax.Array,
     best: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
-    for solid in turns[turn]:
+    solids = turns[turn]
+
+    def test(i: int | jax.Array, best: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        solid = solids[i]
         distance = group.hit(tuple(group.numbers[solid]), *rays)
         closer = distance < best[0]
         index = jnp.where(closer, first + solid, best[1])
-        best = (jnp.where(closer, distance, best[0]), index)
-    return best
+        return jnp.where(closer, distance, best[0]), index
+
+    # Traced once, although it is compiled several times.
+    return jax.lax.fori_loop(0, len(solids), test, best, unroll=len(solids))
 
 
 def _may_meet(group: _Group, origins: jax.Array, directions: jax.Array) -> jax.Array:

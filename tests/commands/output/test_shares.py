@@ -2,15 +2,17 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands.output import shares
+from fcfrnet_jax.commands.output import results, shares
 from fcfrnet_jax.data.frame import BadFile
 from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree
@@ -21,15 +23,19 @@ from tests.conftest import ROOT, xla_flags
 OF_THE_RUN = {"run", "started", "seconds", "processes", "devices", "batch_size"}
 
 
-def start(workdir, processes=1, **settings):
-    """The processes of an evaluation with the fill alone, on one device each."""
+def start(workdirs, processes=1, **settings):
+    """The processes of an evaluation with the fill alone, on one device each.
+
+    `workdirs` is the workdir of all processes, or a list of one for each.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     job = {"coordinator": address, "processes": processes} if processes > 1 else {}
     program = [sys.executable, "-m", "tests.quick_command", "--config=configs/eval.py"]
     found = []
-    for i in range(processes):
+    workdirs = workdirs if isinstance(workdirs, list) else processes * [workdirs]
+    for i, workdir in enumerate(workdirs):
         flat = {"checkpoint": ""} | settings | job | ({"process": i} if job else {})
         flags = [f"--config.{name}={value}" for name, value in flat.items()]
         found.append(
@@ -96,6 +102,41 @@ def test_a_bad_file_of_one_process_ends_both_or_is_left_out_by_both(tmp_path):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["processes"]) == (3, 2)
     assert [item["path"] for item in metrics["skipped"]] == [str(victim)]
+
+
+@pytest.mark.slow
+def test_two_processes_need_the_same_workdir(tmp_path):
+    kitti_tree.write_drive(tmp_path / "data", numbers=range(2), size=(48, 80))
+    settings = {"data_dir": tmp_path / "data", "split": "val", "crop": (32, 64)}
+    settings["check_depth"] = False
+    workdirs = [tmp_path / "first", tmp_path / "second"]
+    message = "the workdir of process 1 differs from that of process 0; all processes need the same"
+    for status, _, error in finish(start(workdirs, 2, **settings)):
+        assert (status, message in error) == (1, True), error
+    assert not any(path.exists() for path in workdirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "ends"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
+    # Takes many seconds, so that it does not end before the signal.
+    kitti_tree.write_drive(tmp_path / "data", numbers=range(600), size=(160, 320))
+    settings = {"data_dir": tmp_path / "data", "split": "val", "crop": (160, 320)}
+    processes = start(tmp_path / "out", 2, check_depth=False, **settings)
+    predictions = results.new_folder(tmp_path / "out") / "predictions"
+    while not any(predictions.rglob("*.png")):
+        time.sleep(0.01)
+        assert all(process.poll() is None for process in processes), finish(processes)
+    processes[victim].send_signal(ends)
+    try:
+        # Without an end of its own, a job gives up after minutes.
+        statuses = [process.wait(60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+        finish(processes)
+    assert statuses[victim] in (130, -signal.SIGTERM)
+    assert statuses[1 - victim]
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.gpu.convolutions import (
     FEW,
     PatchConv,
-    PhaseDoublingConv,
     double_convolve_by_phases,
 )
 from fcfrnet_jax.networks.gpu.parts import GpuParts
-from fcfrnet_jax.networks.layers import DoublingConv
+from fcfrnet_jax.networks.layers import DoublingConv, double_convolve
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from tests.random_weights import random_variables
 
@@ -40,7 +39,10 @@ def output_and_gradients(layer, variables, x, weights):
 def test_doubling_by_phases(use_bias):
     with jax.enable_x64(True):
         x, weights = array(2, 3, 5, 4), array(2, 6, 10, 3)
-        plain, phases = DoublingConv(3, use_bias), PhaseDoublingConv(3, use_bias)
+        plain, phases = (
+            DoublingConv(3, use_bias, convolve=form)
+            for form in (double_convolve, double_convolve_by_phases)
+        )
         variables = plain.init(jax.random.key(0), x)
         assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
             jnp.shape, phases.init(jax.random.key(0), x)

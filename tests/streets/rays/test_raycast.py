@@ -13,7 +13,7 @@ from tests.streets.conftest import pick
 SIZE = (44, 150)
 INTRINSICS = np.array([[93.0, 0.0, 72.0], [0.0, 92.0, 21.0], [0.0, 0.0, 1.0]])
 
-cast = jax.jit(trace, static_argnames="width")
+cast = jax.jit(trace, static_argnames=("width", "tiled"))
 
 
 def image_rays(street):
@@ -59,6 +59,15 @@ def test_images_and_shadows_show_what_another_ray_caster_finds(seed, streets):
     some = np.flatnonzero(~cut)[::7]
     sun = np.broadcast_to(sun, (3, len(some)))
     compare(street, points[:, some], sun, distance[some], index[some])
+
+
+def test_without_tiles_rays_hit_the_same(streets):
+    """As on accelerators."""
+    origin, rays = image_rays(pick(streets, 0))
+    found, wanted = (
+        cast(pick(streets, 0), origin, rays, width=SIZE[1], tiled=tiled) for tiled in (False, True)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
 def test_rays_must_form_whole_rows(streets):
