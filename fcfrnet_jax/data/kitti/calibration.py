@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fcfrnet_jax.data.frame import Intrinsics
 from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.sensors.calibration.text import numbers, read_entries, read_text
 
 
 def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
@@ -20,13 +21,13 @@ def read_calibration(path: str | os.PathLike) -> dict[str, Intrinsics]:
       ValueError: the line of a camera does not hold twelve numbers, a focal length is not positive,
         or there is no such line.
     """
-    lines = dict(line.partition(":")[::2] for line in _read_text(path).splitlines())
+    entries = read_entries(path)
     cameras = {}
     for camera in ("02", "03"):
-        line = lines.get(f"P_rect_{camera}")
+        line = entries.get(f"P_rect_{camera}")
         if line is None:
             continue
-        values = _numbers(line)
+        values = numbers(line)
         if len(values) != 12:
             raise ValueError(f"{path}: P_rect_{camera} must be 12 numbers, got {len(values)}")
         intrinsics = (values[0], values[5], values[2], values[6])
@@ -42,19 +43,10 @@ def read_intrinsics(path: str | os.PathLike) -> Intrinsics:
     Raises:
       ValueError: the file does not hold nine numbers, or a focal length is not positive.
     """
-    values = _numbers(_read_text(path))
+    values = numbers(read_text(path))
     if len(values) != 9:
         raise ValueError(f"{path}: intrinsics must be 9 numbers, got {len(values)}")
     return _plausible((values[0], values[4], values[2], values[5]), f"{path}: intrinsics")
-
-
-def _read_text(path: str | os.PathLike) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: byte {error.start} is not text; restore the file from the dataset"
-        ) from error
 
 
 def _plausible(intrinsics: Intrinsics, where: str) -> Intrinsics:
@@ -65,14 +57,6 @@ def _plausible(intrinsics: Intrinsics, where: str) -> Intrinsics:
             f"{listed}; restore the file from the dataset"
         )
     return intrinsics
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers of a line; empty if a word is not a number."""
-    try:
-        return [float(word) for word in text.split()]
-    except ValueError:
-        return []
 
 
 def frame_intrinsics(
