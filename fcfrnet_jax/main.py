@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 import fcfrnet_jax
 from fcfrnet_jax.commands.cli import flags, usage
+from fcfrnet_jax.commands.cli.tasks import TASKS
 from fcfrnet_jax.files import describe
 
 
@@ -75,7 +76,7 @@ def set_up_process(config: ConfigDict) -> None:
 
 def runner(task: str) -> Callable[[ConfigDict, str], object]:
     """Returns the function that runs a task. Only what it needs is imported."""
-    return import_module(f"fcfrnet_jax.commands.{task}").run
+    return import_module(f"fcfrnet_jax.commands.{TASKS[task].module}").run
 
 
 def fail(error: Exception) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands.inference import devices, models
 from fcfrnet_jax.commands.output import results, run_record, shares, summary
 from fcfrnet_jax.commands.output.shares import Row, shown_progress, watched
 from fcfrnet_jax.commands.settings import (
@@ -19,7 +21,6 @@ from fcfrnet_jax.commands.settings import (
     check_crop,
     check_ranges,
     flagged,
-    named,
 )
 from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.frame import BadFile, Frame
@@ -29,7 +30,6 @@ from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec
-from fcfrnet_jax.prediction import DTYPES
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 
@@ -58,8 +58,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     with parallel.ending_together(), ExitStack() as stack:
         with parallel.ending_together():
             check_config(config)
-            model = load_model(config)
-            origins = describe_origins(config)
+            model = models.load_model(config)
+            origins = models.describe_origins(config)
             source = coarse_source(config, model[0] if model else None)
             if model and source in ("files", "fill"):
                 model = checkpoint.take_stage(model, "fine")
@@ -78,7 +78,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         bad = missing + bad
         if not rows:
             check.raise_bad_files(bad)
-        result = run_record.describe(started) | {"batch_size": batch_size(config)} | origins
+        result = run_record.describe(started) | {"batch_size": devices.batch_size(config)} | origins
         result |= summary.summarise(config, source, rows, frames[: config.panels], bad)
         if first:
             check.log_left_out(bad)
@@ -90,52 +90,10 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
-    check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES, "dtype": DTYPES})
-    check_ranges(config, {"batch_size": Range(0), "panels": Range(0)})
+    check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES})
+    check_ranges(config, {"panels": Range(0)})
     check_crop(config, "crop")
-    devices = jax.device_count()
-    if config.batch_size % devices:
-        where = "here" if jax.process_count() == 1 else "of all processes"
-        raise ValueError(
-            f"--config.batch_size={config.batch_size} must be 0 or a multiple of the {devices} "
-            f"devices {where}"
-        )
-
-
-def load_model(config: ConfigDict) -> Model | None:
-    """Loads the checkpoints of the config as one model.
-
-    Returns:
-      Its spec and its variables, or None without a checkpoint: the fill alone.
-
-    Raises:
-      ValueError: a folder is not a checkpoint, or the networks do not fit together.
-    """
-    model = None
-    if config.checkpoint:
-        with named("checkpoint"):
-            model = checkpoint.load_model(config.checkpoint)
-    if not config.coarse_checkpoint:
-        return model
-    with named("coarse_checkpoint"):
-        coarse = checkpoint.load_coarse(config.coarse_checkpoint)
-    if model is None:
-        return coarse
-    if not isinstance(model[0], CoarseToFineSpec):
-        raise ValueError(
-            f"--config.checkpoint={config.checkpoint} holds a coarse network, which leaves "
-            f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
-        )
-    return checkpoint.combine(coarse, model)
-
-
-def describe_origins(config: ConfigDict) -> dict[str, Any]:
-    """The provenance and the digest of each model, which a training may replace during the run."""
-    given = [name for name in ("checkpoint", "coarse_checkpoint") if config[name]]
-    return {
-        "provenance": {name: checkpoint.load_provenance(config[name]) for name in given},
-        "digests": {name: checkpoint.load_digest(config[name]) for name in given},
-    }
+    devices.check(config)
 
 
 def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
@@ -247,12 +205,16 @@ def evaluate_frames(
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
     )
-    with watched(config, share, folder) as watch, shown_progress(watch, len(share)) as advance:
+    raise_bad = None if config.skip_bad_frames else partial(dataset.raise_bad_files, config)
+    with (
+        watched(share, folder, crop=tuple(config.crop), raise_bad=raise_bad) as watch,
+        shown_progress(watch, len(share)) as advance,
+    ):
         measured = measure_frames(
             make_eval_step(network, options),
             parallel.replicate(variables, jax.local_devices()),
             share,
-            batch_size=batch_size(config) // jax.process_count(),
+            batch_size=devices.batch_size(config) // jax.process_count(),
             crop=tuple(config.crop),
             visit=write,
             draw=draw,
@@ -261,8 +223,3 @@ def evaluate_frames(
         )
     pairs = zip(check.without_bad(share, watch.bad), measured, strict=True)
     return [{"name": frame.name, "metrics": metrics} for frame, metrics in pairs], watch.bad
-
-
-def batch_size(config: ConfigDict) -> int:
-    """The global batch size."""
-    return config.batch_size or jax.device_count()

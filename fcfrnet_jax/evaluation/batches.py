@@ -16,6 +16,8 @@ from fcfrnet_jax.geometry import Size, margins
 S = TypeVar("S")
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
+# Reads the files of a frame in a crop, as `check.read_frame`.
+Read = Callable[[Frame, Size], tuple[Arrays, list[BadFile]]]
 # The arrays of a batch that are maps of pixels.
 MAPS = ("image", "sparse_depth", "ground_truth", "coarse_depth")
 # Frames that a background thread scans between two looks at whether it may end.
@@ -30,6 +32,7 @@ def read_batches(
     multiple: int = 1,
     leave_out: Callable[[list[BadFile]], None] | None = None,
     threads: int | None = None,
+    read: Read = check.read_frame,
 ) -> Iterator[Arrays]:
     """Reads each frame once, in batches of one padded size, padded to B frames.
 
@@ -44,6 +47,7 @@ def read_batches(
       leave_out: called with the bad files of each frame that has any. If it returns, the frame is
         left out. None raises a ValueError that names the bad files of all frames.
       threads: threads that read and decode; None for one per core, at most 16.
+      read: reads the files of a frame; the default is for files of KITTI. Others need `leave_out`.
 
     Returns:
       Batches of
@@ -64,13 +68,13 @@ def read_batches(
     check_complete("coarse_depth", [frame.coarse for frame in frames])
     threads = threads or reading_threads()
 
-    def read(frame: Frame) -> tuple[Arrays, list[BadFile]]:
-        arrays, bad = check.read_frame(frame, crop)
+    def read_padded(frame: Frame) -> tuple[Arrays, list[BadFile]]:
+        arrays, bad = read(frame, crop)
         return (arrays if bad else _padded(arrays, multiple)), bad
 
     def batches() -> Iterator[Arrays]:
         groups: dict[Size, list[Arrays]] = {}
-        for index, (arrays, bad) in enumerate(_ahead(read, frames, threads, 2 * batch_size)):
+        for index, (arrays, bad) in enumerate(_ahead(read_padded, frames, threads, 2 * batch_size)):
             if bad:
                 if leave_out is None:
                     _raise_all_bad(frames, crop, bad)

@@ -85,3 +85,23 @@ def make_eval_step(
         return maps, {name: depth_metrics(depth, ground_truth) for name, depth in maps.items()}
 
     return parallel.map_local(step, compiler_options)
+
+
+def make_predict_step(
+    network: Network | None,
+    compiler_options: Mapping[str, Any] | None = None,
+    wanted: str | None = None,
+) -> EvalStep:
+    """Makes a step that computes one depth map and no metrics, in place of `make_eval_step`.
+
+    Args:
+      network, compiler_options: as in `make_eval_step`.
+      wanted: one of `MAPS`; None for the last one that the network gives.
+    """
+
+    def step(variables: Variables, batch: Batch) -> tuple[DepthMaps, Metrics]:
+        maps = depth_maps(network, variables, batch)
+        name = wanted or list(maps)[-1]
+        return {name: maps[name]}, {}
+
+    return parallel.map_local(step, compiler_options)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 
 from fcfrnet_jax import parallel
+from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.evaluation.batches import MAPS as PIXELS
-from fcfrnet_jax.evaluation.batches import Arrays, read_batches
+from fcfrnet_jax.evaluation.batches import Arrays, Read, read_batches
 from fcfrnet_jax.evaluation.depth_maps import INPUTS, MAPS, DepthMaps, EvalStep, Metrics
 from fcfrnet_jax.evaluation.metrics import NAMES
 from fcfrnet_jax.evaluation.workers import Workers
@@ -30,6 +31,7 @@ def measure_frames(
     draw: Visit | None = None,
     advance: Callable[[int], None],
     leave_out: Callable[[list[BadFile]], None] | None = None,
+    read: Read = check.read_frame,
 ) -> list[FrameMetrics]:
     """Measures every depth map of every frame; checks the files while it reads them.
 
@@ -46,6 +48,7 @@ def measure_frames(
       draw: called as `visit`, in a thread of its own, so that slow drawing does not delay `visit`.
       advance: called after each batch with its number of frames.
       leave_out: what happens to frames with bad files, see `batches.read_batches`.
+      read: reads the files of a frame, see `batches.read_batches`.
 
     Returns:
       For every frame that was not left out, in order, the metrics of every depth map; empty without
@@ -55,7 +58,12 @@ def measure_frames(
       ValueError: a bad file, unless `leave_out` accepts it, or weights whose depth is not finite.
     """
     batches = read_batches(
-        frames, batch_size=batch_size, crop=crop, multiple=SIZE_MULTIPLE, leave_out=leave_out
+        frames,
+        batch_size=batch_size,
+        crop=crop,
+        multiple=SIZE_MULTIPLE,
+        leave_out=leave_out,
+        read=read,
     )
     # Without padding, the maps need no sizes, and the fill is faster.
     padded = not all(crop) or any(margins(crop, SIZE_MULTIPLE))

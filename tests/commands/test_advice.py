@@ -12,6 +12,7 @@ import pytest
 
 from fcfrnet_jax.commands import evaluate, train, workdir
 from fcfrnet_jax.commands.cli.flags import name_flags
+from fcfrnet_jax.commands.inference import models
 from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
@@ -69,7 +70,7 @@ def frames_of_evaluation(settings: Settings) -> list[Any]:
     """What an evaluation does before it runs a network."""
     config = evaluations.config_of(**settings)
     evaluate.check_config(config)
-    model = evaluate.load_model(config)
+    model = models.load_model(config)
     source = evaluate.coarse_source(config, model[0] if model else None)
     return evaluate.find_frames(config, model, source)[0]
 

@@ -18,7 +18,7 @@ COMMANDS = Path(main.__file__).parent / "commands"
 
 def modules_of(task):
     """The files of `commands` that run a task: what its module imports, directly or not."""
-    found, waiting = set(), [f"fcfrnet_jax.commands.{task}"]
+    found, waiting = set(), [f"fcfrnet_jax.commands.{TASKS[task].module}"]
     while waiting:
         parts = waiting.pop().split(".")
         path = COMMANDS.joinpath(*parts[2:]).with_suffix(".py")

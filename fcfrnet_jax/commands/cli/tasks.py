@@ -1,4 +1,4 @@
-"""The tasks of the command line. `commands/TASK.py` runs one."""
+"""The tasks of the command line."""
 
 from typing import NamedTuple
 
@@ -10,28 +10,39 @@ class Task(NamedTuple):
       summary: one line about it.
       example: a command that works.
       config: the packaged config that has all settings of the task.
+      module: the module of `commands` that runs the task.
     """
 
     summary: str
     example: str
     config: str
+    module: str
 
 
-# By the value of `config.task`, which is also the name of the module.
+# By the value of `config.task`.
 TASKS = {
+    "predict": Task(
+        "Predict dense depth for an image and its sparse depth, or for folders of them.",
+        "fcfrnet --config=predict --workdir=output/predict",
+        "predict",
+        "inference.predict",
+    ),
     "evaluate": Task(
         "Evaluate depth completion on KITTI or on sample frames: metrics, depth maps, panels.",
         "fcfrnet --config=eval --workdir=output/eval",
         "eval",
+        "evaluate",
     ),
     "train": Task(
         "Train the coarse network, the fine network or both; also resumes a run.",
         "fcfrnet --config=train --workdir=output/train",
         "train",
+        "train",
     ),
     "render": Task(
         "Render random streets as a dataset in KITTI's layout.",
         "fcfrnet --config=render --config.frames=100 --workdir=output/streets",
+        "render",
         "render",
     ),
 }

@@ -1,20 +1,20 @@
 """The share of each process in an evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel, progress
-from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.evaluation.batches import Scan
+from fcfrnet_jax.geometry import Size
 
 # The name and the metrics of a frame, as in `metrics.json`.
 Row = dict[str, Any]
+RaiseBad = Callable[[Sequence[Frame], Sequence[BadFile]], None]
 # In the folder of new results while a process ends because it has failed.
 _FAILED = "failed"
 
@@ -26,23 +26,24 @@ class Watch:
       bad: the bad files of the frames that were left out.
     """
 
-    def __init__(self, config: ConfigDict, share: Sequence[Frame], folder: Path) -> None:
+    def __init__(
+        self, share: Sequence[Frame], folder: Path, crop: Size, raise_bad: RaiseBad | None
+    ) -> None:
         self.bad: list[BadFile] = []
-        self._config, self._share, self._failed = config, share, folder / _FAILED
-        # With `skip_bad_frames` nothing ends the run early.
-        scanned = [] if config.skip_bad_frames else share
-        self._scan = Scan(scanned, tuple(config.crop))
+        self._share, self._failed, self._raise_bad = share, folder / _FAILED, raise_bad
+        # Without `raise_bad` nothing ends the run early.
+        self._scan = Scan(share if raise_bad else [], crop)
 
     def leave_out(self, bad: list[BadFile]) -> None:
-        """Remembers bad files with `skip_bad_frames`; without it, ends the run."""
-        if not self._config.skip_bad_frames:
-            dataset.raise_bad_files(self._config, self._share, bad)
+        """Ends the run; without `raise_bad`, remembers the bad files."""
+        if self._raise_bad:
+            self._raise_bad(self._share, bad)
         self.bad += bad
 
     def look(self) -> None:
         """Ends the run if the scan has found a bad file, or if another process has failed."""
-        if self._scan.found_bad():
-            dataset.raise_bad_files(self._config, self._share, [])
+        if self._raise_bad and self._scan.found_bad():
+            self._raise_bad(self._share, [])
         if jax.process_count() > 1 and self._failed.exists():
             raise parallel.OtherProcessFailedError
 
@@ -54,9 +55,19 @@ class Watch:
 
 
 @contextmanager
-def watched(config: ConfigDict, share: Sequence[Frame], folder: Path) -> Iterator[Watch]:
-    """Shows the progress, and ends what `Watch` does in the background."""
-    watch, failed = Watch(config, share, folder), True
+def watched(
+    share: Sequence[Frame], folder: Path, *, crop: Size, raise_bad: RaiseBad | None
+) -> Iterator[Watch]:
+    """Watches over a share, and ends what `Watch` does in the background.
+
+    Args:
+      share: the frames of this process.
+      folder: one that all processes see.
+      crop: (height, width) in pixels that must fit into each frame; 0 fits into any frame.
+      raise_bad: raises a ValueError for the bad files of frames, of which some are known; None if
+        frames with bad files are left out.
+    """
+    watch, failed = Watch(share, folder, crop, raise_bad), True
     try:
         yield watch
         failed = False
@@ -65,12 +76,19 @@ def watched(config: ConfigDict, share: Sequence[Frame], folder: Path) -> Iterato
 
 
 @contextmanager
-def shown_progress(watch: Watch, total: int) -> Iterator[Any]:
-    """Yields the function that is called after each batch; the first process shows a bar."""
+def shown_progress(
+    watch: Watch, total: int, done: int = 0, *, label: str = "Evaluating"
+) -> Iterator[Any]:
+    """Yields the function that is called after each batch; the first process shows a bar.
+
+    Args:
+      watch: looks for failures after each batch.
+      total, done, label: as in `progress.frames_progress`.
+    """
     if jax.process_index():
         yield lambda _: watch.look()
         return
-    with progress.frames_progress(total) as advance:
+    with progress.frames_progress(total, done, label=label) as advance:
 
         def advance_and_look(count: int) -> None:
             watch.look()

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import pytest
 
 from fcfrnet_jax import parallel
+from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.output import results, shares
 from fcfrnet_jax.data.frame import BadFile
 from fcfrnet_jax.data.kitti import find_frames
@@ -159,12 +161,17 @@ def test_rows_and_bad_files_of_all_processes_are_in_the_order_of_the_frames(fram
     assert shares.gather(frames, ours[0], [bad]) == (rows([0, 2, 4]), [other, bad])
 
 
+def watched(frames, folder):
+    config = config_of(data_dir=str(folder), crop=(0, 0))
+    raise_bad = partial(dataset.raise_bad_files, config)
+    return shares.watched(frames, folder, crop=(0, 0), raise_bad=raise_bad)
+
+
 def test_a_process_ends_when_another_has_failed(frames, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    config = config_of(data_dir=str(tmp_path), crop=(0, 0))
-    with shares.watched(config, frames, tmp_path) as watch:
+    with watched(frames, tmp_path) as watch:
         watch.look()
-        with pytest.raises(OSError, match="full"), shares.watched(config, frames, tmp_path):
+        with pytest.raises(OSError, match="full"), watched(frames, tmp_path):
             raise OSError("disk full")
         with pytest.raises(parallel.OtherProcessFailedError):
             watch.look()
@@ -172,10 +179,9 @@ def test_a_process_ends_when_another_has_failed(frames, tmp_path, monkeypatch):
 
 def test_damage_ends_a_run_before_the_file_is_read(frames, tmp_path):
     os.truncate(frames[4].image, 60)
-    config = config_of(data_dir=str(tmp_path), crop=(0, 0))
 
     def look():
-        with shares.watched(config, frames, tmp_path) as watch:
+        with watched(frames, tmp_path) as watch:
             while True:
                 watch.look()
 

@@ -1,0 +1,3 @@
+"""The packaged config of this name, `fcfrnet_jax/configs/predict.py`."""
+
+from fcfrnet_jax.configs.predict import get_config as get_config

@@ -1,0 +1,1 @@
+"""Commands that run a model on files: prediction, coarse maps and submissions."""

@@ -1,0 +1,63 @@
+"""Predicts dense depth for an image and its sparse depth, or for the files of two folders.
+
+  fcfrnet --config=predict
+  fcfrnet --config=predict --config.image=IMAGES --config.depth=DEPTHS --workdir=OUTPUT
+
+The first command predicts a rendered sample frame. An interrupted run on folders is continued by
+the same command.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    # The task that fcfrnet runs.
+    config.task = "predict"
+
+    # An image, or a folder of images: PNG, JPEG, BMP, TIFF or WebP, in colour or gray, with 8 or 16
+    # bits. Empty, together with depth, for a rendered sample frame.
+    config.image = ""
+    # The sparse depth of the image: a 16-bit PNG, .npy or .npz file, or a folder of such files.
+    config.depth = ""
+    # How the files of each folder are named, relative to the folder. Files with the same text in
+    # the place of the fields in braces belong together; * stands for any text without a slash.
+    config.image_pattern = "{name}"
+    config.depth_pattern = "{name}"
+    # Stored values per metre: 256 for KITTI's PNG files, 1000 for millimetres; 0 for 256 in PNG
+    # files and 1 in arrays of floating-point numbers.
+    config.depth_scale = 0.0
+    # Measured depths above this, in metres, count as missing; 0 for no limit.
+    config.max_depth = 0.0
+    # Refuse depth that cannot be right, such as another unit.
+    config.check_depth = True
+    # The camera, for point clouds: fx,fy,cx,cy in pixels, a text file with the nine numbers of the
+    # camera matrix, or a folder with such a file for each image.
+    config.intrinsics = ""
+
+    # What is written for each frame, separated by commas: png (16 bits), npy (float32 metres),
+    # colour, panel, and the point clouds ply and pcd.
+    config.outputs = "png,panel"
+    # Values per metre in the 16-bit PNG files that are written.
+    config.png_scale = 256.0
+    # Point clouds: pixels farther than this, in metres, are left out.
+    config.cloud = ConfigDict()
+    config.cloud.max_depth = 80.0
+    # Point clouds: pixels are left out whose depth differs from that of a neighbour by more than
+    # this share.
+    config.cloud.max_jump = 0.05
+    # Point clouds: keep what is predicted above the highest measured points, mostly sky.
+    config.cloud.above_scan = False
+
+    # Folder of a coarse, a fine or a two-stage model; empty for the classical fill. The name
+    # compact stands for the compact model of the package.
+    config.checkpoint = "compact"
+    # Folder of a coarse or two-stage model whose coarse network runs before a fine model.
+    config.coarse_checkpoint = ""
+    # Global batch size, over all devices; 0 for one frame per device.
+    config.batch_size = 0
+    # Data type of the convolutions: float32 or bfloat16.
+    config.dtype = "float32"
+    # Flags for the XLA compiler, added to those of the environment variable XLA_FLAGS.
+    config.xla_flags = ""
+    return config

@@ -1,0 +1,220 @@
+"""Reads images and depth maps of any kind from files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcfrnet_jax.data import plausibility
+from fcfrnet_jax.data.images import DEPTH_SCALE
+
+# The unit of a depth map by the number of its values per metre.
+SCALES = {
+    1.0: "metres",
+    100.0: "centimetres",
+    DEPTH_SCALE: "1/256 m, as KITTI's",
+    1000.0: "millimetres",
+    5000.0: "1/5000 m, as TUM's",
+}
+# Metres. Medians that scans have, and the largest depth that all but 5% have.
+LIKELY_MEDIAN, LIKELY_FAR = (0.5, 60.0), 150.0
+_TYPICAL = 10.0
+# Names of the depth map in a file with several arrays.
+_ARRAYS = ("sparse_depth", "depth")
+_SIXTEEN_BITS = 257.0
+
+
+@dataclass(frozen=True)
+class DepthFormat:
+    """How depth is stored.
+
+    Attributes:
+      scale: values per metre; 0 = 256 in PNG files and 1 in arrays of floating-point numbers.
+      max_depth: metres; larger depths count as missing. 0 = no limit.
+      check: whether depth that cannot be right is refused.
+    """
+
+    scale: float = 0.0
+    max_depth: float = 0.0
+    check: bool = True
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image of any kind as uint8 `[H, W, 3]` RGB.
+
+    Gray images get three equal channels, 16-bit values are divided by 257, transparency is ignored,
+    and the orientation in the Exif data of a JPEG file is applied.
+
+    Raises:
+      ValueError: OpenCV cannot decode the file.
+      OSError: the file cannot be opened.
+    """
+    import cv2
+
+    data = np.fromfile(path, np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:  # no data, or more pixels than OpenCV's limit
+        pixels = None
+    if pixels is None:
+        raise ValueError(f"{path}: not a readable image")
+    if pixels.dtype == np.uint16:
+        pixels = np.rint(pixels / np.float32(_SIXTEEN_BITS)).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: expected an image with 8 or 16 bits per channel, got {pixels.dtype}"
+        )
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.ndarray:
+    """Reads a sparse depth map as float32 `[H, W]` metres, 0 = missing.
+
+    Args:
+      path: a 16-bit PNG file with one channel, or an array `[H, W]` of integers or floating-point
+        numbers in a `.npy` file or in a `.npz` file, which holds one array or names it `depth` or
+        `sparse_depth`. NaN and infinity count as missing.
+      form: the scale and the limit; None for the defaults.
+
+    Raises:
+      ValueError: another kind of file, negative depths, no depths, integers without a scale, or, if
+        `form.check`, depth that cannot be right; the message names the likely scale.
+      OSError: the file cannot be opened.
+    """
+    form, path = form or DepthFormat(), Path(path)
+    values = _png(path) if path.suffix.lower() == ".png" else _array(path)
+    scale = form.scale
+    if not scale:
+        if path.suffix.lower() != ".png" and values.dtype.kind in "iu":
+            raise ValueError(
+                f"{path}: holds integers ({values.dtype}) in an unknown unit; set depth_scale to "
+                f"the number of values per metre{_advice(values, None)}"
+            )
+        scale = DEPTH_SCALE if path.suffix.lower() == ".png" else 1.0
+    metres = np.divide(values, scale, dtype=np.float32)
+    metres[~np.isfinite(metres)] = 0.0
+    lowest = metres.min()
+    if lowest < 0:
+        count = np.count_nonzero(metres < 0)
+        raise ValueError(
+            f"{path}: {count} of {metres.size} depths are negative, the lowest is {lowest:g} m; a "
+            "missing depth must be 0 or NaN"
+        )
+    if form.check:
+        _check(path, values, metres, scale)
+    if form.max_depth:
+        metres[metres > form.max_depth] = 0.0
+    if not metres.any():
+        within = f" up to {form.max_depth:g} m" if form.max_depth else ""
+        raise ValueError(f"{path}: no pixel has a depth{within}")
+    return metres
+
+
+def check_pair(image: np.ndarray, depth: np.ndarray, where: str = "") -> None:
+    """Raises ValueError unless an image and a depth map have the same height and width."""
+    if image.shape[:2] == depth.shape:
+        return
+    (height, width), (rows, columns) = image.shape[:2], depth.shape
+    hint = "both must be of the same camera and size; project the scan into this image"
+    if (height, width) == (columns, rows):
+        hint = (
+            "one of them is rotated: the orientation in a JPEG file's Exif data is applied to the "
+            "image"
+        )
+    raise ValueError(
+        f"{where}the image is {height}x{width} (height x width), the depth {rows}x{columns}; {hint}"
+    )
+
+
+def likely_scale(values: np.ndarray) -> list[float]:
+    """The scales at which the values of a depth map are plausible, the most likely one first.
+
+    Args:
+      values: stored depths; 0 or not finite = missing.
+
+    Returns:
+      Keys of `SCALES`: those for which the median and the 95th percentile are depths of a scan,
+      ordered by how close the median is to 10 m.
+    """
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return []
+    median, far = (float(value) for value in np.percentile(values, (50, 95)))
+    low, high = LIKELY_MEDIAN
+    found = [s for s in SCALES if low <= median / s <= high and far / s <= LIKELY_FAR]
+    return sorted(found, key=lambda scale: abs(np.log(median / scale / _TYPICAL)))
+
+
+def _advice(values: np.ndarray, used: float | None) -> str:
+    """What to set, if the values are plausible in another unit."""
+    likely = [scale for scale in likely_scale(values) if scale != used]
+    if not likely:
+        return ""
+    median = float(np.median(values[np.isfinite(values) & (values > 0)]))
+    first, *others = [
+        f"depth_scale={scale:g} ({SCALES[scale]}) gives a median of {median / scale:.3g} m"
+        for scale in likely[:2]
+    ]
+    return "; ".join(["", f"likely {first}", *others])
+
+
+def _check(path: Path, values: np.ndarray, metres: np.ndarray, scale: float) -> None:
+    for finding in plausibility.find_implausible({"sparse_depth": metres}):
+        if not finding.impossible:
+            continue
+        way_out = "check_depth=False skips this check"
+        if finding.kind in ("far", "near"):
+            present = metres[metres > 0]
+            raise ValueError(
+                f"{path}: with {scale:g} values per metre, the median of the depths is "
+                f"{np.median(present):.4g} m and the largest is {present.max():.4g} m"
+                f"{_advice(values, scale)}; {way_out}"
+            )
+        raise ValueError(f"{path}: {finding.text}; {way_out}")
+
+
+def _png(path: Path) -> np.ndarray:
+    import cv2
+
+    data = np.fromfile(path, np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise ValueError(f"{path}: not a readable image")
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+        raise ValueError(
+            f"{path}: expected a 16-bit single-channel depth PNG, got {channels} channels of "
+            f"{8 * pixels.itemsize} bits"
+        )
+    return pixels
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.lib.npyio.NpzFile):
+                found = _one_of(path, found)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
+    except (ValueError, EOFError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
+    if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
+        found = found[..., 0] if found.shape[-1] == 1 else found[0]
+    if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: expected depth [H, W], got {found.dtype} {found.shape}")
+    return found
+
+
+def _one_of(path: Path, arrays: np.lib.npyio.NpzFile) -> np.ndarray:
+    names = arrays.files
+    named = [name for name in _ARRAYS if name in names] or (names if len(names) == 1 else [])
+    if not named:
+        raise ValueError(f"it holds {', '.join(names) or 'no arrays'}; call one depth")
+    return arrays[named[0]]
