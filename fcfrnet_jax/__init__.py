@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fcfrnet_jax.pictures.point_clouds import point_cloud
     from fcfrnet_jax.prediction.predictor import Predictor, load
     from fcfrnet_jax.weights.convert import convert_paddle
 
-__all__ = ["COMPACT", "Predictor", "convert_paddle", "load"]
+__all__ = ["COMPACT", "Predictor", "convert_paddle", "load", "point_cloud"]
 __version__ = "0.2.0.dev0"
 # The two-stage model that comes with the package, trained on rendered streets.
 COMPACT = Path(__file__).parent / "pretrained" / "compact"
@@ -17,6 +18,7 @@ _MODULES = {
     "Predictor": "fcfrnet_jax.prediction.predictor",
     "convert_paddle": "fcfrnet_jax.weights.convert",
     "load": "fcfrnet_jax.prediction.predictor",
+    "point_cloud": "fcfrnet_jax.pictures.point_clouds",
 }
 
 

@@ -115,14 +115,15 @@ def covered(sparse_depth: np.ndarray, reach: int = 16) -> np.ndarray:
         it that still count as measured.
 
     Returns:
-      bool `[H, W]`.
+      bool `[H, W]`; False in columns without a measured pixel nearby.
     """
     height = len(sparse_depth)
     rows = np.arange(height)[:, None]
     highest = np.where(sparse_depth > 0, rows, height).min(axis=0)
     padded = np.pad(highest, reach, constant_values=height)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    return rows >= windows.min(axis=-1) - reach
+    nearby = windows.min(axis=-1)
+    return (rows >= nearby - reach) & (nearby < height)
 
 
 def write_ply(path: str | os.PathLike, cloud: PointCloud) -> None:

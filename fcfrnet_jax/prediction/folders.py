@@ -166,7 +166,7 @@ def _files(
         key = tuple(match[field] for field in fields)
         if key in found:
             raise ValueError(
-                f"{path} and {found[key]} have the same name, {_name(key)}, so it is unclear which "
+                f"{found[key]} and {path} have the same name, {_name(key)}, so it is unclear which "
                 f"one to read; remove one, or set {kind}_pattern to a pattern of one of them"
             )
         found[key] = path
