@@ -28,6 +28,7 @@ PATHS = (
     "image",
     "depth",
     "intrinsics",
+    "predictions",
 )
 # The arguments that messages below the commands name, each as `NAME=VALUE`.
 ARGUMENTS = (

@@ -27,6 +27,18 @@ TASKS = {
         "predict",
         "inference.predict",
     ),
+    "submit": Task(
+        "Predict KITTI's test frames and pack a checked submission for its server.",
+        "fcfrnet --config=submit --config.data_dir=kitti --workdir=output/submit",
+        "submit",
+        "inference.submit",
+    ),
+    "coarse_maps": Task(
+        "Write the coarse maps of a data set, the input of the second stage.",
+        "fcfrnet --config=coarse_maps --workdir=output/coarse_maps",
+        "coarse_maps",
+        "inference.coarse_maps",
+    ),
     "evaluate": Task(
         "Evaluate depth completion on KITTI or on sample frames: metrics, depth maps, panels.",
         "fcfrnet --config=eval --workdir=output/eval",

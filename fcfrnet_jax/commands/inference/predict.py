@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands.inference import devices, models, records
+from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.inference.sources import Source, find_source
 from fcfrnet_jax.commands.settings import Range, check_ranges, named
 from fcfrnet_jax.data import plausibility
@@ -27,7 +28,7 @@ from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.prediction import inputs
-from fcfrnet_jax.prediction.outputs import CLOUDS, CloudLimits, Outputs, Prediction
+from fcfrnet_jax.prediction.outputs import CLOUDS, PLACES, CloudLimits, Outputs, Prediction
 from fcfrnet_jax.weights.checkpoint import Model
 
 RANGES = {
@@ -37,6 +38,11 @@ RANGES = {
     "cloud.max_depth": Range(0.0, above=True),
     "cloud.max_jump": Range(0.0, above=True),
 }
+RECORD = Record(
+    "predict.json",
+    {folder for folder, _ in PLACES.values()},
+    ("outputs", "image_pattern", "depth_pattern"),
+)
 
 
 @dataclass(frozen=True)
@@ -92,19 +98,21 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             "file or a folder"
         )
     started = time.time()
-    with lock_folder(outputs.folder, partial(records.clean, outputs.folder)):
+    with lock_folder(outputs.folder, partial(RECORD.clean, outputs.folder)):
         record = records.describe(config, models.describe_origins(config))
         if source.is_folder:
-            records.claim(outputs.folder, record)
+            RECORD.claim(outputs.folder, record)
         else:
-            records.check_single(outputs.folder)
+            RECORD.check_unused(outputs.folder)
         left = [f for f in source.frames if not (source.is_folder and outputs.complete(f.name))]
         skipped = predict_frames(config, model, source, left, outputs) if left else []
         if len(skipped) == len(source.frames):
             raise ValueError(f"{skipped[0].path}: {skipped[0].reason}")
-        result = records.result(source, left, skipped, time.time() - started)
+        result = records.counts(len(source.frames), len(left), skipped, time.time() - started)
+        for name in ("without_depth", "without_image"):
+            result[name] = [str(path) for path in getattr(source.unpaired, name)]
         if source.is_folder:
-            records.write(outputs.folder, record | result)
+            RECORD.write(outputs.folder, record | result)
     report(result, outputs)
     return record | result
 
@@ -206,17 +214,13 @@ def check_samples(frames: Sequence[Frame], read: Reader) -> None:
 def report(result: dict[str, Any], outputs: Outputs) -> None:
     """Prints what was predicted, skipped and written."""
     console = Console(stderr=True, markup=False, highlight=False)
-    counts = f"Predicted {result['predicted']} of {result['frames']} frames"
-    if result["existed"]:
-        counts += f"; {result['existed']} existed before"
-    rate = f"{result['frames_per_s']:.3g} frames/s" if result["predicted"] > 1 else ""
-    console.print(", ".join(filter(None, [counts, rate])), soft_wrap=True)
+    console.print(records.summary(result), soft_wrap=True)
     unpaired = len(result["without_depth"]) + len(result["without_image"])
     if result["skipped"] or unpaired:
         console.print(
             f"Skipped {len(result['skipped'])} frames with files that cannot be used and "
-            f"{unpaired} files without a partner; see {outputs.folder / records.RECORD}",
+            f"{unpaired} files without a partner; see {outputs.folder / RECORD.name}",
             soft_wrap=True,
         )
-    folders = ", ".join(sorted({path.parent.name for path in outputs.paths("x").values()}))
+    folders = ", ".join(PLACES[kind][0] for kind in outputs.kinds)
     console.print(f"Wrote {folders} to {outputs.folder}", soft_wrap=True)

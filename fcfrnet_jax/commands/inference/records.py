@@ -1,7 +1,8 @@
-"""What a prediction of folders records in its workdir, so that it can be continued."""
+"""What a run that can be continued records in its workdir."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,109 +10,126 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
-from fcfrnet_jax.commands.inference.sources import Source
-from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.frame import BadFile
 from fcfrnet_jax.files import differing, is_temporary, list_some, read_json, remove, write_json
-from fcfrnet_jax.prediction.outputs import PLACES
 
-RECORD = "predict.json"
 # Settings that change nothing of what is written for a frame.
-FREE = (
-    "task",
-    "outputs",
-    "check_depth",
-    "batch_size",
-    "xla_flags",
-    "image_pattern",
-    "depth_pattern",
-)
+FREE = ("task", "batch_size", "xla_flags", "check_depth", "coordinator", "processes", "process")
 _ANOTHER = "choose another --workdir"
 
 
+@dataclass(frozen=True)
+class Record:
+    """The record of a task.
+
+    Attributes:
+      name: of the JSON file.
+      places: the folders in the workdir with the results.
+      free: settings that may change when a run is continued, beside `FREE`.
+    """
+
+    name: str
+    places: Collection[str]
+    free: Collection[str] = ()
+
+    def claim(self, folder: Path, described: Mapping[str, Any]) -> None:
+        """Records a run in its workdir before it writes anything.
+
+        The settings may change as long as the workdir holds no results.
+
+        Args:
+          folder: the workdir.
+          described: the result of `describe`.
+
+        Raises:
+          ValueError: the workdir holds results of other settings, models or inputs, or files that
+            are not recorded.
+        """
+        path = folder / self.name
+        written = [name for name in sorted(self.places) if _has_files(folder / name)]
+        if not written:
+            write_json(path, described)
+            return
+        if not path.exists():
+            raise ValueError(f"{folder} holds {written[0]}, but no {self.name}; {_ANOTHER}")
+        before = read_json(path, f"restore it from a copy, or {_ANOTHER}")
+        settings, now = before.get("settings"), described["settings"]
+        if not isinstance(settings, dict) or settings.get("task") != now["task"]:
+            raise ValueError(f"{path}: was not written by this task; {_ANOTHER}")
+        changed = [
+            f"{name} was {settings.get(name)!r} and is {now.get(name)!r}"
+            for name in differing(settings, now)
+            if name not in {*FREE, *self.free}
+        ]
+        if not changed and before.get("digests") != described["digests"]:
+            changed = ["the weights of the model have changed"]
+        if changed:
+            raise ValueError(
+                f"{folder} holds the results of another run: {list_some(changed)}; {_ANOTHER}, or "
+                "delete it"
+            )
+
+    def check_unused(self, folder: Path) -> None:
+        """Raises ValueError if a workdir holds the results of a run that can be continued."""
+        if (folder / self.name).exists():
+            raise ValueError(f"{folder} holds the results of a run on folders; {_ANOTHER}")
+
+    def write(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Writes the record of a run that has ended."""
+        write_json(folder / self.name, record)
+
+    def clean(self, folder: Path) -> None:
+        """Removes the temporary files that killed runs have left."""
+        for place in (folder / name for name in self.places):
+            for path in place.rglob(".*") if place.is_dir() else ():
+                if is_temporary(path):
+                    remove(path)
+        for path in folder.iterdir():
+            if is_temporary(path):
+                remove(path)
+
+
+def _has_files(folder: Path) -> bool:
+    return any(not path.is_dir() for path in folder.rglob("*"))
+
+
 def describe(config: ConfigDict, origins: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, as JSON types, and the digests of its models."""
-    settings = flat(config)
-    paths = {name: os.path.abspath(settings[name]) for name in PATHS if settings.get(name)}
+    """The settings of a run, as JSON types, and the provenance and digests of its models."""
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in flat(config).items()
+    }
+    paths = {name: os.path.abspath(str(settings[name])) for name in PATHS if settings.get(name)}
     # The name of the model in the package is no path.
     paths = {name: path for name, path in paths.items() if os.path.exists(path)}
     return {"settings": settings | paths, **origins}
 
 
-def claim(folder: Path, record: Mapping[str, Any]) -> None:
-    """Records a run in its workdir before it writes anything.
-
-    Raises:
-      ValueError: the workdir holds predictions of other settings, models or inputs, or files that
-        are not recorded.
-    """
-    path = folder / RECORD
-    if not path.exists():
-        for name in sorted({place for place, _ in PLACES.values()}):
-            if (folder / name).exists():
-                raise ValueError(f"{folder} holds {name}, but no {RECORD}; {_ANOTHER}")
-        write_json(path, record)
-        return
-    before = read_json(path, f"restore it from a copy, or {_ANOTHER}")
-    if not isinstance(before.get("settings"), dict):
-        raise ValueError(f"{path}: was not written by a prediction; {_ANOTHER}")
-    changed = [
-        f"{name} was {before['settings'].get(name)!r} and is {record['settings'].get(name)!r}"
-        for name in differing(before["settings"], record["settings"])
-        if name not in FREE
-    ]
-    if not changed and before.get("digests") != record["digests"]:
-        changed = ["the weights of the model have changed"]
-    if changed:
-        raise ValueError(
-            f"{folder} holds the predictions of another run: {list_some(changed)}; {_ANOTHER}, or "
-            "delete it"
-        )
-
-
-def check_single(folder: Path) -> None:
-    """Raises ValueError if a workdir holds the predictions of folders."""
-    if (folder / RECORD).exists():
-        raise ValueError(f"{folder} holds the predictions of a folder; {_ANOTHER}")
-
-
-def result(
-    source: Source, left: Sequence[Frame], skipped: Sequence[BadFile], seconds: float
-) -> dict[str, Any]:
+def counts(total: int, left: int, skipped: Sequence[BadFile], seconds: float) -> dict[str, Any]:
     """What a run has done, as JSON types.
 
     Args:
-      source: the frames of all runs.
+      total: the frames of all runs.
       left: the frames of this run.
       skipped: the bad files of this run.
       seconds: the duration of this run.
     """
-    predicted = len(left) - len(skipped)
+    predicted = left - len({bad.frame.name for bad in skipped})
     return {
-        "frames": len(source.frames),
-        "existed": len(source.frames) - len(left),
+        "frames": total,
+        "existed": total - left,
         "predicted": predicted,
         "seconds": round(seconds, 3),
         "frames_per_s": round(predicted / max(seconds, 1e-9), 3),
         "skipped": [
             {"name": bad.frame.name, "path": str(bad.path), "reason": bad.reason} for bad in skipped
         ],
-        "without_depth": [str(path) for path in source.unpaired.without_depth],
-        "without_image": [str(path) for path in source.unpaired.without_image],
     }
 
 
-def write(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes the record of a run that has ended."""
-    write_json(folder / RECORD, record)
-
-
-def clean(folder: Path) -> None:
-    """Removes the temporary files that killed runs have left."""
-    places = [folder / name for name, _ in PLACES.values()]
-    for place in (path for path in places if path.is_dir()):
-        for path in place.rglob(".*"):
-            if is_temporary(path):
-                remove(path)
-    for path in folder.iterdir():
-        if is_temporary(path, folder / RECORD):
-            remove(path)
+def summary(result: Mapping[str, Any]) -> str:
+    """One line about `counts`."""
+    text = f"Predicted {result['predicted']} of {result['frames']} frames"
+    if result["existed"]:
+        text += f"; {result['existed']} existed before"
+    return text + (f", {result['frames_per_s']:.3g} frames/s" if result["predicted"] > 1 else "")

@@ -133,7 +133,9 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         "image": f"{inputs['image']}/day/cam_000.png",
         "depth": f"{inputs['depth']}/day/000_scan.png",
     }
-    with pytest.raises(ValueError, match="out holds the predictions of a folder; choose another"):
+    with pytest.raises(
+        ValueError, match="out holds the results of a run on folders; choose another"
+    ):
         predict.run(config_of(**one), tmp_path / "out")
 
 
