@@ -48,7 +48,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 
 def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> dict[str, Any]:
-    """Writes the coarse maps that are missing in the workdir; the lock is held until `stack` ends."""
+    """Writes the coarse maps that are missing in the workdir, which is locked by `stack`."""
     started, first = time.time(), jax.process_index() == 0
     with parallel.ending_together():
         check_choices(config, {"split": kitti.SPLITS})

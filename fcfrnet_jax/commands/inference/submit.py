@@ -76,7 +76,7 @@ def pack_existing(source: Path, workdir: Path, benchmark: Benchmark) -> None:
 def predict(
     config: ConfigDict, workdir: Path, benchmark: Benchmark, stack: ExitStack
 ) -> dict[str, Any]:
-    """Predicts what is missing in the workdir, which is locked until `stack` ends, and packs it."""
+    """Predicts what is missing in the workdir, which is locked by `stack`, and packs it."""
     started, first = time.time(), jax.process_index() == 0
     with parallel.ending_together():
         devices.check(config)

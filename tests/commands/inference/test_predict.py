@@ -15,8 +15,13 @@ import fcfrnet_jax
 from fcfrnet_jax.commands.inference import predict
 from fcfrnet_jax.configs import predict as predict_config
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.pictures.point_clouds import point_cloud
+from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT, xla_flags
+from tests.random_weights import random_variables
+
+pytestmark = pytest.mark.usefixtures("short_resnets")
 
 ROWS, COLUMNS = 24, 40
 FRAMES = 12
@@ -35,6 +40,15 @@ def config_of(**settings):
     config.update(checkpoint="", outputs="png")
     config.update_from_flattened_dict(settings)
     return config.lock()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, short_resnets):
+    """The folder of a narrow coarse network."""
+    spec = SparseToCoarseSpec(18, width=4)
+    folder = tmp_path_factory.mktemp("models") / "coarse"
+    checkpoint.save_model(folder, spec, random_variables(spec), provenance={})
+    return str(folder)
 
 
 @pytest.fixture
@@ -58,13 +72,13 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_outputs_are_what_the_predictor_returns(inputs, tmp_path):
+def test_outputs_are_what_the_predictor_returns(inputs, model, tmp_path):
     settings = {"outputs": "png,npy,colour,panel,ply,pcd", "intrinsics": INTRINSICS}
-    config = config_of(**inputs, **settings, checkpoint="compact")
+    config = config_of(**inputs, **settings, checkpoint=model)
     result = predict.run(config, tmp_path / "out")
     assert (result["frames"], result["predicted"], result["skipped"]) == (FRAMES, FRAMES, [])
     image = read_image(tmp_path / "rgb" / "day" / "cam_003.png")
-    expected = fcfrnet_jax.load("compact")(image, scan(3).astype(np.float32))
+    expected = fcfrnet_jax.load(model)(image, scan(3).astype(np.float32))
     depth = np.load(tmp_path / "out" / "npy" / "day" / "003.npy")
     np.testing.assert_allclose(depth, expected, atol=1e-3)
     stored = read_depth(tmp_path / "out" / "depth" / "day" / "003.png")
@@ -122,7 +136,10 @@ def test_a_run_goes_on_where_it_was_stopped(inputs, tmp_path):
     ("settings", "message"),
     [
         ({"depth_scale": 128.0}, "another run: depth_scale was 0.0 and is 128.0; choose another"),
-        ({"checkpoint": "compact"}, "another run: checkpoint was '' and is 'compact'"),
+        (
+            {"depth_pattern": "*/{n}_scan", "image_pattern": "*/cam_{n}", "max_depth": 8.5},
+            "another run: max_depth was 0.0 and is 8.5; choose another --workdir, or delete it",
+        ),
     ],
 )
 def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path):
@@ -145,8 +162,6 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         ({"depth": ""}, "--config.image=.* has no depth: give its sparse depth by --config.depth"),
         ({"depth": "absent"}, "--config.depth=absent: there is no such file or folder"),
         ({"image_pattern": "cam"}, "^--config.image_pattern=cam must have fields in braces"),
-        ({"image": "", "checkpoint": "compact", "depth_pattern": "{n}"},
-         "--config.image is empty, but the model needs images"),
         ({"outputs": "png,jpg"}, "--config.outputs: outputs must be some of png, .*unknown 'jpg'"),
         ({"outputs": "ply"}, "--config.intrinsics is empty, but point clouds need the camera"),
         ({"outputs": "ply", "intrinsics": "1,2"}, "--config.intrinsics=1,2 is neither a file"),
@@ -160,6 +175,18 @@ def test_mistakes_are_reported_before_anything_is_written(settings, message, inp
     with pytest.raises(ValueError, match=message):
         predict.run(config_of(**inputs | settings), tmp_path / "out")
     assert not (tmp_path / "out" / "depth").exists()
+
+
+def test_a_model_that_needs_images_is_refused_without(inputs, model, tmp_path):
+    config = config_of(depth=inputs["depth"], checkpoint=model)
+    with pytest.raises(ValueError, match="--config.image is empty, but the model needs images"):
+        predict.run(config, tmp_path / "out")
+
+
+def test_a_setting_can_be_corrected_as_long_as_nothing_was_written(inputs, tmp_path):
+    with pytest.raises(ValueError, match="likely depth_scale=256"):
+        predict.run(config_of(**inputs, depth_scale=1.0), tmp_path / "out")
+    assert predict.run(config_of(**inputs), tmp_path / "out")["predicted"] == FRAMES
 
 
 def test_nothing_to_predict_is_an_error(inputs, tmp_path):
