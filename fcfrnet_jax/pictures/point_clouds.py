@@ -191,7 +191,7 @@ def _write(path: str | os.PathLike, header: list[str], fields: np.ndarray) -> No
 def _colours(image: np.ndarray | None, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
     if image is None:
         return None
-    pixels = image[rows, columns].reshape(len(rows), -1)
+    pixels = image.reshape(*image.shape[:2], -1)[rows, columns]
     return np.ascontiguousarray(np.broadcast_to(pixels, (len(rows), 3)))
 
 

@@ -107,8 +107,8 @@ def test_pcd_is_read_by_another_program(coloured, depth, image, tmp_path):
         np.testing.assert_array_equal(pypcd4.PointCloud.decode_rgb(rgb), cloud.colours)
 
 
-def test_an_empty_cloud_can_be_written(depth, tmp_path):
-    cloud = point_cloud(np.zeros_like(depth), None, K)
+def test_an_empty_cloud_can_be_written(depth, image, tmp_path):
+    cloud = point_cloud(np.zeros_like(depth), image, K)
     point_clouds.write_ply(tmp_path / "a.ply", cloud)
     point_clouds.write_pcd(tmp_path / "a.pcd", cloud)
     assert plyfile.PlyData.read(tmp_path / "a.ply")["vertex"].count == 0
