@@ -63,6 +63,15 @@ def kitti_real() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def real_sensors() -> Path:
+    """The folder of recordings of several sensors, whose licences forbid distributing them."""
+    folder = ROOT.parent / "shared" / "sensors"
+    if not folder.is_dir():
+        pytest.skip("needs the recordings in ../shared/sensors, which may not be distributed")
+    return folder
+
+
 @pytest.fixture
 def short_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens ResNet-18 in one test."""

@@ -19,7 +19,7 @@ from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets.frame import render_scene
 from fcfrnet_jax.training.warp import inverse_warp
-from tests.sensors.scans import through_long_lens
+from tests.sensors.scan_points import through_long_lens
 
 PLAIN = Augmentation(flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
 K = (40.0, 38.0, 14.25, 10.5)

@@ -8,7 +8,7 @@ import pytest
 from fcfrnet_jax.sensors.beams import lidar_beam
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
-from tests.sensors.scans import scanned, through_long_lens
+from tests.sensors.scan_points import scanned, through_long_lens
 
 beam_of = jax.jit(lidar_beam, static_argnums=2)
 

@@ -44,7 +44,7 @@ def read_pcd(content: bytes, where: str, _: Columns | None = None) -> dict[str, 
     data = content[header.size :]
     if header.stored == "ascii":
         return _ascii_fields(data, header, where)
-    if header.stored == "binary":
+    if header.stored == "binary" or header.points == 0:
         _check_size(data, header, where)
         return _interleaved_fields(data, header)
     return _compressed_fields(data, header, where)
