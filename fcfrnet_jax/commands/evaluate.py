@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
 from fcfrnet_jax.commands.inference import devices, models
+from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.output import results, run_record, shares, summary
 from fcfrnet_jax.commands.output.shares import Row, shown_progress, watched
 from fcfrnet_jax.commands.settings import (
@@ -59,7 +60,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         with parallel.ending_together():
             check_config(config)
             model = models.load_model(config)
-            origins = models.describe_origins(config)
+            origins = describe_origins(config)
             source = coarse_source(config, model[0] if model else None)
             if model and source in ("files", "fill"):
                 model = checkpoint.take_stage(model, "fine")

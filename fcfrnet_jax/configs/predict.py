@@ -20,9 +20,10 @@ def get_config() -> ConfigDict:
     config.image = ""
     # The sparse depth of the image: a 16-bit PNG, .npy or .npz file, or a folder of such files.
     config.depth = ""
-    # How the files of each folder are named, relative to the folder. Files with the same text in
-    # the place of the fields in braces belong together; * stands for any text without a slash.
+    # How the images are named, relative to their folder. Files with the same text in the place of
+    # the fields in braces belong together; * stands for any text without a slash.
     config.image_pattern = "{name}"
+    # How the depth files are named, relative to their folder, with the same fields.
     config.depth_pattern = "{name}"
     # Stored values per metre: 256 for KITTI's PNG files, 1000 for millimetres; 0 for 256 in PNG
     # files and 1 in arrays of floating-point numbers.
@@ -40,8 +41,8 @@ def get_config() -> ConfigDict:
     config.outputs = "png,panel"
     # Values per metre in the 16-bit PNG files that are written.
     config.png_scale = 256.0
-    # Point clouds: pixels farther than this, in metres, are left out.
     config.cloud = ConfigDict()
+    # Point clouds: pixels farther than this, in metres, are left out.
     config.cloud.max_depth = 80.0
     # Point clouds: pixels are left out whose depth differs from that of a neighbour by more than
     # this share.

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands.inference import devices, maps, models, records
+from fcfrnet_jax.commands.inference import devices, maps, records
+from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.settings import check_choices, check_crop, named
 from fcfrnet_jax.data import check, kitti, plausibility
@@ -54,7 +55,7 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
         check_choices(config, {"split": kitti.SPLITS})
         check_crop(config, "crop")
         devices.check(config)
-        model, origins = load_coarse(config), models.describe_origins(config)
+        model, origins = load_coarse(config), describe_origins(config)
         frames, missing = find_frames(config, model)
         described = records.describe(config, origins)
         if first:

@@ -1,6 +1,4 @@
-"""The models that a command runs, and where they come from."""
-
-from typing import Any
+"""The models that a command runs."""
 
 from ml_collections import ConfigDict
 
@@ -35,12 +33,3 @@ def load_model(config: ConfigDict) -> Model | None:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
-
-
-def describe_origins(config: ConfigDict) -> dict[str, Any]:
-    """The provenance and the digest of each model, which a training may replace during the run."""
-    given = [name for name in ("checkpoint", "coarse_checkpoint") if config.get(name)]
-    return {
-        "provenance": {name: checkpoint.load_provenance(config[name]) for name in given},
-        "digests": {name: checkpoint.load_digest(config[name]) for name in given},
-    }

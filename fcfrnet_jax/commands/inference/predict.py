@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands.inference import devices, models, records
+from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.inference.sources import Source, find_source
 from fcfrnet_jax.commands.settings import Range, check_ranges, named
@@ -99,7 +100,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         )
     started = time.time()
     with lock_folder(outputs.folder, partial(RECORD.clean, outputs.folder)):
-        record = records.describe(config, models.describe_origins(config))
+        record = records.describe(config, describe_origins(config))
         if source.is_folder:
             RECORD.claim(outputs.folder, record)
         else:

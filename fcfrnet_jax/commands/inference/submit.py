@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands.inference import devices, maps, models, records
+from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
@@ -80,7 +81,7 @@ def predict(
     started, first = time.time(), jax.process_index() == 0
     with parallel.ending_together():
         devices.check(config)
-        model, origins = models.load_model(config), models.describe_origins(config)
+        model, origins = models.load_model(config), describe_origins(config)
         model = fine_alone(config, model)
         frames = find_frames(config, model, benchmark)
         described = records.describe(config, origins)

@@ -74,7 +74,7 @@ def contents(folder):
 
 def test_outputs_are_what_the_predictor_returns(inputs, model, tmp_path):
     settings = {"outputs": "png,npy,colour,panel,ply,pcd", "intrinsics": INTRINSICS}
-    settings |= {"cloud.max_jump": 100.0}
+    settings |= {"cloud.max_jump": 100.0, "cloud.max_depth": 100.0}
     config = config_of(**inputs, **settings, checkpoint=model)
     result = predict.run(config, tmp_path / "out")
     assert (result["frames"], result["predicted"], result["skipped"]) == (FRAMES, FRAMES, [])
@@ -85,8 +85,9 @@ def test_outputs_are_what_the_predictor_returns(inputs, model, tmp_path):
     stored = read_depth(tmp_path / "out" / "depth" / "day" / "003.png")
     np.testing.assert_allclose(stored, depth, atol=0.5 / 256)
     matrix = np.array([[30, 0, 20], [0, 30, 12], [0, 0, 1]])
-    cloud = point_cloud(depth, image, matrix, max_jump=100.0, sparse_depth=scan(3))
-    assert len(cloud.points) > 500
+    limits = {"max_jump": 100.0, "max_depth": 100.0}
+    cloud = point_cloud(depth, image, matrix, sparse_depth=scan(3), **limits)
+    assert len(cloud.points) > 300
     read = plyfile.PlyData.read(tmp_path / "out" / "ply" / "day" / "003.ply")["vertex"].data
     np.testing.assert_array_equal(read["z"], cloud.points[:, 2])
     for kind in ("colour", "panels", "pcd"):
