@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fcfrnet_jax.pictures.point_clouds import point_cloud
     from fcfrnet_jax.prediction.predictor import Predictor, load
+    from fcfrnet_jax.sensors.calibration import read_calibration
+    from fcfrnet_jax.sensors.projection import project
+    from fcfrnet_jax.sensors.scans import read_scan
     from fcfrnet_jax.weights.convert import convert_paddle
 
-__all__ = ["COMPACT", "Predictor", "convert_paddle", "load", "point_cloud"]
+__all__ = [
+    "COMPACT",
+    "Predictor",
+    "convert_paddle",
+    "load",
+    "point_cloud",
+    "project",
+    "read_calibration",
+    "read_scan",
+]
 __version__ = "0.2.0.dev0"
 # The two-stage model that comes with the package, trained on rendered streets.
 COMPACT = Path(__file__).parent / "pretrained" / "compact"
@@ -19,6 +31,9 @@ _MODULES = {
     "convert_paddle": "fcfrnet_jax.weights.convert",
     "load": "fcfrnet_jax.prediction.predictor",
     "point_cloud": "fcfrnet_jax.pictures.point_clouds",
+    "project": "fcfrnet_jax.sensors.projection",
+    "read_calibration": "fcfrnet_jax.sensors.calibration",
+    "read_scan": "fcfrnet_jax.sensors.scans",
 }
 
 

@@ -1,0 +1,40 @@
+"""Points of a wall that a plate hides from the camera and not from the scanner."""
+
+import numpy as np
+import pytest
+
+from fcfrnet_jax.sensors.occlusion import hidden_points
+from fcfrnet_jax.sensors.projection import pixel_indices, project_points
+from tests.sensors.rigs import SIZE, rig, scan
+
+
+def hidden_and_visible(offset):
+    points, visible = scan(offset)
+    pixels = project_points(points, rig(offset), SIZE)
+    rows, columns = pixel_indices(pixels)
+    seen = pixels.seen
+    hidden = hidden_points(points[seen], rig(offset), rows, columns, pixels.depth[seen], SIZE)
+    return hidden, visible[seen]
+
+
+# Above, beside, and in front of the camera.
+@pytest.mark.parametrize("offset", [(0.0, -0.5, -0.2), (0.6, 0.0, 0.0), (-0.4, -0.4, 0.5)])
+def test_points_behind_a_surface_are_found(offset):
+    hidden, visible = hidden_and_visible(offset)
+    assert (~visible).sum() > 40
+    # At the edge of the plate, the surface ends at the last point on it.
+    assert hidden[~visible].mean() > 0.7
+    # Both are rounded to pixels, so that few points beside the plate fall onto it.
+    assert hidden[visible].sum() < 0.05 * hidden[~visible].sum()
+
+
+def test_a_scanner_at_the_camera_sees_what_the_camera_sees():
+    hidden, _ = hidden_and_visible((0.0, 0.0, 0.0))
+    assert not hidden.any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
+def test_points_on_a_line_hide_nothing(count):
+    points = np.stack([np.arange(1.0, count + 1), np.zeros(count), np.zeros(count)], axis=1)
+    rows, columns = np.full(count, 90), np.full(count, 150)
+    assert not hidden_points(points, rig(), rows, columns, points[:, 0], SIZE).any()
