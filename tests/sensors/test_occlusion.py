@@ -24,8 +24,8 @@ def test_points_behind_a_surface_are_found(offset):
     assert (~visible).sum() > 40
     # At the edge of the plate, the surface ends at the last point on it.
     assert hidden[~visible].mean() > 0.7
-    # Both are rounded to pixels, so that few points beside the plate fall onto it.
-    assert hidden[visible].sum() < 0.05 * hidden[~visible].sum()
+    # Both are rounded to pixels, so that a few points beside the plate fall onto it.
+    assert hidden[visible].mean() < 0.005
 
 
 def test_a_scanner_at_the_camera_sees_what_the_camera_sees():
