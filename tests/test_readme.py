@@ -35,6 +35,8 @@ MARKS = {
     "train-command",
     "synthetic-command",
     "render-command",
+    "predict-command",
+    "coarse-maps-command",
     "tested",
 }
 
@@ -163,9 +165,11 @@ def run(command: str, folder: Path, cache: Path) -> str:
     program, *arguments = shlex.split(command)
     assert program in ("python", ".venv/bin/python")
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    fresh = fresh_install.hide_other_packages(folder / "fresh_install")
+    fresh = folder / "fresh_install"
+    if not fresh.exists():
+        fresh_install.hide_other_packages(fresh)
+        (folder / "configs").symlink_to(ROOT / "configs")
     environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": f"{fresh}{os.pathsep}{ROOT}"}
-    (folder / "configs").symlink_to(ROOT / "configs")
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -220,6 +224,24 @@ def test_training_on_rendered_streets_learns(tmp_path, cache):
 
 
 @pytest.mark.slow
+def test_prediction_command_writes_a_point_cloud(tmp_path, cache):
+    run(block("predict-command"), tmp_path, cache)
+    written = {str(path.relative_to(tmp_path)) for path in (tmp_path / "output").rglob("*.*")}
+    names = ("depth/sample.png", "panels/sample.png", "ply/sample.ply")
+    assert written == {f"output/predict/{name}" for name in names}
+
+
+@pytest.mark.slow
+def test_coarse_maps_are_read_by_the_evaluation(tmp_path, cache):
+    for command in block("coarse-maps-command").replace("\\\n", " ").splitlines():
+        run(command, tmp_path, cache)
+    result = json.loads((tmp_path / "output" / "second" / "metrics.json").read_text())
+    assert result["coarse_source"] == "files"
+    metrics = result["metrics"]
+    assert metrics["fine"]["rmse_mm"] < metrics["coarse"]["rmse_mm"] < metrics["fill"]["rmse_mm"]
+
+
+@pytest.mark.slow
 def test_rendered_data_set_can_be_evaluated(tmp_path, cache):
     run(block("render-command"), tmp_path, cache)
     streets = tmp_path / "output" / "streets"
@@ -235,6 +257,13 @@ def example(document: str) -> dict:
     names: dict = {}
     exec(code, names)
     return names
+
+
+def test_point_cloud_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cloud = example("docs/predict.md")["cloud"]
+    assert len(cloud.points) == len(cloud.colours) > 0
+    assert (tmp_path / "cloud.ply").stat().st_size > 15 * len(cloud.points)
 
 
 def test_program_example_predicts_depth():
