@@ -43,65 +43,71 @@ def hidden_points(
     Returns:
       bool `[N]`, True = hidden.
     """
-    triangles = _surfaces(points, calibration, depth)
+    triangles = surface_triangles(points, calibration)
     farthest = np.zeros(size)
     np.maximum.at(farthest, (rows, columns), depth)
-    surface = _rasterize(
-        columns[triangles].astype(np.float32),
-        rows[triangles].astype(np.float32),
-        depth[triangles],
-        farthest,
-    )
-    return depth > _limit(surface[rows, columns])
+    surface = rasterize(columns[triangles], rows[triangles], depth[triangles], farthest)
+    return depth > hiding_limit(surface[rows, columns])
 
 
-def _limit(surface: np.ndarray) -> np.ndarray:
-    """The depth beyond which a surface at this depth hides a point."""
+def hiding_limit(surface: np.ndarray) -> np.ndarray:
+    """Returns the depth beyond which a surface at this depth hides a point, in metres."""
     return surface * (1 + _SHARE) + _METRES
 
 
-def _surfaces(points: np.ndarray, calibration: Calibration, depth: np.ndarray) -> np.ndarray:
-    """The triangles of neighbouring points on one surface, int `[T, 3]` indices of points."""
+def surface_triangles(points: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Finds the surfaces of a scan.
+
+    Args:
+      points: float64 `[N, 3]` metres in the scanner's frame.
+      calibration: of a camera that looks at the points, so that their directions from the scanner
+        do not wrap around.
+
+    Returns:
+      int `[T, 3]`, the points that are corners of each triangle.
+    """
     from scipy.spatial import Delaunay, QhullError
 
     none = np.zeros((0, 3), np.int64)
     if len(points) < 4:
         return none
-    # With the camera's axes, the angles do not wrap around in the image.
     x, y, z = calibration.camera_from_lidar[:3, :3] @ points.T
-    angles = np.degrees(np.stack([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))], axis=1))
+    level = np.hypot(x, z)
+    angles = np.degrees(np.stack([np.arctan2(x, z), np.arctan2(y, level)], axis=1))
     try:
         triangles = Delaunay(angles).simplices
     except QhullError:
         # All points lie on a line.
         return none
-    corners = depth[triangles]
+    corners = np.hypot(level, y)[triangles]
     near = (np.ptp(angles[triangles], axis=1) <= _APART).all(axis=1)
     return triangles[near & (corners.max(axis=1) <= corners.min(axis=1) * (1 + _SURFACE))]
 
 
-def _rasterize(u: np.ndarray, v: np.ndarray, depth: np.ndarray, farthest: np.ndarray) -> np.ndarray:
-    """The depth of the nearest triangle at pixels where it may hide a point.
+def rasterize(
+    columns: np.ndarray, rows: np.ndarray, depth: np.ndarray, farthest: np.ndarray
+) -> np.ndarray:
+    """Finds the nearest triangle at pixels where it may hide a point.
 
     Args:
-      u, v: `[T, 3]`, the pixels of the corners.
-      depth: `[T, 3]`, their depths.
+      columns, rows: int64 `[T, 3]`, the pixels of the corners, all in the image.
+      depth: float64 `[T, 3]`, the depths of the corners in metres.
       farthest: `[H, W]`, the depth of the farthest point in each pixel, 0 = none.
 
     Returns:
       `[H, W]` metres, infinite where there is no triangle, or none that may hide a point.
     """
-    left, top = u.min(axis=1).astype(np.int64), v.min(axis=1).astype(np.int64)
-    width = u.max(axis=1).astype(np.int64) - left + 1
-    count = width * (v.max(axis=1).astype(np.int64) - top + 1)
+    left, top = columns.min(axis=1), rows.min(axis=1)
+    width = columns.max(axis=1) - left + 1
+    count = width * (rows.max(axis=1) - top + 1)
     # All pairs of a triangle and a pixel of its bounding box.
     triangle = np.repeat(np.arange(len(count)), count)
     index = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     column, row = left[triangle] + index % width[triangle], top[triangle] + index // width[triangle]
     # Few pixels have a point far enough behind, so that this test saves most of the work.
-    behind = farthest[row, column] > _limit(depth.min(axis=1))[triangle]
+    behind = farthest[row, column] > hiding_limit(depth.min(axis=1))[triangle]
     triangle, column, row = triangle[behind], column[behind], row[behind]
-    weights = _barycentric(u[triangle], v[triangle], column, row)
+    weights = _barycentric(columns[triangle], rows[triangle], column, row)
     # The weights of a degenerate triangle are NaN and fail the comparison.
     inside = (weights >= 0).all(axis=1)
     inverse = (weights[inside] / depth[triangle[inside]]).sum(axis=1)
@@ -111,11 +117,13 @@ def _rasterize(u: np.ndarray, v: np.ndarray, depth: np.ndarray, farthest: np.nda
         return 1 / nearest
 
 
-def _barycentric(u: np.ndarray, v: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+def _barycentric(
+    columns: np.ndarray, rows: np.ndarray, column: np.ndarray, row: np.ndarray
+) -> np.ndarray:
     """The barycentric coordinates `[K, 3]` of pixels `[K]` in triangles `[K, 3]`."""
-    du, dv = u - column[:, None], v - row[:, None]
+    right, down = columns - column[:, None], rows - row[:, None]
     # Twice the signed areas of the triangles of the pixel and two corners.
     following, last = (1, 2, 0), (2, 0, 1)
-    areas = du[:, following] * dv[:, last] - du[:, last] * dv[:, following]
+    areas = right[:, following] * down[:, last] - right[:, last] * down[:, following]
     with np.errstate(invalid="ignore", divide="ignore"):
         return areas / areas.sum(axis=1, keepdims=True)
