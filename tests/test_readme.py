@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import yaml
 
@@ -264,6 +265,17 @@ def test_point_cloud_example(tmp_path, monkeypatch):
     cloud = example("docs/predict.md")["cloud"]
     assert len(cloud.points) == len(cloud.colours) > 0
     assert (tmp_path / "cloud.ply").stat().st_size > 15 * len(cloud.points)
+
+
+def test_projection_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = example("docs/sensors.md")
+    # Points that are seen have u = 320 - 500 y / x and v = 240 - 500 (z + 0.2) / x.
+    x, y, z = names["points"].T
+    u, v = 320 - 500 * y / x, 240 - 500 * (z + 0.2) / x
+    seen = (np.abs(u - 319.5) < 320) & (np.abs(v - 239.5) < 240)
+    assert names["sparse_depth"].shape == (480, 640)
+    assert 0.95 * seen.sum() < (names["sparse_depth"] > 0).sum() <= seen.sum()
 
 
 def test_program_example_predicts_depth():
