@@ -19,14 +19,21 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 from fcfrnet_jax.commands import convert, evaluate, render, train
+from fcfrnet_jax.commands.inference import coarse_maps, predict, submit
 from fcfrnet_jax.commands.output import results
+from fcfrnet_jax.configs import coarse_maps as coarse_config
+from fcfrnet_jax.configs import predict as predict_config
 from fcfrnet_jax.configs import render as render_config
+from fcfrnet_jax.configs import submit as submit_config
+from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.kitti.submission import Benchmark, check_zip
 from fcfrnet_jax.streets.sample import write_sample
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes, tiny_networks
 from tests.commands import evaluations, runs
 from tests.conftest import xla_flags
 from tests.kill_points import killed_everywhere
+from tests.kitti_tree import TEST, write_drive, write_test_selection
 from tests.weights.narrow_states import narrow_state
 
 T = TypeVar("T")
@@ -115,7 +122,74 @@ def training(shared: Path) -> Case:
     return Case(lambda _: None, lambda folder: train.run(config, folder), read)
 
 
-CASES = {"convert": conversion, "render": rendering, "evaluate": evaluation, "train": training}
+def whole_files(folder: Path, count: int) -> list[str] | None:
+    """The names of files that appear one by one, each complete; None if there are fewer."""
+    visible = {
+        name: data for name, data in contents(folder).items() if not Path(name).name.startswith(".")
+    }
+    for name, data in visible.items():
+        assert not name.endswith(".png") or check_png(data)
+    return sorted(visible) if len(visible) >= count else None
+
+
+def check_png(data: bytes) -> bool:
+    header, pixels = image_headers.read_png(data)
+    return png_pixels.inflate(header, pixels).size > 0
+
+
+def prediction(shared: Path) -> Case:
+    """Frames of two folders, in the first run; the record is written before and after."""
+    write_drive(shared / "kitti", numbers=range(4), size=(16, 32))
+    config = predict_config.get_config()
+    folders = {"image": shared / "kitti/raw", "depth": shared / "kitti/data_depth_velodyne"}
+    config.update({name: str(path) for name, path in folders.items()})
+    patterns = {"image_pattern": "*/*/*/*/{n}", "depth_pattern": "*/*/*/*/*/{n}"}
+    config.update(checkpoint="", outputs="png,npy", **patterns)
+
+    def read(folder: Path) -> object:
+        return whole_files(folder, 4 + 4 + 1)
+
+    return Case(lambda _: None, lambda folder: predict.run(config, folder) and None, read)
+
+
+def coarse(shared: Path) -> Case:
+    write_drive(shared / "kitti", numbers=range(4), size=(16, 32))
+    config = coarse_config.get_config()
+    config.update(checkpoint="", split="val", data_dir=str(shared / "kitti"))
+
+    def read(folder: Path) -> object:
+        return whole_files(folder, 4 + 1)
+
+    return Case(lambda _: None, lambda folder: coarse_maps.run(config, folder) and None, read)
+
+
+def submission(shared: Path) -> Case:
+    write_test_selection(shared / TEST, 4, (16, 32))
+    benchmark = Benchmark(4, (16, 32))
+    config = submit_config.get_config()
+    config.update(checkpoint="", data_dir=str(shared))
+
+    def read(folder: Path) -> object:
+        archive = folder / "submission.zip"
+        # An archive that exists is valid.
+        assert not archive.exists() or check_zip(archive, benchmark) == []
+        return archive.exists()
+
+    def act(folder: Path) -> None:
+        submit.run(config, folder, benchmark)
+
+    return Case(lambda _: None, act, read)
+
+
+CASES = {
+    "convert": conversion,
+    "render": rendering,
+    "evaluate": evaluation,
+    "train": training,
+    "predict": prediction,
+    "coarse_maps": coarse,
+    "submit": submission,
+}
 
 
 def names(folder: Path) -> Counter[str]:

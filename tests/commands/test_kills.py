@@ -35,7 +35,16 @@ def test_a_killed_command_leaves_the_old_or_the_new_result(task, step, tmp_path)
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("task", "step"), [("convert", 1), ("render", 1), ("evaluate", 2), ("train", 11)]
+    ("task", "step"),
+    [
+        ("convert", 1),
+        ("render", 1),
+        ("evaluate", 2),
+        ("train", 11),
+        ("predict", 1),
+        ("coarse_maps", 1),
+        ("submit", 1),
+    ],
 )
 def test_a_command_that_is_killed_at_any_operation(task, step, tmp_path):
     assert kills(task, tmp_path, step) > 20
