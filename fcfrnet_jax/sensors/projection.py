@@ -87,7 +87,7 @@ def image_size(calibration: Calibration, size: Size | None) -> Size:
         height, width = calibration.size
         raise ValueError(
             f"the calibration is for images of {height}x{width}, got size {size[0]}x{size[1]}; use "
-            "the calibration of these images, or scale it"
+            "the calibration of these images, or its method scaled if they were resized"
         )
     if min(size) < 1:
         raise ValueError(f"an image needs at least 1x1 pixels, got size {size}")

@@ -1,6 +1,6 @@
 """Where a camera sees the points of a scanner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,6 +96,24 @@ class Calibration:
         """(fx, fy, cx, cy) in pixels."""
         p = self.projection
         return float(p[0, 0]), float(p[1, 1]), float(p[0, 2]), float(p[1, 2])
+
+    def scaled(self, height: int, width: int) -> "Calibration":
+        """Returns the calibration for the same images, resized.
+
+        Raises:
+          ValueError: the size of the images is unknown.
+        """
+        if self.size is None:
+            raise ValueError("the calibration does not contain the size of the image; add it")
+        across, down = width / self.size[1], height / self.size[0]
+        # The outer border of the image stays at -0.5, half a pixel from the first pixel's centre.
+        resize = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
+        distortion = self.distortion
+        if distortion is not None:
+            distortion = replace(distortion, camera_matrix=resize @ distortion.camera_matrix)
+        return Calibration(
+            resize @ self.projection, self.camera_from_lidar, (height, width), distortion
+        )
 
 
 def check_camera_matrix(matrix: np.ndarray, name: str) -> None:

@@ -19,9 +19,7 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: byte {error.start} is not text; restore the file from the dataset"
-        ) from error
+        raise ValueError(f"{path}: byte {error.start} is not text; restore the file") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
