@@ -119,8 +119,10 @@ def residuals(camera: Camera, points: np.ndarray, far: float) -> tuple[np.ndarra
     return matched, best[matched]
 
 
-def fit_motion(cameras: Sequence[Camera], points: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Fits the motion, `q` of `move`, to `velodyne_raw`."""
+def fit_motion(
+    cameras: Sequence[Camera], points: np.ndarray, turns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fits the motion, `q` of `move`, to `velodyne_raw`: with constant velocities, and in full."""
     q = np.zeros((3, 6))
     # Some of the points are enough for a start.
     some, when = points[::4], turns[::4]
@@ -136,9 +138,12 @@ def fit_motion(cameras: Sequence[Camera], points: np.ndarray, turns: np.ndarray)
     for free, far in ((forward, 0.1), (forward, 0.03), (linear, 0.01)):
         for _ in range(4):
             q = q + gauss_newton(cameras, some, when, q, free, far)
+    for _ in range(3):
+        q = q + gauss_newton(cameras, points, turns, q, linear, STEP)
+    constant = q
     for _ in range(6):
         q = q + gauss_newton(cameras, points, turns, q, everything, STEP)
-    return q
+    return constant, q
 
 
 def observe(camera: Camera, points: np.ndarray, turns: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -186,9 +191,13 @@ def compare_scan(cameras: Sequence[Camera], path: Path) -> None:
     """Prints how the projection of a scan agrees with `velodyne_raw`."""
     points = in_front(read_scan(path).points)
     turns = azimuth_times(points, period=1.0)
-    q = fit_motion(cameras, points, turns)
+    constant, q = fit_motion(cameras, points, turns)
     print(path)
-    for label, scan in (("as it is", points), ("motion fitted", move(points, turns, q))):
+    for label, scan in (
+        ("as it is", points),
+        ("constant velocity fitted", move(points, turns, constant)),
+        ("motion fitted", move(points, turns, q)),
+    ):
         shares = "  ".join(f"{share:.2%}" for share in agreement(cameras, scan))
         print(f"  within 1/256 m, {label}: {shares}")
     velocity = ", ".join(f"{value:.3f}" for value in q[1, 3:])

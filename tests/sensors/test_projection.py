@@ -139,5 +139,6 @@ def test_the_official_sparse_depth_is_that_of_the_moving_scanner(real_sensors):
     points = benchmark.in_front(scan.points)
     turns = azimuth_times(points, period=1.0)
     assert max(benchmark.agreement(cameras, points)) < 0.03
-    motion = benchmark.fit_motion(cameras, points, turns)
+    constant, motion = benchmark.fit_motion(cameras, points, turns)
+    assert min(benchmark.agreement(cameras, benchmark.move(points, turns, constant))) > 0.96
     assert min(benchmark.agreement(cameras, benchmark.move(points, turns, motion))) > 0.99
