@@ -1,15 +1,11 @@
 """Scans in `.npy` and `.npz` files."""
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from fcfrnet_jax.sensors.scans.scan import COLUMNS, Columns, column_names
-
-_FAULTS = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npy(content: bytes, where: str, columns: Columns | None) -> dict[str, np.ndarray]:
@@ -51,7 +47,7 @@ def _load(content: bytes, where: str) -> np.ndarray | Mapping[str, np.ndarray]:
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except _FAULTS as error:
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{where}: cannot be read as NumPy arrays ({reason}); the file is truncated, or it was "
