@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.sensors.calibration.calibration import Calibration, Distortion, pinhole, rigid
+from fcfrnet_jax.sensors.calibration.calibration import (
+    Calibration,
+    Distortion,
+    check_rigid,
+    check_rotation,
+    pinhole,
+    rigid,
+)
 from fcfrnet_jax.sensors.calibration.text import read_text
 
 # The names of each value: in JSON and in messages of ROS 1 and 2, and in the files of ROS's camera
@@ -90,11 +97,13 @@ def calibration(
     rotation = _matrix(values, "R", (3, 3), path)
     rotation = np.eye(3) if rotation is None or not rotation.any() else rotation
     try:
+        check_rotation(rotation, "R")
         distortion = _distortion(values, source, rotation)
         if distortion is None and not (
             np.allclose(source, target) and np.allclose(rotation, np.eye(3))
         ):
             distortion = Distortion("plumb_bob", np.zeros(5), source, rotation)
+        check_rigid(camera_from_lidar, "T_cam_lidar")
         # The frame of the undistorted image is rotated by R.
         camera_from_lidar = rigid(rotation) @ camera_from_lidar
         return Calibration(pinhole(target), camera_from_lidar, _size(values), distortion)

@@ -61,7 +61,7 @@ def matrix(text: str, shape: tuple[int, ...], where: str) -> np.ndarray:
       where: the file and the name of the entry, for messages.
 
     Raises:
-      ValueError: the line holds another number of numbers.
+      ValueError: the line holds another number of numbers, or one that is not finite.
     """
     values = numbers(text)
     expected = int(np.prod(shape))
@@ -70,4 +70,6 @@ def matrix(text: str, shape: tuple[int, ...], where: str) -> np.ndarray:
             f"{where} must be {expected} numbers, got {len(values) or repr(text[:40])}; restore "
             "the file"
         )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where} must be finite numbers, got {text[:80]}; restore the file")
     return np.array(values).reshape(shape)
