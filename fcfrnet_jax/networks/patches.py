@@ -38,8 +38,12 @@ OWN = 3.0
 # With this, no power overflows, and the smallest share is nothing next to the largest.
 LIMIT = 30.0
 # The name under which the fine network stores the logarithm of the scale of its error, `[B, H, W,
-# 1]`; see `training.exact.scale_error`.
+# 1]`; see `error_scale`.
 LOG_SCALE = "log_scale"
+# The scale of the error of log depth that a network starts from, and the largest difference of its
+# logarithm from that of a prediction.
+TYPICAL_SCALE = 0.03
+SCALE_LIMIT = 5.0
 
 
 def outputs(patch: int) -> int:
@@ -69,6 +73,16 @@ def log_depth(depth: jax.Array, max_depth: float) -> jax.Array:
 def metres(log_depth: jax.Array) -> jax.Array:
     """The inverse of `log_depth`. Far beyond any depth, it ends before it overflows."""
     return jnp.exp(jnp.clip(log_depth, -3.0, 7.0))
+
+
+def error_scale(log_scale: jax.Array) -> jax.Array:
+    """The scale of the error of log depth, which is the mean absolute error that is expected.
+
+    Args:
+      log_scale: what the fine network stores as `LOG_SCALE`: the logarithm of the scale of a
+        Laplace distribution, relative to `TYPICAL_SCALE`.
+    """
+    return TYPICAL_SCALE * jnp.exp(jnp.clip(log_scale, -SCALE_LIMIT, SCALE_LIMIT))
 
 
 def filled(sparse_depth: jax.Array, max_depth: float) -> jax.Array:

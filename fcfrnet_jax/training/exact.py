@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.evaluation.metrics import sum_rows
+from fcfrnet_jax.networks.patches import error_scale
 
 # Metres: the depth of the sky, and the range of the logarithms.
 SKY = 85.0
@@ -16,10 +17,6 @@ NEAREST = 0.9
 SKY_WEIGHT = 0.2
 # Pixels between the neighbours whose differences are compared.
 EDGE_STEPS = (1, 2, 4)
-# The scale of the error of log depth that a network starts from, and the largest difference of its
-# logarithm from that of a prediction.
-TYPICAL_SCALE = 0.03
-SCALE_LIMIT = 5.0
 
 
 def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -60,12 +57,12 @@ def scale_error(
     no gradient from it.
 
     Args:
-      log_scale: `[B, H, W, 1]`, the logarithm of the scale relative to `TYPICAL_SCALE`.
+      log_scale: `[B, H, W, 1]`, see `networks.patches.error_scale`.
       depth, exact, axis_name: as for `log_error`.
     """
     error = jax.lax.stop_gradient(jnp.abs(_log(depth) - _log(_target(exact))))
-    logarithm = jnp.log(TYPICAL_SCALE) + jnp.clip(log_scale, -SCALE_LIMIT, SCALE_LIMIT)
-    likelihood = error * jnp.exp(-logarithm) + logarithm
+    scale = error_scale(log_scale)
+    likelihood = error / scale + jnp.log(scale)
     return _mean(likelihood * jnp.where(_is_sky(exact), SKY_WEIGHT, 1.0), axis_name)
 
 

@@ -4,14 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.training.exact import (
-    SKY,
-    SKY_WEIGHT,
-    TYPICAL_SCALE,
-    edge_error,
-    log_error,
-    scale_error,
-)
+from fcfrnet_jax.networks.patches import TYPICAL_SCALE
+from fcfrnet_jax.training.exact import SKY, SKY_WEIGHT, edge_error, log_error, scale_error
 from fcfrnet_jax.training.losses import masked_l1_rmse
 
 RNG = np.random.default_rng(0)
