@@ -29,8 +29,8 @@ _GROUPS = {
         augmentation.point_dropout
         coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
         fine.layers fine.modality fine.width fine.patch fine.variant fine.window
-        mode depth_loss photometric_weight smoothness_weight exact_weight edge_weight scale_weight
-        coarse_weight fine_weight
+        mode depth_loss rmse_weight photometric_weight smoothness_weight exact_weight edge_weight
+        scale_weight coarse_weight fine_weight
         optimizer learning_rate schedule decay_epochs warmup_steps weight_decay clip_norm ema_decay
         batch_size accumulate dtype sync_batchnorm seed
         """,
@@ -63,6 +63,7 @@ def unused(settings: Mapping[str, Any]) -> set[str]:
         ("split",): settings["source"] == "synthetic",
         ("decay_epochs",): settings["schedule"] != "step",
         ("depth_loss",): mode == "photo",
+        ("rmse_weight",): mode == "photo" or settings["depth_loss"] != "l1+rmse",
         ("photometric_weight", "smoothness_weight"): "photo" not in mode,
         ("coarse_weight", "fine_weight"): stage != "joint",
     }

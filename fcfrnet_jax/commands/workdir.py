@@ -37,6 +37,7 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "residual_share": 1.0,
     "xla_flags": "",
     "pool_frames": 0,
+    "rmse_weight": 0.3,
     "exact_weight": 0.0,
     "edge_weight": 0.0,
     "scale_weight": 0.0,

@@ -115,6 +115,8 @@ def get_config() -> ConfigDict:
     config.mode = "dense"
     # Loss of the depth: mse, l1, l1+mse or l1+rmse.
     config.depth_loss = "mse"
+    # Weight of the RMSE relative to the mean absolute error in depth_loss=l1+rmse.
+    config.rmse_weight = 0.3
     # Weight of the photometric loss, in the modes with photo.
     config.photometric_weight = 0.1
     # Weight of the smoothness loss, in the modes with photo.

@@ -50,9 +50,9 @@ class Patterns:
     """
 
     second: float = 0.12
-    thinned: float = 0.4
+    thinned: float = 0.3
     beams: tuple[int, ...] = (32, 16, 16, 8, 8, 4)
-    random: float = 0.2
+    random: float = 0.12
     density: tuple[float, float] = (1.5e-4, 1.7e-2)
     dropout: float = 0.1
     wrong: float = 0.25

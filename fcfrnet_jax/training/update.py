@@ -55,9 +55,9 @@ def make_update(
       objective: the loss.
       accumulate: number of micro-batches into which each device splits its part of the batch. They
         are processed one after the other to save memory. Depth and smoothness losses remain those
-        of the whole batch. The photometric loss, whose valid pixels depend on the prediction,
-        becomes the mean over the micro-batches. BatchNorm normalises each micro-batch and updates
-        its running statistics once for each.
+        of the whole batch. The photometric loss, whose valid pixels depend on the prediction, and
+        the RMSE of `l1+rmse` become means over the micro-batches. BatchNorm normalises each
+        micro-batch and updates its running statistics once for each.
       ema_decay: decay of the moving average of the parameters, in [0, 1); None for no average. See
         `state.moving_average`.
       sync_batchnorm: normalise by the moments over all devices. Otherwise each device uses its own,

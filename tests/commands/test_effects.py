@@ -54,7 +54,8 @@ def settings_of(**settings):
         ({"source": "files"}, {"camera", "clutter", "misalignment", "pool_frames"}),
         ({"source": "synthetic"}, {"split"}),
         ({"schedule": "cosine"}, {"decay_epochs"}),
-        ({"mode": "photo"}, {"depth_loss"}),
+        ({"mode": "photo"}, {"depth_loss", "rmse_weight"}),
+        ({"depth_loss": "l1"}, {"rmse_weight"}),
         ({"mode": "dense"}, {"photometric_weight", "smoothness_weight"}),
         ({"stage": "coarse"}, {"fine.width", "fine_weight", "coarse_weight"}),
         ({"stage": "fine"}, {"coarse.width", "fine_weight", "coarse_weight"}),
@@ -66,6 +67,7 @@ def test_settings_without_effect(settings, names):
 
 def test_settings_with_an_effect():
     used = settings_of(source="synthetic", schedule="step", mode="sparse+photo", stage="joint")
+    used["depth_loss"] = "l1+rmse"
     assert unused(used) == {"split"}
 
 

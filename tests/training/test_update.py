@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -494,8 +495,9 @@ def test_invalid_settings_are_refused(settings, message):
     ("settings", "message"),
     [
         ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
-        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
+        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, l1\\+rmse, got"),
         ({"smoothness_weight": -1.0}, "smoothness_weight must be finite and at least 0, got -1.0"),
+        ({"rmse_weight": math.inf}, "rmse_weight must be finite and at least 0, got inf"),
     ],
 )
 def test_invalid_objectives_are_refused(settings, message):
