@@ -47,6 +47,7 @@ _GROUPS = {
         """,
 }
 EFFECTS = {name: effect for effect, names in _GROUPS.items() for name in names.split()}
+AUGMENTATION = [name for name in EFFECTS if name.startswith("augmentation.")]
 
 
 def effect(name: str, settings: Mapping[str, Any]) -> Effect:
@@ -57,10 +58,12 @@ def effect(name: str, settings: Mapping[str, Any]) -> Effect:
 
 def unused(settings: Mapping[str, Any]) -> set[str]:
     """The settings of `EFFECTS` that have no effect together with the others."""
-    stage, mode, files = settings["stage"], settings["mode"], settings["source"] == "files"
+    stage, mode = settings["stage"], settings["mode"]
+    files, pool = settings["source"] == "files", bool(settings["pool_frames"])
     rules = {
         ("camera", "clutter", "misalignment", "pool_frames"): files,
-        ("split",): settings["source"] == "synthetic",
+        ("split",): not files,
+        ("val_split", *AUGMENTATION): pool,
         ("decay_epochs",): settings["schedule"] != "step",
         ("depth_loss",): mode == "photo",
         ("rmse_weight",): mode == "photo" or settings["depth_loss"] != "l1+rmse",

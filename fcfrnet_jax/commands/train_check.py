@@ -3,6 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
+from fcfrnet_jax.commands.rendered.validation import validation_crop
 from fcfrnet_jax.commands.settings import (
     Range,
     check_choices,
@@ -84,12 +85,7 @@ def check_config(config: ConfigDict) -> None:
     if not config.steps and not config.epochs:
         raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
-    for name in ("exact_weight", "edge_weight", "scale_weight"):
-        if config[name] and not config.pool_frames:
-            raise ValueError(
-                f"--config.{name} needs the exact depth of a pool of rendered frames: give "
-                "--config.source=synthetic and --config.pool_frames"
-            )
+    _check_exact(config)
     if config.source == "synthetic":
         _check_synthetic(config)
         return
@@ -132,6 +128,35 @@ def _check_stage(config: ConfigDict) -> None:
         )
 
 
+def _check_exact(config: ConfigDict) -> None:
+    for name in ("exact_weight", "edge_weight", "scale_weight"):
+        if config[name] and not config.pool_frames:
+            raise ValueError(
+                f"--config.{name} needs the exact depth of a pool of rendered frames: give "
+                "--config.source=synthetic and --config.pool_frames"
+            )
+    if config.scale_weight and (config.stage == "coarse" or config.fine.patch == 1):
+        raise ValueError(
+            "--config.scale_weight needs a fine network of patches, which predicts the scale of "
+            "its error: give --config.stage=joint or fine, and --config.fine.patch=4"
+        )
+
+
+def _check_pool(config: ConfigDict) -> None:
+    validation_crop(config)
+    if config.mode not in ("dense", "sparse"):
+        raise ValueError(
+            f"--config.mode={config.mode} needs nearby frames, which a pool of --config.pool_frames"
+            f"={config.pool_frames} does not have; render during training with "
+            "--config.pool_frames=0"
+        )
+    if config.misalignment % 1:
+        raise ValueError(
+            "--config.misalignment must be a whole number of pixels with --config.pool_frames, "
+            f"got {config.misalignment}"
+        )
+
+
 def _check_synthetic(config: ConfigDict) -> None:
     if config.coarse_dir:
         raise ValueError(
@@ -151,5 +176,7 @@ def _check_synthetic(config: ConfigDict) -> None:
     if config.schedule == "step":
         raise ValueError(
             "--config.schedule=step counts epochs, which --config.source=synthetic does not have; "
-            "use constant or cosine"
+            "use constant, cosine or plateau"
         )
+    if config.pool_frames:
+        _check_pool(config)

@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.commands.trained_model import TrainedModel
 from fcfrnet_jax.commands.workdir import Found
@@ -213,7 +214,7 @@ def make_source(config: ConfigDict, frames: list[Frame]) -> Source:
     if config.source == "files":
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     if config.pool_frames:
-        return dataset.pool_source(config, _process())
+        return pools.training_source(config)
     camera, lidar = scaled_rig(tuple(config.camera))
     with named("source=synthetic"):
         streets = Streets(

@@ -73,19 +73,18 @@ def pool_batches(
     make = parallel.map_examples(lambda frame: pool_example(windows, pool.plan.size, frame))
     share = share_of_batch(batch_size, process)
 
-    def batch(step: int) -> tuple[np.ndarray, parallel.Batch]:
+    def read(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         positions = step * batch_size + np.arange(*share)
         frames = pool.read(shuffled(positions, len(pool), windows.seed))
-        frames["position"] = positions.astype(np.uint32)
-        return positions, make(parallel.shard(frames))
+        return positions, frames | {"position": positions.astype(np.uint32)}
 
-    # The next batch is read while the devices compute.
+    # The frames of the next batch are read while the devices compute.
     with ThreadPoolExecutor(1) as worker:
-        coming = worker.submit(batch, first_step)
+        coming = worker.submit(read, first_step)
         for step in itertools.count(first_step + 1):
-            ready = coming.result()
-            coming = worker.submit(batch, step)
-            yield ready
+            positions, frames = coming.result()
+            coming = worker.submit(read, step)
+            yield positions, make(parallel.shard(frames))
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:

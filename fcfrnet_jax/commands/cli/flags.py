@@ -20,7 +20,7 @@ from fcfrnet_jax.commands.cli.config_files import ConfigFile
 from fcfrnet_jax.commands.cli.tasks import TASKS
 
 # The settings that hold paths, in which `~` is the home folder.
-PATHS = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir")
+PATHS = ("data_dir", "checkpoint", "coarse_checkpoint", "coarse_dir", "pool_dir")
 # The arguments that messages below the commands name, each as `NAME=VALUE`.
 ARGUMENTS = ("accumulate", "coarse_dir", "data_dir", "skip_bad_frames", "weight_decay")
 FLAGS = ("config", "workdir", "verbosity", "help", "version")
