@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
     config.fine = ConfigDict()
     # Depth of the fine network's ResNet: 10, 18, 34 or 50.
     config.fine.layers = 18
-    # Inputs of the fine network: rgbd, or gd for a grey image.
+    # Inputs of the fine network: rgbd, gd for a grey image, or, with patch above 1, d for no image.
     config.fine.modality = "rgbd"
     # Channels of the fine network at full resolution, a multiple of 4; 64 as published.
     config.fine.width = 8

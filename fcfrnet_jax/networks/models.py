@@ -58,18 +58,16 @@ class SparseToCoarse(Backbone):
             if spec.base == "fill":
                 base = keep_measured(depth, classical_fill(depth, spec.max_depth))
                 depth = jnp.concatenate([depth, base], axis=-1)
-            stem = parts.stem(spec.width // len(spec.modality), "conv1_d")
-            stems.append(stem(depth.astype(self.dtype)))
+            depth_stem = parts.stem(spec.width // len(spec.modality), "conv1_d")
+            stems.append(depth_stem(depth.astype(self.dtype)))
         if spec.uses_image:
             image = select_channels(image, spec.modality).astype(self.dtype)
             share = (3 if spec.modality.startswith("rgb") else 1) / len(spec.modality)
             stems.append(parts.stem(int(spec.width * share), "conv1_img")(image))
-        stem = x = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
-        levels = []
-        for layer in self.encoder(parts):
-            x = layer(x)  # 1, 1/2, 1/4, 1/8 and 1/16 of H and W
-            levels.append(x)
-        *skips, deepest = levels
+        stem = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
+        # 1, 1/2, 1/4, 1/8 and 1/16 of H and W, after the stem itself.
+        levels = itertools.accumulate(self.encoder(parts), lambda x, f: f(x), initial=stem)
+        _, *skips, deepest = levels
         output = self.decode(deepest, [[skip] for skip in skips], [stem], parts)
         return put_back_measured(spec, sparse_depth, base + spec.max_depth * output)
 
@@ -108,7 +106,7 @@ class CoarseToFine(Backbone):
     @nn.compact
     def __call__(
         self,
-        image: jax.Array,
+        image: jax.Array | None,
         depth: jax.Array,
         train: bool = False,
         sparse_depth: jax.Array | None = None,
@@ -131,17 +129,19 @@ class CoarseToFine(Backbone):
         return spec.max_depth * (self._wire(a, b, parts) + coarse)
 
     def _of_patches(
-        self, image: jax.Array, depth: jax.Array, sparse_depth: jax.Array | None, parts: Parts
+        self, image: jax.Array | None, depth: jax.Array, sparse: jax.Array | None, parts: Parts
     ) -> jax.Array:
         """The form of `patches.py`."""
         spec, patch = self.spec, self.spec.patch
         base = patches.log_depth(checked_depth(depth), spec.max_depth)
-        sparse = jnp.zeros_like(base) if sparse_depth is None else checked_depth(sparse_depth)
+        sparse = jnp.zeros_like(base) if sparse is None else checked_depth(sparse)
         scan = patches.scan_maps(sparse, base, spec.max_depth)
-        scan = jnp.concatenate([0.25 * base, scan], axis=-1)
-        image = patches.to_patches(patches.normalised(image, spec.modality), patch)
-        a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))
-        b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
+        scan = colours = patches.to_patches(jnp.concatenate([0.25 * base, scan], axis=-1), patch)
+        # Without an image, both branches read the scan, so that the network keeps its size.
+        if spec.uses_image:
+            colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
+        a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
+        b = parts.stem(spec.width, "conv1_d_2")(scan.astype(self.dtype))
         head = self._wire(a, b, parts, patches.outputs(patch) + patch**2)
         head, scale = jnp.split(head, [patches.outputs(patch)], axis=-1)
         self.sow("intermediates", patches.LOG_SCALE, patches.from_patches(scale, patch))
@@ -201,7 +201,7 @@ class TwoStage(nn.Module):
         return self.fine.dtype
 
     def __call__(
-        self, image: jax.Array, depth: jax.Array | None, train: bool = False
+        self, image: jax.Array | None, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
         """Predicts the coarse and the fine depth from the image and the sparse depth.
 
@@ -209,7 +209,7 @@ class TwoStage(nn.Module):
         units.
 
         Args:
-          image: `[B, H, W, 3]`, or `[B, H, W, 1]` if neither network needs colour.
+          image: `[B, H, W, 3]`, `[B, H, W, 1]` if neither needs colour, None if neither uses it.
           depth: the sparse depth `[B, H, W, 1]`, or None if the coarse network does not use it.
           train: whether BatchNorm uses the moments of the batch and updates its statistics.
 

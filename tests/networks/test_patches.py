@@ -1,5 +1,7 @@
 """Networks of patches: their arrangement, their convex combinations and their folded form."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,38 @@ def test_a_frame_without_measurements_gets_finite_depth(variables):
 
 def test_the_spec_survives_json():
     assert spec_from_json(spec_to_json(SPEC)) == SPEC
+
+
+def test_without_image_input_the_network_keeps_its_size_and_needs_no_image():
+    spec = dataclasses.replace(SPEC, fine=CoarseToFineSpec(modality="d", **SETTINGS))
+    assert not spec.uses_image
+    image, sparse = inputs()
+    variables = initial_variables(spec, 0)
+    network, folded, _ = select.for_prediction(spec, variables)
+    fine = jax.jit(network.apply)(folded, None, sparse)[1]
+    with_image = models.build(spec).apply(variables, image, sparse)[1]
+    np.testing.assert_allclose(fine, with_image, rtol=1e-4)
+    sizes = [
+        [leaf.shape for leaf in jax.tree.leaves(initial_variables(s, 0))] for s in (spec, SPEC)
+    ]
+    # Only the first layer of the branch of the image reads another number of channels.
+    assert sum(one != other for one, other in zip(*sizes, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (CoarseToFineSpec, {"modality": "d"}, "modality='d' .* needs patch=2 or 4"),
+        (
+            SparseToCoarseSpec,
+            {"modality": "rgb", "patch": 4},
+            "patch=4 needs a modality with depth, got 'rgb'",
+        ),
+    ],
+)
+def test_inputs_that_a_form_cannot_use_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
 
 
 def test_an_unknown_patch_is_refused():
