@@ -74,6 +74,7 @@ WITHOUT_A_MODULE = {
     "commands/test_evaluate_whole.py": "compares the command `evaluate` with the predictor",
     "commands/test_configs.py": "reads the configs and the commands that use them",
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
+    "commands/test_finetune.py": "runs the command `train` with the config `finetune`",
     "commands/test_kills.py": "kills every command that writes",
     "commands/test_several_processes.py": "runs the command `train` in two processes",
     "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",

@@ -32,17 +32,16 @@ _GROUPS = {
         mode depth_loss rmse_weight photometric_weight smoothness_weight exact_weight edge_weight
         scale_weight coarse_weight fine_weight
         optimizer learning_rate schedule decay_epochs warmup_steps weight_decay clip_norm ema_decay
-        batch_size accumulate dtype sync_batchnorm seed
+        batch_size accumulate dtype sync_batchnorm freeze_batchnorm seed
         """,
     Effect.START: "init checkpoint",
     Effect.LENGTH: "steps epochs",
     Effect.FRAMES: "data_dir coarse_dir skip_bad_frames",
     Effect.WEIGHTS: "coarse_checkpoint",
-    Effect.BEST: "val_split val_crop residual_share",
+    Effect.BEST: "val_split val_crop",
     Effect.NOTHING: """
-        task pool_dir check_files check_depth remat log_every validate_every save_every keep panels
-        threads
-        xla_flags
+        task pool_dir check_files check_depth remat log_every validate_every validate_start
+        save_every keep panels threads xla_flags
         coordinator processes process
         """,
 }

@@ -14,7 +14,13 @@ from fcfrnet_jax.commands import resume, train_setup, validation, workdir
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
-from fcfrnet_jax.commands.trained_model import TrainedModel, make_model, save, starting_variables
+from fcfrnet_jax.commands.trained_model import (
+    TrainedModel,
+    make_model,
+    save,
+    starting_variables,
+    with_network,
+)
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
@@ -68,6 +74,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
         parallel.join_job(config.coordinator, config.processes, config.process)
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
+    config = with_network(config, folder)
     check_config(config)
     with workdir.alone(Path(folder)):
         found = workdir.read(folder)
@@ -120,6 +127,7 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
             accumulate=config.accumulate,
             ema_decay=config.ema_decay or None,
             sync_batchnorm=config.sync_batchnorm,
+            freeze_batchnorm=config.freeze_batchnorm,
         )
     notes = [*resumption.notes, *train_setup.photometric_notes(config, frames)]
     return Plan(model, update, state, source, val_frames, resumption, notes)
@@ -140,7 +148,8 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     if config.pool_frames:
         pools.render(config)
     selection = validation.Selection(facts["selection"], facts["best_since"])
-    journal = Journal(found.folder, step) if jax.process_index() == 0 else None
+    # A run without a snapshot starts again, with another record of its start.
+    journal = Journal(found.folder, step or -1) if jax.process_index() == 0 else None
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),
@@ -156,10 +165,11 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     )
     _say([f"Resuming {found.folder} after step {step}."] if step else [])
     _say(plan.notes)
-    best = validation.best_so_far(found, config, step, kept, selection)
+    best = validation.best_so_far(found, config, step, kept, selection) if step else Best()
     with _interruptible(found.folder, snapshots):
-        validated = validation.is_validated(found, config, step, selection)
-        state, best = loop.train(running, state, best, validated=validated)
+        due = step == total or (config.validate_start and not step)
+        unknown = not step or not validation.is_validated(found, config, step, selection)
+        state, best = loop.train(running, state, best, validate_start=due and unknown)
     snapshots.close()
     if int(state.step) == total:
         save(found.folder / "last", config, plan.model, state, total)

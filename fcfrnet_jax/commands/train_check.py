@@ -46,7 +46,6 @@ RANGES = {
     "weight_decay": Range(0.0),
     "clip_norm": Range(0.0),
     "ema_decay": Range(0.0, 1.0, below=True),
-    "residual_share": Range(0.0, 1.0, above=True),
     "batch_size": Range(1),
     "accumulate": Range(1),
     "steps": Range(0),
@@ -86,6 +85,11 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
     _check_exact(config)
+    if config.freeze_batchnorm and not config.checkpoint:
+        raise ValueError(
+            "--config.freeze_batchnorm keeps the running statistics of --config.checkpoint, which "
+            "is empty"
+        )
     if config.source == "synthetic":
         _check_synthetic(config)
         return
@@ -120,11 +124,6 @@ def _check_stage(config: ConfigDict) -> None:
         raise ValueError(
             "--config.checkpoint of --config.stage=joint holds both networks, so it leaves "
             "--config.coarse_checkpoint unused; give one of them"
-        )
-    if config.stage == "coarse" and config.residual_share != 1:
-        raise ValueError(
-            "--config.residual_share applies to the fine network, which --config.stage=coarse does "
-            "not train"
         )
 
 

@@ -73,7 +73,8 @@ def training_frames(
 def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
     """The frames to validate on, as in `training_frames`, with every file that validation reads."""
     require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
-    return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
+    with named(f"val_split={config.val_split}"):
+        return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
 
 
 def _find_frames(

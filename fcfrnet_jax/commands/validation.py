@@ -84,9 +84,7 @@ def make_validation(
 
         measured = measure_frames(
             eval_step,
-            parallel.replicate(
-                model.whole(trained_variables(config, state))[1], jax.local_devices()
-            ),
+            parallel.replicate(model.whole(trained_variables(state))[1], jax.local_devices()),
             share,
             batch_size=jax.local_device_count(),
             crop=tuple(config.val_crop),

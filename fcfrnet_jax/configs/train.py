@@ -149,9 +149,6 @@ def get_config() -> ConfigDict:
     config.clip_norm = 0.0
     # Decay of the moving average of the parameters, which is evaluated and saved; 0 for none.
     config.ema_decay = 0.0
-    # Share, above 0 and at most 1, of the fine network's residual that is evaluated and saved.
-    # Below 1 for a model to be used on other data than it is trained on.
-    config.residual_share = 1.0
 
     # Global batch size, over all devices and processes.
     config.batch_size = 4
@@ -163,6 +160,8 @@ def get_config() -> ConfigDict:
     config.remat = False
     # Compute BatchNorm's statistics over the whole batch instead of over each device's part.
     config.sync_batchnorm = True
+    # Normalise by the running statistics of the checkpoint and keep them, for few frames.
+    config.freeze_batchnorm = False
     # Length of the training in updates; 0 to set it by epochs.
     config.steps = 40
     # Length of the training in epochs, if steps is 0.
@@ -175,6 +174,8 @@ def get_config() -> ConfigDict:
     config.log_every = 5
     # Steps between validations; 0 for one at the end only.
     config.validate_every = 20
+    # Validate before the first update, too, and keep that model as the first best one.
+    config.validate_start = False
     # Steps between snapshots; 0 for one at the end, or when the run is stopped.
     config.save_every = 20
     # Number of snapshots to keep.

@@ -41,7 +41,7 @@ class Parts:
     level i is 1 / 2^i of it.
 
     The attributes are those of `network.Backbone`, and `train`: normalise with the statistics of
-    the batch.
+    the batch unless `freeze_norm` is set.
     """
 
     train: bool
@@ -50,6 +50,7 @@ class Parts:
     remat: bool
     conv: Module
     axis_name: str | None
+    freeze_norm: bool = False
 
     def stem(self, features: int, name: str) -> nn.Module:
         """The 3x3 block that reads an input map."""
@@ -107,7 +108,7 @@ class Parts:
     @property
     def norm_settings(self) -> NormSettings:
         return {
-            "use_running_average": not self.train,
+            "use_running_average": not self.train or self.freeze_norm,
             "momentum": 0.9,
             "epsilon": NORM_EPSILON,
             "dtype": self.dtype,

@@ -256,6 +256,20 @@ def test_replicas_stay_identical_without_synchronised_batchnorm():
     np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
 
 
+def test_frozen_batchnorm_normalises_as_in_eval_mode_and_keeps_its_statistics():
+    variables, batch = variables_of(COARSE), batch_of(8)
+    start = parallel.replicate(initial_state(variables, SGD))
+    step = step_of(COARSE, freeze_batchnorm=True)
+    after, metrics = step(start, {}, parallel.shard(batch))
+    after = parallel.unreplicate(after)
+    assert_same(after.batch_stats, variables["batch_stats"], 0.0)
+    depth = COARSE.apply(variables, batch["image"], batch["sparse_depth"])
+    wanted = masked_mean((depth - batch["ground_truth"]) ** 2, batch["ground_truth"])
+    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
+    norm = gradients_of(after, variables)["ConvNormAct_0"]["norm"]
+    assert np.abs(norm["scale"]).max() > 0
+
+
 def test_accumulation_equals_the_whole_batch():
     """Without BatchNorm, which sees micro-batches; the numbers of valid pixels differ."""
     network = COARSE.clone(folded=True)

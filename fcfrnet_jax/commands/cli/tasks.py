@@ -25,7 +25,7 @@ TASKS = {
         "eval",
     ),
     "train": Task(
-        "Train the coarse network, the fine network or both; also resumes a run.",
+        "Train or fine-tune the coarse network, the fine network or both; also resumes a run.",
         "fcfrnet --config=train --workdir=output/train",
         "train",
     ),

@@ -33,7 +33,7 @@ def make_rendered_validation(
     measure = make_pool_validation(model.network, options, frames, validation_crop(config))
 
     def validate(state: TrainState) -> dict[str, float]:
-        figures = measure(model.whole(trained_variables(config, state))[1])
+        figures = measure(model.whole(trained_variables(state))[1])
         named = {
             f"val/{case}/{name}/{measure}": value
             for case, maps in figures.items()
