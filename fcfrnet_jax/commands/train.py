@@ -165,7 +165,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     )
     _say([f"Resuming {found.folder} after step {step}."] if step else [])
     _say(plan.notes)
-    best = validation.best_so_far(found, config, step, kept, selection) if step else Best()
+    best = validation.best_so_far(found, config, step, kept, selection)
     with _interruptible(found.folder, snapshots):
         due = step == total or (config.validate_start and not step)
         unknown = not step or not validation.is_validated(found, config, step, selection)

@@ -175,7 +175,8 @@ def best_so_far(
     ]
     # The snapshot may be older than the last change of the validation.
     kept = np.inf if step <= selection.since else kept
-    if not _has_best(found):
+    # A run without a snapshot starts again.
+    if not step or not _has_best(found):
         return Best()
     if values and min(values)[0] <= kept:
         return Best(*min(values))
