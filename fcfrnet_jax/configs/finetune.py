@@ -28,14 +28,14 @@ def get_config() -> ConfigDict:
     config.optimizer = "adamw"
     config.weight_decay = 1e-4
     config.learning_rate = 2e-4
-    config.warmup_steps = 20
+    config.warmup_steps = 10
     config.clip_norm = 5.0
     config.ema_decay = 0.98
 
     config.batch_size = 8
-    config.steps = 200
+    config.steps = 100
     config.log_every = 10
-    config.validate_every = 50
+    config.validate_every = 25
     config.validate_start = True
-    config.save_every = 50
+    config.save_every = 25
     return config
