@@ -25,7 +25,7 @@ from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
 from fcfrnet_jax.training.loop import Intervals, Source
-from fcfrnet_jax.training.objective import WEIGHTS, Objective
+from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 
 # Largest distance, in frames, of the nearby frame of the photometric loss, as in the reference.
@@ -44,7 +44,14 @@ def make_objective(config: ConfigDict) -> Objective:
         return Objective(
             mode=config.mode,
             depth_loss=config.depth_loss,
-            **{name: config[name] for name in WEIGHTS},
+            rmse_weight=config.rmse_weight,
+            photometric_weight=config.photometric_weight,
+            smoothness_weight=config.smoothness_weight,
+            exact_weight=config.exact_weight,
+            edge_weight=config.edge_weight,
+            scale_weight=config.scale_weight,
+            coarse_weight=config.coarse_weight,
+            fine_weight=config.fine_weight,
         )
 
 
