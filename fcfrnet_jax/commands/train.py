@@ -161,7 +161,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
         describe=validation.describe,
         snapshots=snapshots,
         journal=journal,
-        intervals=train_setup.make_intervals(config, total),
+        intervals=loop.Intervals(total, config.log_every, config.validate_every, config.save_every),
     )
     _say([f"Resuming {found.folder} after step {step}."] if step else [])
     _say(plan.notes)

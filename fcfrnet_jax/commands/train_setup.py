@@ -24,7 +24,7 @@ from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
-from fcfrnet_jax.training.loop import Intervals, Source
+from fcfrnet_jax.training.loop import Source
 from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 
@@ -154,11 +154,6 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
             f"{settings['warmup_steps']}; add more steps"
         )
     return [*recorded, total]
-
-
-def make_intervals(config: ConfigDict, total: int) -> Intervals:
-    """When the loop acts in a run of `total` updates."""
-    return Intervals(total, config.log_every, config.validate_every, config.save_every)
 
 
 def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> optax.Schedule:

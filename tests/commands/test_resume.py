@@ -56,6 +56,7 @@ OTHER = {
     "accumulate": 2,
     "dtype": "bfloat16",
     "sync_batchnorm": False,
+    "freeze_batchnorm": True,
     "seed": 3,
     "stage": "coarse",
     "source": "synthetic",
