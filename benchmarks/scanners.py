@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 if not __package__:
@@ -59,7 +59,7 @@ def print_group(name: str, rows: list[Record]) -> None:
             print("\n".join(table), end="\n\n", flush=True)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="compact", help="a model's folder, or compact")
     parser.add_argument("--against", help="another model's folder, measured on the same frames")
@@ -86,14 +86,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=SEED, help="of the rendered streets")
     parser.add_argument("--indoor", type=Path, help="a folder with an indoor frame")
     parser.add_argument("--json", type=Path, help="the file to write all figures to")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not (options.data_dir or options.rendered or options.indoor):
         parser.error("nothing to measure: give --data_dir, --rendered or --indoor")
     return options
 
 
-def main() -> None:
-    options = parse()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
     begin = time.monotonic()
     model = Model(options.model)
     against = Model(options.against, options.against_gray) if options.against else None

@@ -67,6 +67,7 @@ WITHOUT_A_MODULE = {
     "test_corruption.py": "damages files of every kind that the commands read",
     "test_package.py": "installs the wheel",
     "test_readme.py": "runs the commands of the documents",
+    "test_scanners.py": "measures models with `benchmarks/scanners.py`",
     "test_structure.py": "reads all modules",
     "test_travel.py": "takes measurements and a training to another place",
     "commands/rendered/test_train.py": "runs the command `train` on a pool of rendered frames",
