@@ -9,17 +9,16 @@ import pytest
 import fcfrnet_jax
 from fcfrnet_jax.commands import train, trained_model
 from fcfrnet_jax.configs import finetune
-from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
+from tests.commands.evaluations import evaluated
 from tests.commands.runs import SETTINGS
 from tests.random_weights import random_variables
 
 pytestmark = pytest.mark.usefixtures("short_resnets")
-# Every setting differs from its default.
-SPEC = SparseToCoarseSpec(18, "gd", 4, base="fill", keep_measured=True)
+SPEC = SparseToCoarseSpec(18, width=4)
 SHORT = {name: value for name, value in SETTINGS.items() if "width" not in name}
 
 
@@ -43,27 +42,20 @@ def folder(tmp_path_factory, short_resnets):
 def test_the_result_is_a_model_like_the_checkpoint_with_its_running_statistics(folder):
     _, before = checkpoint.load_model(folder / "model")
     for name in ("best", "last"):
-        assert checkpoint.load_spec(folder / "run" / name) == SPEC
+        assert fcfrnet_jax.load(folder / "run" / name).spec == SPEC
     _, after = checkpoint.load_model(folder / "run" / "last")
     jax.tree.map(np.testing.assert_array_equal, before["batch_stats"], after["batch_stats"])
     changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), before["params"], after["params"])
     assert all(jax.tree.leaves(changed))
 
 
-def test_the_start_is_validated(folder):
-    """With the errors of the model's predictions."""
+def test_the_start_is_validated_with_the_errors_of_the_checkpoint(folder, tmp_path):
     lines = read_journal(folder / "run")
     validations = [line for line in lines if "val/coarse/rmse_mm" in line]
     assert [line["step"] for line in validations] == [0, 4]
-    predictor = fcfrnet_jax.load(folder / "model", check_depth=False)
-    rmse = []
-    for truth in sorted((folder / "scenes").glob("val/*/proj_depth/groundtruth/image_02/*.png")):
-        drive, number = truth.parts[-5], truth.name
-        sparse = read_depth(truth.parents[2] / "velodyne_raw" / "image_02" / number)
-        (image,) = (folder / "scenes").glob(f"raw/*/{drive}/image_02/data/{number}")
-        error = predictor(read_image(image), sparse) - (wanted := read_depth(truth))
-        rmse.append(1e3 * np.sqrt(np.mean(np.square(error[wanted > 0]))))
-    assert validations[0]["val/coarse/rmse_mm"] == pytest.approx(np.mean(rmse), rel=1e-4)
+    settings = {"data_dir": str(folder / "scenes"), "checkpoint": str(folder / "model")}
+    wanted = evaluated(tmp_path, crop=(0, 0), **settings)["metrics"]["coarse"]["rmse_mm"]
+    assert validations[0]["val/coarse/rmse_mm"] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_result_can_be_fine_tuned_again(folder):
