@@ -59,7 +59,7 @@ class Patterns:
     random: float = 0.12
     density: tuple[float, float] = (1.5e-4, 1.7e-2)
     dropout: float = 0.1
-    wrong: float = 0.25
+    wrong: float = 0.1
 
 
 def draw_sparse(

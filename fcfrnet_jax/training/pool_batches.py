@@ -21,6 +21,7 @@ from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.sensors.patterns import Patterns, Points, draw_sparse, scatter
 from fcfrnet_jax.streets.picture.disturb import clutter_gain
 from fcfrnet_jax.streets.pool import UNIT, Pool
+from fcfrnet_jax.streets.scan.truth_errors import blur_edges, see_through
 
 # The weight of an example's errors in metres is (density / FULL_DENSITY)^DENSITY_POWER, at most 1,
 # where the density is the share of the pixels that are measured. Errors are much larger with few
@@ -128,6 +129,9 @@ def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> E
     corner = jax.random.randint(keys[0], (2,), 0, reach + 1)
     spread = jax.random.choice(keys[4], jnp.array(SPREADS))
     exact, ground_truth, scans = frame_maps(frame, size, corner, windows.crop, spread)
+    error_keys = jax.random.split(keys[5])
+    ground_truth = blur_edges(error_keys[0], ground_truth, exact)
+    ground_truth, scans = see_through(error_keys[1], ground_truth, exact, scans)
     sparse = draw_sparse(keys[1], scans, exact, windows.patterns)
     density = jnp.mean(sparse > 0)
     weight = jnp.clip(density, LEAST_DENSITY, FULL_DENSITY) / FULL_DENSITY
