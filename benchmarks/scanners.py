@@ -8,7 +8,7 @@ ordinary ones and others with dense traffic, also have 1000 random points, and t
 scan is known. `--indoor` is a folder with an image, dense ground truth and random points. If the
 model predicts the error of its depth, that is compared with the error.
 
-RMSE and MAE are means over frames, in mm. `--against` measures another model too.
+RMSE and MAE are means over frames, in mm. `--against before=FOLDER` measures another model, too.
 """
 
 import argparse
@@ -59,12 +59,27 @@ def print_group(name: str, rows: list[Record]) -> None:
             print("\n".join(table), end="\n\n", flush=True)
 
 
+def other_models(pairs: Sequence[str], blank: bool = False) -> dict[str, Model]:
+    """Loads the models of `NAME=FOLDER`; with `blank`, they always get a gray image."""
+    split = [pair.partition("=") for pair in pairs]
+    for pair, (_, sign, _) in zip(pairs, split, strict=True):
+        if not sign:
+            raise SystemExit(f"error: expected NAME=FOLDER for another model, got {pair}")
+    return {name: Model(folder, blank) for name, _, folder in split}
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="compact", help="a model's folder, or compact")
-    parser.add_argument("--against", help="another model's folder, measured on the same frames")
     parser.add_argument(
-        "--against_gray", action="store_true", help="the other model always gets a gray image"
+        "--against", nargs="+", default=[], metavar="NAME=FOLDER", help="other models"
+    )
+    parser.add_argument(
+        "--against_gray",
+        nargs="+",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="other models that always get a gray image",
     )
     parser.add_argument("--data_dir", type=Path, help="real frames in KITTI's layout")
     parser.add_argument("--split", nargs="+", choices=SPLITS[:3], default=["val_selection"])
@@ -96,11 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     begin = time.monotonic()
     model = Model(options.model)
-    against = Model(options.against, options.against_gray) if options.against else None
+    others = other_models(options.against) | other_models(options.against_gray, blank=True)
     found: dict[str, list[Record]] = {}
     for name, scenes in groups(options):
         crop = options.crop if name.startswith("real, ") else (0, 0)
-        records = list(measure((scene.cropped(crop) for scene in scenes), model, against))
+        records = list(measure((scene.cropped(crop) for scene in scenes), model, others))
         found[name] = records
         print_group(name, summarise(records))
     complete = with_union(found)

@@ -1,6 +1,6 @@
 """Measures models on scenes, next to the classical fill."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -73,11 +73,11 @@ def fill_of(sparse: np.ndarray) -> np.ndarray:
     return np.asarray(_filled(sparse[None, ..., None]))[0, ..., 0]
 
 
-def measure(scenes: Iterable[Scene], model: Model, against: Model | None) -> Iterator[Record]:
+def measure(scenes: Iterable[Scene], model: Model, others: Mapping[str, Model]) -> Iterator[Record]:
     """Yields a record for each scene and case.
 
-    A record has `frame` and `case`; `fill`, `model` and, if there is another model, `against`,
-    with the errors of each; and `confidence`, the result of `confidence_figures`, if the model
+    A record has `frame` and `case`; `fill` and `model`, the errors of each; `others`, those of
+    other models by their name; and `confidence`, the result of `confidence_figures`, if the model
     predicts it and the image is not replaced.
     """
     for scene in scenes:
@@ -85,11 +85,17 @@ def measure(scenes: Iterable[Scene], model: Model, against: Model | None) -> Ite
             base = _figures(fill_of(sparse), scene, sparse, name)
             for gray in (False, True)[: 1 + (name in WITH_GRAY)]:
                 image = np.full_like(scene.image, GRAY) if gray else scene.image
-                record = {"frame": scene.name, "case": name + GRAY_CASE * gray, "fill": base}
                 depth, expected_error = model(image, sparse)
-                record["model"] = _figures(depth, scene, sparse, name)
-                if against:
-                    record["against"] = _figures(against(image, sparse)[0], scene, sparse, name)
+                record = {
+                    "frame": scene.name,
+                    "case": name + GRAY_CASE * gray,
+                    "fill": base,
+                    "model": _figures(depth, scene, sparse, name),
+                    "others": {
+                        label: _figures(other(image, sparse)[0], scene, sparse, name)
+                        for label, other in others.items()
+                    },
+                }
                 if expected_error is not None and not gray:
                     truth = scene.ground_truth if scene.exact is None else scene.exact
                     record["confidence"] = confidence_figures(depth, expected_error, sparse, truth)
@@ -107,27 +113,34 @@ def summarise(records: list[Record]) -> list[Record]:
     """Averages the records of each case over its frames.
 
     Returns:
-      One row for each case: `case`, `frames`, the means `fill`, `model` and `against`; the change
+      One row for each case: `case`, `frames`, the means `fill`, `model` and `others`; the change
       of the model against the fill in percent of RMSE and MAE, `change`; the frame with the largest
-      change of RMSE, `worst`; and the means `confidence`.
+      change of RMSE, `worst`; and the means `confidence`, if there are any.
     """
     rows = []
     for case in dict.fromkeys(record["case"] for record in records):
         chosen = [record for record in records if record["case"] == case]
         row: Record = {"case": case, "frames": len(chosen)}
-        for name in ("fill", "model", "against", "confidence"):
-            found = [record[name] for record in chosen if name in record]
-            if found:
-                row[name] = {
-                    key: np.nanmean([figures[key] for figures in found], axis=0).tolist()
-                    for key in found[0]
-                }
+        for name in ("fill", "model", "confidence"):
+            if name in chosen[0]:
+                row[name] = _means([record[name] for record in chosen])
+        others = chosen[0]["others"]
+        row["others"] = {
+            label: _means([record["others"][label] for record in chosen]) for label in others
+        }
         row["change"] = change(row["model"], row["fill"])
         changes = [change(record["model"], record["fill"])[0] for record in chosen]
         worst = int(np.argmax(changes))
         row["worst"] = {"frame": chosen[worst]["frame"], "rmse_percent": changes[worst]}
         rows.append(row)
     return rows
+
+
+def _means(figures: list[Record]) -> Record:
+    """The mean of each value, over the frames that have it; of lists, of each of their values."""
+    return {
+        key: np.nanmean([values[key] for values in figures], axis=0).tolist() for key in figures[0]
+    }
 
 
 def change(figures: dict[str, float], base: dict[str, float]) -> tuple[float, float]:

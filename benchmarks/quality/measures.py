@@ -15,6 +15,8 @@ FARTHEST = 85.0
 DECILES = 10
 # Points of a sparsification curve.
 SHARES = 200
+# The expected errors of at most this many pixels of a frame are judged, drawn at random.
+PIXELS = 60_000
 
 _metrics = jax.jit(depth_metrics)
 
@@ -71,7 +73,7 @@ def confidence_figures(
         (sparse <= 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
     )
     # Pixels with equal values are in random order.
-    order = np.random.default_rng(0).permutation(np.count_nonzero(valid))
+    order = np.random.default_rng(0).permutation(np.count_nonzero(valid))[:PIXELS]
     depths, expected, far, true = (
         array[valid][order].astype(np.float64) for array in (depth, expected_error, distance, truth)
     )

@@ -1,5 +1,6 @@
 """Tables of the results of `benchmarks/scanners.py`, in Markdown."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,31 +10,33 @@ Row = dict[str, Any]
 
 
 def error_table(rows: Sequence[Row]) -> list[str]:
-    """RMSE / MAE in mm by case; also of the other model if there is one."""
-    other = any("against" in row for row in rows)
+    """RMSE / MAE in mm by case, and the change in percent of both."""
     heads = ["case", "fill", "model", "change", "largest change of a frame"]
-    heads += ["other model", "change against it"] if other else []
+    for label in rows[0]["others"]:
+        heads += [label, f"change against {label}"]
     return _table(heads, [_error_cells(row) for row in rows])
 
 
 def _error_cells(row: Row) -> list[str]:
+    worst = row["worst"]
     cells = [row["case"], _errors(row["fill"]), _errors(row["model"]), _change(row["change"])]
-    cells.append(f"{row['worst']['rmse_percent']:+.1f}% ({row['worst']['frame']})")
-    if "against" in row:
-        cells += [_errors(row["against"]), _change(change(row["model"], row["against"]))]
+    cells.append(f"{worst['rmse_percent']:+.1f}% ({short(worst['frame'])})")
+    for figures in row["others"].values():
+        cells += [_errors(figures), _change(change(row["model"], figures))]
     return cells
 
 
 def exact_table(rows: Sequence[Row]) -> list[str]:
     """The median relative error above the scan, and the share of the sky that is far."""
     rows = [row for row in rows if "above_percent" in row["fill"]]
-    maps = [name for name in ("fill", "model", "against") if rows and name in rows[0]]
+    maps = ["fill", "model", *(rows[0]["others"] if rows else ())]
     heads = ["case"]
     for title in ("median error above the scan", "sky beyond 60 m"):
-        heads += [f"{title}: {'other model' if name == 'against' else name}" for name in maps]
+        heads += [f"{title}: {name}" for name in maps]
+    found = [{name: row[name] for name in maps[:2]} | row["others"] for row in rows]
     lines = [
-        [row["case"], *(f"{row[name][key]:.1f}%" for key in _EXACT for name in maps)]
-        for row in rows
+        [row["case"], *(f"{figures[name][key]:.1f}%" for key in _EXACT for name in maps)]
+        for row, figures in zip(rows, found, strict=True)
     ]
     return _table(heads, lines)
 
@@ -58,6 +61,11 @@ def confidence_table(rows: Sequence[Row]) -> list[str]:
 
 
 _DECILES = ("error_mm", "expected_mm")
+
+
+def short(frame: str) -> str:
+    """Shortens KITTI's name of a frame to the numbers of the drive and the frame."""
+    return re.sub(r"\d{4}_\d\d_\d\d_drive_(\d+)_sync|(?<=\D)0{4,}", r"\1", frame)
 
 
 def _errors(figures: dict[str, float]) -> str:
