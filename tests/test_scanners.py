@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import scanners
 from benchmarks.fill import opencv_fill
-from benchmarks.quality import scenes
+from benchmarks.quality import card, scenes
 from benchmarks.quality.measures import (
     above_the_scan,
     confidence_figures,
@@ -19,6 +19,7 @@ from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Two
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
+from tests.conftest import ROOT
 from tests.random_weights import random_variables
 
 RNG = np.random.default_rng(0)
@@ -137,3 +138,25 @@ def test_there_must_be_something_to_measure(capsys):
     assert "error: nothing to measure: give --data_dir, --rendered or --indoor" in (
         capsys.readouterr().err
     )
+
+
+def test_the_tables_of_the_card_are_filled():
+    figures = {"rmse_mm": 200.0, "mae_mm": 50.0}
+    row = {"case": "64 beams", "fill": figures, "others": {}, "change": (-50.0, -60.0)}
+    row |= {"model": {"rmse_mm": 100.0, "mae_mm": 20.0}}
+    row["worst"] = {"frame": "2011_09_26_drive_0001_sync/image_02/0000000005", "rmse_percent": 1.0}
+    place, other = "<!-- errors of kitti: real, val -->", "<!-- exact of rendered: rendered -->"
+    text = f"before\n{place}\nold\n<!-- end -->\n{other}\nold\n<!-- end -->\nafter\n"
+    filled, missing = card.fill_tables(text, {"kitti": {"real, val": [row]}})
+    last = "| 64 beams | 200 / 50 | 100 / 20 | -50.0%, -60.0% | +1.0% (0001/image_02/5) |"
+    assert filled.startswith(f"before\n{place}\n\n| case |")
+    assert filled.endswith(f"{last}\n\n<!-- end -->\n{other}\nold\n<!-- end -->\nafter\n")
+    assert missing == [other]
+    assert card.fill_tables(filled, {"kitti": {"real, val": [row]}})[0] == filled
+
+
+def test_every_table_of_the_card_is_of_a_known_kind():
+    text = (ROOT / "docs" / "model_card.md").read_text()
+    places = card.PLACE.findall(text)
+    assert len(places) == text.count("<!-- end -->") > 5
+    assert {kind for _, kind, *_ in places} <= card.KINDS.keys()

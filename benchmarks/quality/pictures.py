@@ -81,7 +81,7 @@ def draw_reliability(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]
             if found := row.get("confidence"):
                 metres = (np.array(found[key]) / 1e3 for key in ("expected_mm", "error_mm"))
                 axis.loglog(*metres, marker=".", label=row["case"])
-        axis.axline((0.1, 0.1), slope=1, color="gray", linewidth=0.8)
+        axis.axline((0.01, 0.01), (10, 10), color="gray", linewidth=0.8)
         axis.set(title=title, xlabel="expected error, m", ylabel="mean error, m")
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=90)
