@@ -19,7 +19,7 @@ from fcfrnet_jax.data.pipeline import share_of_batch
 from fcfrnet_jax.data.variation import vary
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.sensors.patterns import Patterns, Points, draw_sparse, scatter
-from fcfrnet_jax.streets.picture.disturb import clutter_gain
+from fcfrnet_jax.streets.picture.disturb import clutter_gain, swap_parts
 from fcfrnet_jax.streets.pool import UNIT, Pool
 from fcfrnet_jax.streets.scan.truth_errors import blur_edges, see_through
 
@@ -32,6 +32,9 @@ FULL_DENSITY, LEAST_DENSITY, DENSITY_POWER = 0.05, 1e-4, 0.6
 # On real frames, predictions with the edges of the image agree best with the ground truth after
 # their foreground has grown by one or two columns.
 SPREADS = (0, 1, 1, 2, 2)
+# The largest share of an image that shows another part of it. Where image and scan contradict each
+# other, as at glass, the ground truth follows the scan.
+SWAPPED = 0.25
 # Foreground grows only where it is nearer than the background by more than this share.
 EDGE = 0.05
 # The ground truth is the scan's depth where that differs from the exact depth by less than this
@@ -209,10 +212,11 @@ def _moved(points: Points, sharp: jax.Array, grown: jax.Array) -> Points:
 def _image(
     key: jax.Array, image: jax.Array, corner: jax.Array, reach: jax.Array, windows: Windows
 ) -> jax.Array:
-    shift_key, clutter_key, strength_key, vary_key = jax.random.split(key, 4)
+    shift_key, swap_key, clutter_key, strength_key, vary_key = jax.random.split(key, 5)
     most = windows.misalignment
     shift = jax.random.randint(shift_key, (2,), -most, most + 1)
     image = _cut(image, jnp.clip(corner + shift, 0, reach), windows.crop).astype(jnp.float32)
+    image = swap_parts(swap_key, image, SWAPPED)
     strength = windows.clutter * jax.random.uniform(strength_key) ** 2
     gain = clutter_gain(clutter_key, windows.crop, 1.0)
     return vary(vary_key, image * (1.0 + strength * (gain - 1.0))).astype(jnp.uint8)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.sensors.patterns import Points
+from fcfrnet_jax.streets.blobs import blobs
 
 # Blocks of this many pixels in height and width take their depth from up to SHIFT pixels beside
 # them.
@@ -44,8 +45,8 @@ def blur_edges(key: jax.Array, ground_truth: jax.Array, exact: jax.Array) -> jax
     """
     shift_key, blob_key, share_key = jax.random.split(key, 3)
     share = BLOB_SHARE * jax.random.uniform(share_key) ** 2
-    blobs = _blobs(blob_key, exact.shape, BLOB, share)
-    other = jnp.where(blobs, _farthest(exact, (1, 2 * BLOB_REACH + 1)), _shifted(shift_key, exact))
+    beside = blobs(blob_key, exact.shape, BLOB, share)
+    other = jnp.where(beside, _farthest(exact, (1, 2 * BLOB_REACH + 1)), _shifted(shift_key, exact))
     ratio = other / jnp.maximum(exact, 0.1)
     wrong = (other > 0) & (exact > 0) & (jnp.abs(ratio - 1.0) > EDGE)
     return jnp.where((ground_truth > 0) & wrong, other, ground_truth)
@@ -66,7 +67,7 @@ def see_through(
     share = PANE_SHARE * jnp.maximum(jax.random.uniform(keys[0]) - 0.3, 0.0) ** 1.5
     far = _farthest(exact, PANE_SIZE)
     nearest = -_farthest(-jnp.where(exact > 0, exact, jnp.inf), (9, 9))
-    pane = _blobs(keys[1], exact.shape, PANE, share) & (exact > 0) & (exact < PANE_DISTANCE)
+    pane = blobs(keys[1], exact.shape, PANE, share) & (exact > 0) & (exact < PANE_DISTANCE)
     pane &= (far > (1.0 + BEHIND) * exact) & (exact < (1.0 + FACING) * nearest)
     seen = pane & jax.random.bernoulli(keys[2], ROWS, (exact.shape[0], 1))
     seen &= jax.random.bernoulli(keys[3], PIXELS, exact.shape)
@@ -103,13 +104,6 @@ def _shifted(key: jax.Array, depth: jax.Array) -> jax.Array:
         place += shift[: depth.shape[0], : depth.shape[1]]
         places.append(jnp.clip(place, 0, length - 1))
     return depth[places[0], places[1]]
-
-
-def _blobs(key: jax.Array, size: tuple[int, ...], spacing: int, share: jax.Array) -> jax.Array:
-    """Whether a pixel is in one of the blobs that cover a share of the frame."""
-    noise = jax.random.normal(key, [-(-length // spacing) + 1 for length in size])
-    noise = jax.image.resize(noise, size, "linear")
-    return noise > jnp.quantile(noise, 1.0 - share)
 
 
 def _farthest(depth: jax.Array, window: tuple[int, int]) -> jax.Array:
