@@ -7,6 +7,7 @@ beam of every measured point, and a second scan by another scanner.
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -127,7 +128,7 @@ def write_pool(
       show: opens a progress display.
 
     Raises:
-      ValueError: `root` holds something else.
+      ValueError: `root` holds something else, or the disk has too little space.
       OSError: `root` cannot be written.
     """
     root = Path(root)
@@ -139,12 +140,23 @@ def write_pool(
             lock(root / ".pool.lock", root, shared=True, clean=partial(_clean, root)),
             show(plan.frames, plan.frames - SHARD * len(missing)) as advance,
         ):
+            _check_space(root, plan, SHARD * len(missing))
             write_json(root / MARKER, settings(plan))
             compiled: set[tuple[Camera, Lidar, Lidar]] = set()
             for i in missing:
                 indices = range(SHARD * i, SHARD * (i + 1))
                 _write_shard(paths[i], plan, indices, compiled, advance)
     return Pool(root, plan)
+
+
+def _check_space(root: Path, plan: PoolPlan, frames: int) -> None:
+    """Raises ValueError if the disk has too little space for a number of frames."""
+    needed, free = frames * record_type(plan).itemsize, shutil.disk_usage(root).free
+    if needed > free:
+        raise ValueError(
+            f"{frames} rendered frames take {needed / 1e9:.1f} GB, but {root} has "
+            f"{free / 1e9:.1f} GB left; use another folder, or render fewer frames"
+        )
 
 
 def _clean(root: Path) -> None:

@@ -1,7 +1,9 @@
 """Pools of rendered frames: content, interruption, growth, and folders that are refused."""
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -107,6 +109,13 @@ def test_a_complete_pool_is_not_touched(written, monkeypatch):
     monkeypatch.setattr(pool, "render_scene", None)  # fails if called
     assert len(write_pool(written, replace(PLAN, frames=SHARD))) == SHARD
     assert contents(written) == before
+
+
+def test_a_disk_without_enough_space_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(ValueError, match=r"32 rendered frames take 0\.0 GB, but .* 0\.0 GB left"):
+        write_pool(tmp_path / "pool", PLAN)
+    assert not (tmp_path / "pool").exists()
 
 
 def test_what_a_killed_process_has_left_is_removed(quick, tmp_path):
