@@ -1,9 +1,11 @@
 """Makes the layers of a network by their position."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import TypedDict
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
@@ -93,6 +95,10 @@ class Parts:
         if not self.folded:
             return ChannelShuffle(name=name)
         return GatherHalves(name=name) if fused else ExchangeHalves(name=name)
+
+    def apart(self, function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        """Returns a function that computes the same; a subclass may compile it separately."""
+        return function
 
     @property
     def bound_conv(self) -> Module:
