@@ -35,7 +35,9 @@ def test_every_number_has_a_range(name):
 def test_the_document_lists_every_setting_in_its_class():
     text = (ROOT / "docs" / "training.md").read_text()
     rows = [
-        re.findall(r"`(\w+)`", line.split("|")[1]) for line in text.splitlines() if "| `" in line
+        re.findall(r"`(\w+)`", line.split("|")[1])
+        for line in text.splitlines()
+        if line.startswith("| `")
     ]
     expected: dict = {}
     for name, effect in EFFECTS.items():
