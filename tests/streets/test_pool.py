@@ -66,8 +66,10 @@ def test_stored_frames_are_the_rendered_ones(tmp_path):
     ):
         np.testing.assert_allclose(stored, wanted, atol=0.5 / UNIT + 1e-5)
     beam, pixel = frame["beam"][0, 0], frame["pixel"][0, 0]
-    rows = [np.mean(pixel[(beam == i) & (pixel >= 0)] // SIZE[1]) for i in range(1, 7)]
+    beam, row = beam[pixel >= 0], pixel[pixel >= 0] // SIZE[1]
+    rows = [np.mean(row[beam == number]) for number in np.unique(beam)]
     # Beams are numbered from the top.
+    assert len(rows) >= 5
     assert np.all(np.diff(rows) > 0)
     assert list(frame["beams"][0]) == [len(LIDAR.elevations)] * 2
 
