@@ -131,7 +131,7 @@ def with_torch(task: Task) -> tuple[Call, Wait]:
     device = torch.device("cuda" if cuda else "cpu")
     torch.backends.cudnn.benchmark = True
     predict = task.mode == "predict"
-    # PyTorch 2.13 compiles the whole model to something else with channels_last, and chooses the
+    # With channels_last, torch.compile 2.13 gives wrong results for the whole model. It chooses the
     # layout of the convolutions itself.
     channels_last = cuda or (predict and not task.trained)
     layout = torch.channels_last if channels_last else torch.contiguous_format
