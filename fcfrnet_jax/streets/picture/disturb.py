@@ -60,8 +60,8 @@ def swap_parts(key: jax.Array, image: jax.Array, share: float) -> jax.Array:
     rows, columns = int(SWAP_ROWS * height), int(SWAP_COLUMNS * width)
     low, high = jnp.array([-rows, columns]), jnp.array([rows, width - columns])
     shift = jax.random.randint(shift_key, (2,), low, high + 1)
-    share = share * jax.random.uniform(share_key) ** 2
-    swapped = blobs(blob_key, (height, width), SWAP, share)
+    drawn = share * jax.random.uniform(share_key) ** 2
+    swapped = blobs(blob_key, (height, width), SWAP, drawn)
     return jnp.where(swapped[..., None], jnp.roll(image, shift, (0, 1)), image)
 
 

@@ -43,9 +43,10 @@ def blur_edges(key: jax.Array, ground_truth: jax.Array, exact: jax.Array) -> jax
       ground_truth: metres, 0 = missing; missing pixels stay missing.
       exact: metres, 0 = sky.
     """
+    size = (exact.shape[0], exact.shape[1])
     shift_key, blob_key, share_key = jax.random.split(key, 3)
     share = BLOB_SHARE * jax.random.uniform(share_key) ** 2
-    beside = blobs(blob_key, exact.shape, BLOB, share)
+    beside = blobs(blob_key, size, BLOB, share)
     other = jnp.where(beside, _farthest(exact, (1, 2 * BLOB_REACH + 1)), _shifted(shift_key, exact))
     ratio = other / jnp.maximum(exact, 0.1)
     wrong = (other > 0) & (exact > 0) & (jnp.abs(ratio - 1.0) > EDGE)
@@ -63,11 +64,12 @@ def see_through(
       exact: metres, 0 = sky.
       scans: the points, of which those that agree with `exact` may pass.
     """
+    size = (exact.shape[0], exact.shape[1])
     keys = jax.random.split(key, 6)
     share = PANE_SHARE * jnp.maximum(jax.random.uniform(keys[0]) - 0.3, 0.0) ** 1.5
     far = _farthest(exact, PANE_SIZE)
     nearest = -_farthest(-jnp.where(exact > 0, exact, jnp.inf), (9, 9))
-    pane = blobs(keys[1], exact.shape, PANE, share) & (exact > 0) & (exact < PANE_DISTANCE)
+    pane = blobs(keys[1], size, PANE, share) & (exact > 0) & (exact < PANE_DISTANCE)
     pane &= (far > (1.0 + BEHIND) * exact) & (exact < (1.0 + FACING) * nearest)
     seen = pane & jax.random.bernoulli(keys[2], ROWS, (exact.shape[0], 1))
     seen &= jax.random.bernoulli(keys[3], PIXELS, exact.shape)
