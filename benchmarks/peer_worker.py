@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from fcfrnet_jax.networks.specs import CoarseToFineSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
+from fcfrnet_jax.weights.checkpoint import load_model
 
 Call = Callable[[], Any]
 Wait = Callable[[Any], Any]
 RATE = 1e-4
+# How often the fill has to repeat its last dilation on the frames of the task.
+FILL_DILATIONS = 1
 
 
 class Task:
@@ -29,7 +32,10 @@ class Task:
 
     def __init__(self, described: dict[str, Any]):
         self.name, self.dtype, self.mode = (described[key] for key in ("name", "dtype", "mode"))
-        self.spec = CoarseToFineSpec(described["layers"], "rgbd", width=described["width"])
+        self.spec: Spec = CoarseToFineSpec(described["layers"], "rgbd", width=described["width"])
+        self.trained: dict[str, Any] | None = None
+        if described["checkpoint"]:
+            self.spec, self.trained = load_model(described["checkpoint"])
         random = np.random.default_rng(0)
         shape = (described["batch"], *described["size"])
         # Smooth like real depth. With noise, rounding would decide which branch the fusion takes.
@@ -39,9 +45,15 @@ class Task:
         self.image = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
         self.truth = self.depth + random.normal(0, 0.3, self.depth.shape).astype(np.float32)
         self.output = Path(described["output"])
+        if self.trained:
+            # Every fifth row is one of the scan, below the upper third of the image.
+            rows = (v % 5 == 0) & (v > shape[1] // 3) & (random.random(v.shape) < 0.5)
+            self.depth = np.where(rows[None, ..., None], self.depth, np.float32(0.0))
 
     def variables(self) -> dict[str, Any]:
-        """Random variables, with a last layer that returns a residual of some metres."""
+        """The checkpoint's, or random ones with a last layer that returns some metres."""
+        if self.trained:
+            return self.trained
         from fcfrnet_jax.networks.initialise import initial_variables
 
         variables = initial_variables(self.spec, 0, "resnet")
@@ -54,6 +66,18 @@ class Task:
         from fcfrnet_jax.networks.fold import fold
 
         return fold(self.spec, self.variables())
+
+
+def twin_of(task: Task) -> Any:
+    """The model in PyTorch, folded for predictions."""
+    from benchmarks.torch_patches import CompactTwin
+    from benchmarks.torch_twin import Twin, load
+
+    if isinstance(task.spec, TwoStageSpec):
+        return CompactTwin(task.spec, task.folded(), FILL_DILATIONS).eval()
+    assert isinstance(task.spec, CoarseToFineSpec)
+    predict = task.mode == "predict"
+    return load(Twin(task.spec, not predict), task.folded() if predict else task.variables())
 
 
 def with_jax(task: Task) -> tuple[Call, Wait]:
@@ -78,6 +102,8 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
         network, folded, options = selected
         variables, image, depth = jax.device_put((folded, task.image, task.depth))
         apply = jax.jit(network.apply, compiler_options=options)
+        if task.trained:
+            return lambda: apply(variables, image, depth)[1], jax.block_until_ready
         return lambda: apply(variables, image, depth), jax.block_until_ready
 
     network = select.for_training(task.spec, dtype=dtype, parts=parts)
@@ -101,15 +127,15 @@ def with_jax(task: Task) -> tuple[Call, Wait]:
 def with_torch(task: Task) -> tuple[Call, Wait]:
     import torch
 
-    from benchmarks.torch_twin import Twin, load
-
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     torch.backends.cudnn.benchmark = True
     predict = task.mode == "predict"
-    layout = torch.channels_last if cuda or predict else torch.contiguous_format
-    twin = load(Twin(task.spec, not predict), task.folded() if predict else task.variables())
-    twin = twin.to(device, memory_format=layout).train(not predict)
+    # With channels_last, torch.compile 2.13 gives wrong results for the whole model. It chooses the
+    # layout of the convolutions itself.
+    channels_last = cuda or (predict and not task.trained)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    twin = twin_of(task).to(device, memory_format=layout).train(not predict)
     halved = predict and cuda and task.dtype == "bfloat16"
     if halved:
         # Faster than casting the kernels in every call.
@@ -178,9 +204,7 @@ def exported(task: Task) -> Path:
     """The folded twin as an ONNX file."""
     import torch
 
-    from benchmarks.torch_twin import Twin, load
-
-    twin = load(Twin(task.spec, norm=False), task.folded()).eval()
+    twin = twin_of(task).eval()
     path = task.output.with_name("twin.onnx")
     shapes = ((task.depth.shape[0], c, *task.depth.shape[1:3]) for c in (3, 1))
     inputs = tuple(torch.zeros(shape) for shape in shapes)
@@ -256,7 +280,7 @@ def main() -> None:
     compiling = time.perf_counter() - start
     output = np.asarray(first.float().cpu() if hasattr(first, "cpu") else first, np.float32)
     # Compare the residual only: errors would be small relative to the depth.
-    base = task.depth.squeeze() if task.mode == "predict" else 0.0
+    base = task.depth.squeeze() if task.mode == "predict" and not task.trained else 0.0
     np.save(task.output, output.squeeze() - base)
     wait(call())
     package = task.name.split("-")[0]

@@ -3,10 +3,15 @@
     python benchmarks/peers.py --json peers.json
     python benchmarks/peers.py --mode train --size 128 256
     python benchmarks/peers.py --dtype bfloat16 --batch 1 8 --peers jax torch-compile
+    python benchmarks/peers.py --checkpoint compact
 
 Each contender runs in a separate process. They take turns (A B C A B C), so that their threads do
 not compete and a varying load of the machine affects all of them. All use the same variables, and
 every output is compared with that of jax in float32 before anything is timed.
+
+With `--checkpoint`, the whole model of a checkpoint is timed, coarse and fine network end to end
+with the classical fill, instead of the fine network alone: `compact` for the model of the package.
+It has to be a model of networks of patches.
 
 All contenders keep freed memory mapped: jax as in its commands, the others by settings of glibc.
 With `--tcmalloc /path/to/libtcmalloc.so`, torch uses tcmalloc, with which OpenVINO crashes. Needs
@@ -56,6 +61,7 @@ class Contender:
             "size": options.size,
             "layers": options.layers,
             "width": options.width,
+            "checkpoint": options.checkpoint,
             "output": str(Path(self.folder.name) / "output.npy"),
         }
         environment = dict(os.environ)
@@ -135,6 +141,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=("predict", "train"), default="predict")
     parser.add_argument("--layers", type=int, choices=(18, 34), default=34)
     parser.add_argument("--width", type=int, default=64, help="channels at full resolution")
+    parser.add_argument("--checkpoint", help="`compact`, or a model file: times the whole model")
     parser.add_argument("--size", type=int, nargs=2, default=(352, 1216), help="rows, columns")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--dtype", nargs="+", choices=sorted(TOLERANCE), default=["float32"])
@@ -142,6 +149,8 @@ def main() -> None:
     parser.add_argument("--tcmalloc", type=Path, help="a library to preload for torch")
     parser.add_argument("--json", type=Path, help="file for the rows")
     options = parser.parse_args()
+    if options.checkpoint and options.mode == "train":
+        parser.error("--checkpoint times predictions: use --mode predict")
     if options.mode == "train":
         options.peers = [n for n in options.peers if MODULE_OF[n] in ("jax", "torch")]
 

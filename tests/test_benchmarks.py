@@ -8,6 +8,8 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 
 from benchmarks import accelerator
@@ -17,6 +19,9 @@ from benchmarks.accelerators.report import tables
 from benchmarks.accelerators.results import Results
 from benchmarks.accelerators.toy import make_toy_plan
 from benchmarks.accelerators.worker import Worker, WorkerError
+from fcfrnet_jax.networks.initialise import initial_variables
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.weights.checkpoint import save_model
 from tests import numbered_scenes
 from tests.conftest import ROOT, xla_flags
 from tests.fresh_install import hide
@@ -56,6 +61,24 @@ def test_the_torch_twin_computes_the_same(mode):
     # Compares the outputs with those of jax and fails where they differ.
     line = [sys.executable, "benchmarks/peers.py", "--mode", mode, "--peers", "jax", "torch", *tiny]
     # The batch of one frame needs one device.
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
+    subprocess.run(line, cwd=ROOT, check=True, env=environment)
+
+
+@pytest.mark.slow
+def test_the_torch_twin_of_a_model_of_patches_computes_the_same(tmp_path):
+    pytest.importorskip("torch", reason="the peers are no requirement")
+    settings = {"layers": 10, "width": 8, "patch": 4}
+    coarse = SparseToCoarseSpec(modality="d", base="fill", keep_measured=True, **settings)
+    spec = TwoStageSpec(coarse, CoarseToFineSpec(**settings))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda x: x + np.float32(0.1) * random.random(x.shape, np.float32),
+        initial_variables(spec, 0),
+    )
+    save_model(tmp_path / "model", spec, variables, provenance={})
+    line = [sys.executable, "benchmarks/peers.py", "--checkpoint", str(tmp_path / "model")]
+    line += ["--peers", "jax", "torch", "--size", "64", "96", "--rounds", "1"]
     environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
     subprocess.run(line, cwd=ROOT, check=True, env=environment)
 

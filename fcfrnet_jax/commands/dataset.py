@@ -1,7 +1,6 @@
-"""What evaluation and training do with the frames of a dataset or a pool."""
+"""What evaluation and training do with the frames of a dataset."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -9,23 +8,16 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fcfrnet_jax import progress
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.commands.settings import crop_multiple, named
+from fcfrnet_jax.commands.settings import crop_multiple
 from fcfrnet_jax.data import check, kitti, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
-from fcfrnet_jax.files import cache_dir
 from fcfrnet_jax.geometry import Size, crop_box
-from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.streets import sample
-from fcfrnet_jax.streets.data_set import VERSION
-from fcfrnet_jax.streets.pool import SHARD, VIEWS, Pool, PoolPlan, write_pool
-from fcfrnet_jax.training.loop import Source
-from fcfrnet_jax.training.pool_batches import Windows, pool_batches
 
 
 def data_dir(config: ConfigDict) -> Path:
@@ -199,39 +191,3 @@ def _cropped_image(path: Path, crop: Size) -> np.ndarray | None:
         logging.warning("The panel has no image: %s", error)
         return None
     return image[top : top + crop[0], left : left + crop[1]]
-
-
-def pool_source(config: ConfigDict, process: tuple[int, int]) -> Source:
-    """Windows of the pool of training frames, which is rendered if it is missing.
-
-    Raises:
-      ValueError: a setting cannot be used.
-      OSError: the pool cannot be written.
-    """
-    pool = _pool(config, "train", PoolPlan(config.pool_frames, config.seed))
-    windows = Windows(
-        config.seed,
-        tuple(config.crop),
-        clutter=config.clutter,
-        misalignment=round(config.misalignment),
-    )
-
-    def batches(first_step: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        return pool_batches(
-            pool, windows, batch_size=config.batch_size, first_step=first_step, process=process
-        )
-
-    return Source(batches, lambda i: f"pool position {i} of seed {config.seed}", epoch=0)
-
-
-def validation_pool(config: ConfigDict) -> Pool:
-    """Frames that are not trained on, seen with KITTI's sensors."""
-    # The streets of a pool are those of a seed, from the first on.
-    return _pool(config, "val", PoolPlan(SHARD, config.seed + 1, VIEWS[:1], (1,)))
-
-
-def _pool(config: ConfigDict, name: str, plan: PoolPlan) -> Pool:
-    root = Path(config.pool_dir) if config.pool_dir else cache_dir() / f"pool-v{VERSION}"
-    with named("pool_dir"):
-        show = partial(progress.frames_progress, label=f"Rendering for {name}")
-        return write_pool(root / name, plan, show)

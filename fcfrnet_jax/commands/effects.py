@@ -29,24 +29,24 @@ _GROUPS = {
         augmentation.point_dropout
         coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
         fine.layers fine.modality fine.width fine.patch fine.variant fine.window
-        mode depth_loss photometric_weight smoothness_weight exact_weight edge_weight scale_weight
-        coarse_weight fine_weight
+        mode depth_loss rmse_weight photometric_weight smoothness_weight exact_weight edge_weight
+        scale_weight coarse_weight fine_weight
         optimizer learning_rate schedule decay_epochs warmup_steps weight_decay clip_norm ema_decay
-        batch_size accumulate dtype sync_batchnorm seed
+        batch_size accumulate dtype sync_batchnorm freeze_batchnorm seed
         """,
     Effect.START: "init checkpoint",
     Effect.LENGTH: "steps epochs",
     Effect.FRAMES: "data_dir coarse_dir skip_bad_frames",
     Effect.WEIGHTS: "coarse_checkpoint",
-    Effect.BEST: "val_split val_crop residual_share",
+    Effect.BEST: "val_split val_crop",
     Effect.NOTHING: """
-        task pool_dir check_files check_depth remat log_every validate_every save_every keep panels
-        threads
-        xla_flags
+        task pool_dir check_files check_depth remat log_every validate_every validate_start
+        save_every keep panels threads xla_flags
         coordinator processes process
         """,
 }
 EFFECTS = {name: effect for effect, names in _GROUPS.items() for name in names.split()}
+AUGMENTATION = [name for name in EFFECTS if name.startswith("augmentation.")]
 
 
 def effect(name: str, settings: Mapping[str, Any]) -> Effect:
@@ -57,12 +57,15 @@ def effect(name: str, settings: Mapping[str, Any]) -> Effect:
 
 def unused(settings: Mapping[str, Any]) -> set[str]:
     """The settings of `EFFECTS` that have no effect together with the others."""
-    stage, mode, files = settings["stage"], settings["mode"], settings["source"] == "files"
+    stage, mode = settings["stage"], settings["mode"]
+    files, pool = settings["source"] == "files", bool(settings["pool_frames"])
     rules = {
         ("camera", "clutter", "misalignment", "pool_frames"): files,
-        ("split",): settings["source"] == "synthetic",
+        ("split",): not files,
+        ("val_split", *AUGMENTATION): pool,
         ("decay_epochs",): settings["schedule"] != "step",
         ("depth_loss",): mode == "photo",
+        ("rmse_weight",): mode == "photo" or settings["depth_loss"] != "l1+rmse",
         ("photometric_weight", "smoothness_weight"): "photo" not in mode,
         ("coarse_weight", "fine_weight"): stage != "joint",
     }

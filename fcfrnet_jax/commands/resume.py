@@ -60,7 +60,7 @@ def compare(
     config: ConfigDict,
     *,
     names: FrameNames | None,
-    val_names: FrameNames,
+    val_names: FrameNames | None,
     weights: str | None,
     devices: int,
 ) -> Resumption:
@@ -69,7 +69,7 @@ def compare(
     Args:
       found: the workdir.
       config: the config.
-      names, val_names: the training and the validation frames; None for rendered streets.
+      names, val_names: the training and the validation frames; None for rendered ones.
       weights: the digest of the frozen coarse network, if there is one.
       devices: the number of devices of all processes.
 
@@ -80,7 +80,7 @@ def compare(
     epoch = names.count - len(names.left_out) if names else 0
     facts: dict[str, Any] = {
         "frames": names and names.to_json(),
-        "val_frames": val_names.to_json(),
+        "val_frames": val_names and val_names.to_json(),
         "coarse_weights": weights,
         "devices": devices,
         "epoch": epoch,
@@ -105,7 +105,8 @@ def compare(
     started_with = total_steps(found.settings, epoch)
     facts["lengths"] = lengths(found, total_steps(settings, epoch), settings, started_with)
     same_frames = before.get("val_frames", facts["val_frames"]) == facts["val_frames"]
-    new_selection = not same_frames or any(EFFECTS[name] is Effect.BEST for name in changed)
+    selecting = changed.keys() - unused(settings)
+    new_selection = not same_frames or any(EFFECTS[name] is Effect.BEST for name in selecting)
     facts["selection"] = before.get("selection", 0) + new_selection
     notes = _notes(found, changed, settings, facts)
     if new_selection:

@@ -1,5 +1,7 @@
 """Prints results as tables and sentences."""
 
+from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,6 @@ from rich.table import Table
 
 from fcfrnet_jax.evaluation.frames import FrameMetrics
 from fcfrnet_jax.evaluation.metrics import NAMES
-from fcfrnet_jax.training.pool_validation import Figures
 
 LABELS = {
     "rmse_mm": "RMSE (mm)",
@@ -55,26 +56,31 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
     console.print(f"Wrote {written} to {workdir}", soft_wrap=True)
 
 
-def print_patterns(step: int, figures: Figures) -> None:
-    """Prints the validation on rendered frames with several scan patterns.
+def rendered_table(figures: Mapping[str, float]) -> str:
+    """The validation on rendered frames, a line for each case.
 
     Args:
-      step: the training step.
-      figures: what `make_pool_validation` returns.
+      figures: what `make_rendered_validation` returns.
     """
-    names = next(iter(figures.values()))
-    table = Table("RMSE / MAE (mm)", *names, "change", "above (%)")
-    for case, maps in figures.items():
-        pairs = [f"{values['rmse_mm']:.0f} / {values['mae_mm']:.0f}" for values in maps.values()]
-        fill, last = maps["fill"], list(maps.values())[-1]
-        change = (100 * (last[name] / fill[name] - 1) for name in ("rmse_mm", "mae_mm"))
-        above = " ".join(f"{100 * values['above']:.1f}" for values in maps.values())
-        table.add_row(case, *pairs, "{:+.1f}, {:+.1f}%".format(*change), above)
-    console = Console(stderr=True)
-    console.print(
-        f"Step {step}, rendered frames; change against the fill; median error above the scan:"
-    )
+    cases: dict[str, dict[str, dict[str, float]]] = {}
+    for key, value in figures.items():
+        if key.count("/") == 3:
+            _, case, name, measure = key.split("/")
+            cases.setdefault(case, {}).setdefault(name, {})[measure] = value
+    names = next(iter(cases.values()))
+    headings = (*names, "change", "worst frame", "above scan")
+    table = Table("RMSE / MAE (mm)", *headings, box=None, padding=(0, 2, 0, 0))
+    for case, maps in cases.items():
+        pairs = [f"{found['rmse_mm']:.0f} / {found['mae_mm']:.0f}" for found in maps.values()]
+        *_, last = maps.values()
+        change = f"{last['rmse_change']:+.1%} / {last['mae_change']:+.1%}"
+        worst = f"{last['worst_change']:+.1%} (frame {last['worst_frame']:.0f})"
+        above = " ".join(f"{found['above']:.1%}" for found in maps.values() if "above" in found)
+        table.add_row(case.replace("_", " "), *pairs, change, worst, above)
+    console = Console(width=120, file=StringIO())
     console.print(table)
+    assert isinstance(console.file, StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
 def origin(provenance: dict[str, Any]) -> str:

@@ -11,15 +11,21 @@ from rich.console import Console
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import resume, train_setup, validation, workdir
+from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
-from fcfrnet_jax.commands.trained_model import TrainedModel, make_model, save, starting_variables
+from fcfrnet_jax.commands.trained_model import (
+    TrainedModel,
+    make_model,
+    save,
+    starting_variables,
+    with_network,
+)
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
-from fcfrnet_jax.training.loop import Best
 from fcfrnet_jax.training.snapshots import Snapshots
 from fcfrnet_jax.training.state import TrainState, initial_state
 from fcfrnet_jax.training.update import Update, make_update
@@ -34,7 +40,7 @@ class Plan:
       update: the training step.
       state: before the first update. A snapshot has arrays of the same shapes.
       source: the training examples.
-      val_frames: the validation frames.
+      val_frames: the validation frames; empty if the run is validated on rendered frames.
       resumption: what is recorded about the run, and what has changed in it.
       notes: sentences for the user about the data and the changes.
     """
@@ -52,7 +58,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
     """Runs a config of the task train. It resumes from the newest snapshot in the workdir, if any.
 
     Writes `config.json`, `run.json`, `metrics.jsonl`, `tensorboard/`, `snapshots/` and the models
-    `best/` (by RMSE on the validation split) and `last/` to the workdir.
+    `best/` (see `validation.selecting_metric`) and `last/` to the workdir.
 
     Args:
       config: the config.
@@ -68,6 +74,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
         parallel.join_job(config.coordinator, config.processes, config.process)
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
+    config = with_network(config, folder)
     check_config(config)
     with workdir.alone(Path(folder)):
         found = workdir.read(folder)
@@ -91,11 +98,13 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
     objective = train_setup.make_objective(config)
     model = make_model(config)
     frames: list[Frame] = []
-    names = None
+    val_frames: list[Frame] = []
+    names = val_names = None
     if config.source == "files":
         frames, names = train_setup.training_frames(config, model, objective)
-    val_frames, val_names = train_setup.validation_frames(config, model)
-    validation.check_share(config, val_frames)
+    if not config.pool_frames:
+        val_frames, val_names = train_setup.validation_frames(config, model)
+        validation.check_share(config, val_frames)
     source = train_setup.make_source(config, frames)
     resumption = resume.compare(
         found,
@@ -118,6 +127,7 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
             accumulate=config.accumulate,
             ema_decay=config.ema_decay or None,
             sync_batchnorm=config.sync_batchnorm,
+            freeze_batchnorm=config.freeze_batchnorm,
         )
     notes = [*resumption.notes, *train_setup.photometric_notes(config, frames)]
     return Plan(model, update, state, source, val_frames, resumption, notes)
@@ -135,8 +145,11 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     step, total = int(state.step), plan.resumption.ends[-1]
     facts = plan.resumption.facts_at(step)
     workdir.claim(found, config, facts)
+    if config.pool_frames:
+        pools.render(config)
     selection = validation.Selection(facts["selection"], facts["best_since"])
-    journal = Journal(found.folder, step) if jax.process_index() == 0 else None
+    # A run without a snapshot starts again, with another record of its start.
+    journal = Journal(found.folder, step or -1) if jax.process_index() == 0 else None
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),
@@ -148,20 +161,22 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
         describe=validation.describe,
         snapshots=snapshots,
         journal=journal,
-        intervals=train_setup.make_intervals(config, total),
+        intervals=loop.Intervals(total, config.log_every, config.validate_every, config.save_every),
     )
     _say([f"Resuming {found.folder} after step {step}."] if step else [])
     _say(plan.notes)
     best = validation.best_so_far(found, config, step, kept, selection)
     with _interruptible(found.folder, snapshots):
-        validated = validation.is_validated(found, config, step, selection)
-        state, best = loop.train(running, state, best, validated=validated)
+        due = step == total or (config.validate_start and not step)
+        unknown = not step or not validation.is_validated(found, config, step, selection)
+        state, best = loop.train(running, state, best, validate_start=due and unknown)
     snapshots.close()
     if int(state.step) == total:
         save(found.folder / "last", config, plan.model, state, total)
     if journal:
         journal.close()
-    _say([_outcome(found.folder, int(state.step), total, best)])
+    selected = validation.describe_best(best, relative=bool(config.pool_frames))
+    _say([_outcome(found.folder, int(state.step), total, selected)])
 
 
 @contextmanager
@@ -176,9 +191,8 @@ def _interruptible(folder: Path, snapshots: Snapshots) -> Iterator[None]:
         raise
 
 
-def _outcome(folder: Path, step: int, total: int, best: Best) -> str:
+def _outcome(folder: Path, step: int, total: int, selected: str) -> str:
     if step == total:
-        selected = validation.describe_best(best)
         return f"Step {step} of {total}: models best ({selected}) and last are in {folder}"
     return (
         f"Step {step} of {total}: stopped; the same command continues from the snapshot of step "

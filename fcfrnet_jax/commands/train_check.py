@@ -3,6 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
+from fcfrnet_jax.commands.rendered.validation import validation_crop
 from fcfrnet_jax.commands.settings import (
     Range,
     check_choices,
@@ -31,6 +32,7 @@ RANGES = {
     "augmentation.beam_probability": _SHARE,
     "augmentation.beams": Range(1, len(HDL64.elevations)),
     "augmentation.point_dropout": _SHARE,
+    "rmse_weight": Range(0.0),
     "photometric_weight": Range(0.0),
     "smoothness_weight": Range(0.0),
     "exact_weight": Range(0.0),
@@ -44,7 +46,6 @@ RANGES = {
     "weight_decay": Range(0.0),
     "clip_norm": Range(0.0),
     "ema_decay": Range(0.0, 1.0, below=True),
-    "residual_share": Range(0.0, 1.0, above=True),
     "batch_size": Range(1),
     "accumulate": Range(1),
     "steps": Range(0),
@@ -83,12 +84,12 @@ def check_config(config: ConfigDict) -> None:
     if not config.steps and not config.epochs:
         raise ValueError("--config.steps or --config.epochs must set the length of the training")
     _check_stage(config)
-    for name in ("exact_weight", "edge_weight", "scale_weight"):
-        if config[name] and not config.pool_frames:
-            raise ValueError(
-                f"--config.{name} needs the exact depth of a pool of rendered frames: give "
-                "--config.source=synthetic and --config.pool_frames"
-            )
+    _check_exact(config)
+    if config.freeze_batchnorm and not config.checkpoint:
+        raise ValueError(
+            "--config.freeze_batchnorm keeps the running statistics of --config.checkpoint, which "
+            "is empty"
+        )
     if config.source == "synthetic":
         _check_synthetic(config)
         return
@@ -124,10 +125,34 @@ def _check_stage(config: ConfigDict) -> None:
             "--config.checkpoint of --config.stage=joint holds both networks, so it leaves "
             "--config.coarse_checkpoint unused; give one of them"
         )
-    if config.stage == "coarse" and config.residual_share != 1:
+
+
+def _check_exact(config: ConfigDict) -> None:
+    for name in ("exact_weight", "edge_weight", "scale_weight"):
+        if config[name] and not config.pool_frames:
+            raise ValueError(
+                f"--config.{name} needs the exact depth of a pool of rendered frames: give "
+                "--config.source=synthetic and --config.pool_frames"
+            )
+    if config.scale_weight and (config.stage == "coarse" or config.fine.patch == 1):
         raise ValueError(
-            "--config.residual_share applies to the fine network, which --config.stage=coarse does "
-            "not train"
+            "--config.scale_weight needs a fine network of patches, which predicts the scale of "
+            "its error: give --config.stage=joint or fine, and --config.fine.patch=4"
+        )
+
+
+def _check_pool(config: ConfigDict) -> None:
+    validation_crop(config)
+    if config.mode not in ("dense", "sparse"):
+        raise ValueError(
+            f"--config.mode={config.mode} needs nearby frames, which a pool of --config.pool_frames"
+            f"={config.pool_frames} does not have; render during training with "
+            "--config.pool_frames=0"
+        )
+    if config.misalignment % 1:
+        raise ValueError(
+            "--config.misalignment must be a whole number of pixels with --config.pool_frames, "
+            f"got {config.misalignment}"
         )
 
 
@@ -150,5 +175,7 @@ def _check_synthetic(config: ConfigDict) -> None:
     if config.schedule == "step":
         raise ValueError(
             "--config.schedule=step counts epochs, which --config.source=synthetic does not have; "
-            "use constant or cosine"
+            "use constant, cosine or plateau"
         )
+    if config.pool_frames:
+        _check_pool(config)

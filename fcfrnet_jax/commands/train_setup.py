@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.commands.trained_model import TrainedModel
 from fcfrnet_jax.commands.workdir import Found
@@ -23,8 +24,8 @@ from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.sensors.rig import scaled_rig
 from fcfrnet_jax.training import optimizers
 from fcfrnet_jax.training.file_batches import augmented_batches
-from fcfrnet_jax.training.loop import Intervals, Source
-from fcfrnet_jax.training.objective import WEIGHTS, Objective
+from fcfrnet_jax.training.loop import Source
+from fcfrnet_jax.training.objective import Objective
 from fcfrnet_jax.training.street_batches import Streets, scene_batches
 
 # Largest distance, in frames, of the nearby frame of the photometric loss, as in the reference.
@@ -43,7 +44,14 @@ def make_objective(config: ConfigDict) -> Objective:
         return Objective(
             mode=config.mode,
             depth_loss=config.depth_loss,
-            **{name: config[name] for name in WEIGHTS},
+            rmse_weight=config.rmse_weight,
+            photometric_weight=config.photometric_weight,
+            smoothness_weight=config.smoothness_weight,
+            exact_weight=config.exact_weight,
+            edge_weight=config.edge_weight,
+            scale_weight=config.scale_weight,
+            coarse_weight=config.coarse_weight,
+            fine_weight=config.fine_weight,
         )
 
 
@@ -72,7 +80,8 @@ def training_frames(
 def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
     """The frames to validate on, as in `training_frames`, with every file that validation reads."""
     require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
-    return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
+    with named(f"val_split={config.val_split}"):
+        return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
 
 
 def _find_frames(
@@ -147,11 +156,6 @@ def lengths(found: Found, total: int, settings: Mapping[str, Any], before: int) 
     return [*recorded, total]
 
 
-def make_intervals(config: ConfigDict, total: int) -> Intervals:
-    """When the loop acts in a run of `total` updates."""
-    return Intervals(total, config.log_every, config.validate_every, config.save_every)
-
-
 def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> optax.Schedule:
     """The learning rate as a function of the step.
 
@@ -213,7 +217,7 @@ def make_source(config: ConfigDict, frames: list[Frame]) -> Source:
     if config.source == "files":
         return _stored(config, frames, augmentation, NEAR_REACH if near else 0)
     if config.pool_frames:
-        return dataset.pool_source(config, _process())
+        return pools.training_source(config)
     camera, lidar = scaled_rig(tuple(config.camera))
     with named("source=synthetic"):
         streets = Streets(

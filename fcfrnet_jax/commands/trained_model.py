@@ -1,7 +1,8 @@
 """The model of a training config: its network, its weights at the start, and how it is saved."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import fcfrnet_jax
+from fcfrnet_jax.commands import workdir
+from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.configs import train as train_config
+from fcfrnet_jax.files import list_some
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.initialise import initial_variables
-from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Network, TwoStage, Variables, join_variables
 from fcfrnet_jax.networks.specs import (
     COARSE_TO_FINE,
@@ -65,6 +69,65 @@ class TrainedModel:
         return arrays.digest(arrays.by_name(self.frozen) | described)
 
 
+def with_network(config: ConfigDict, folder: str | Path) -> ConfigDict:
+    """Returns the config with the network settings that it leaves open, which are None.
+
+    These are the settings of the run in the workdir if it has a snapshot, otherwise those of the
+    model `config.checkpoint`.
+
+    Args:
+      config: the config; `stage` and the settings in `coarse` and `fine` may be None.
+      folder: the workdir.
+
+    Raises:
+      ValueError: there is no such model, or it contradicts a network setting of the config.
+    """
+    given = flat(config)
+    unset = [name for name, value in given.items() if value is None]
+    if not unset:
+        return config
+    known = workdir.recorded_settings(folder)
+    if not known:
+        if not config.checkpoint:
+            raise ValueError(
+                f"--config.checkpoint is empty, and {list_some(unset)} would come from it; give a "
+                "model's folder, or compact for the compact model"
+            )
+        with named("checkpoint"):
+            spec = checkpoint.load_spec(config.checkpoint)
+        own = _own_settings(spec)
+        _check_settings(config, own)
+        known = flat(train_config.get_config()) | {"stage": STAGE_OF[spec.network]} | own
+    whole = config.copy_and_resolve_references()
+    whole.update_from_flattened_dict({name: known[name] for name in unset})
+    return whole.lock()
+
+
+def _own_settings(spec: Spec) -> dict[str, Any]:
+    """The settings of a model's networks: `coarse.width`."""
+    parts = (spec.coarse, spec.fine) if isinstance(spec, TwoStageSpec) else (spec,)
+    return {
+        f"{STAGE_OF[part.network]}.{name}": value
+        for part in parts
+        for name, value in asdict(part).items()
+    }
+
+
+def _check_settings(config: ConfigDict, own: Mapping[str, Any]) -> None:
+    """Raises ValueError for network settings of the config that contradict the checkpoint's."""
+    given = flat(config)
+    wrong = [
+        f"--config.{name}={given[name]} (the checkpoint has {value})"
+        for name, value in own.items()
+        if given[name] not in (None, value)
+    ]
+    if wrong:
+        raise ValueError(
+            f"--config.checkpoint={config.checkpoint} is contradicted by {', '.join(wrong)}; leave "
+            "the network settings out, and they are those of the checkpoint"
+        )
+
+
 def make_model(config: ConfigDict) -> TrainedModel:
     """Builds the network to train and loads the frozen one.
 
@@ -112,19 +175,9 @@ def starting_variables(
     return drawn
 
 
-def trained_variables(config: ConfigDict, state: TrainState) -> dict[str, Any]:
-    """The variables to evaluate and save.
-
-    These are the moving average of the parameters, if there is one, with the fine network's
-    residual scaled by `config.residual_share`.
-    """
+def trained_variables(state: TrainState) -> dict[str, Any]:
+    """The variables to evaluate and save: those of the moving average, if there is one."""
     params = state.params if state.ema_params is None else state.ema_params
-    share = np.float32(config.residual_share)
-    if share != 1:
-        fine = params["fine"] if config.stage == "joint" else params
-        # The residual is linear in the last layer only.
-        fine = fine | {HEAD: jax.tree.map(lambda leaf: share * leaf, fine[HEAD])}
-        params = params | {"fine": fine} if config.stage == "joint" else fine
     return {"params": params, "batch_stats": state.batch_stats}
 
 
@@ -133,7 +186,7 @@ def save(
 ) -> None:
     """Saves the evaluated model in the format of `--config.checkpoint`."""
     if jax.process_index() == 0:
-        whole = model.whole(trained_variables(config, state))
+        whole = model.whole(trained_variables(state))
         provenance = {
             "program": f"fcfrnet_jax {fcfrnet_jax.__version__}",
             "trained_steps": step,

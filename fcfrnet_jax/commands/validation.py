@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands.rendered.validation import SELECTING, make_rendered_validation
 from fcfrnet_jax.commands.trained_model import TrainedModel, trained_variables
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
@@ -20,12 +21,9 @@ from fcfrnet_jax.evaluation.metrics import NAMES, average
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.loop import Best
-from fcfrnet_jax.training.pool_validation import make_pool_validation
 from fcfrnet_jax.training.state import TrainState
 from fcfrnet_jax.weights import checkpoint
 
-# Rows and columns of the frames of the validation by pattern, as in the benchmark's selection.
-RENDERED = (352, 1216)
 # In records of validations: how often the validation was changed before. Absent if never.
 SELECTION = "val/selection"
 
@@ -53,19 +51,29 @@ def make_validation(
     journal: Journal | None,
     selection: Selection,
 ) -> Callable[[int, TrainState], tuple[dict[str, float], float]]:
-    """Makes the function that validates a state, with the metrics of the task evaluate.
+    """Makes the function that validates a state.
 
-    Each process measures its share of the frames, of which there must be one for each.
+    It computes the metrics of the task evaluate on `frames`, of which each process measures a
+    share, so there must be one for each process. With `config.pool_frames`, it validates on
+    rendered frames instead.
 
     Returns:
       A function of the step and the state to all metrics, and the one by which `best` is selected.
     """
+    counted: dict[str, float] = {SELECTION: selection.number} if selection.number else {}
+    if config.pool_frames:
+        measure = make_rendered_validation(config, model)
+
+        def validate_rendered(step: int, state: TrainState) -> tuple[dict[str, float], float]:
+            figures = counted | measure(state)
+            return figures, figures[SELECTING]
+
+        return validate_rendered
     options = select.compiler_options(jnp.dtype(config.dtype))
     eval_step = make_eval_step(model.network, options)
     share = frames[jax.process_index() :: jax.process_count()]
     reads_images = frames[0].image is not None
     images = {} if reads_images else dataset.panel_images(config, config.val_split, share)
-    by_pattern = _validation_by_pattern(config, model) if config.pool_frames else None
 
     def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
         drawn: dict[str, np.ndarray] = {}
@@ -76,9 +84,7 @@ def make_validation(
 
         measured = measure_frames(
             eval_step,
-            parallel.replicate(
-                model.whole(trained_variables(config, state))[1], jax.local_devices()
-            ),
+            parallel.replicate(model.whole(trained_variables(state))[1], jax.local_devices()),
             share,
             batch_size=jax.local_device_count(),
             crop=tuple(config.val_crop),
@@ -88,39 +94,14 @@ def make_validation(
         maps = [name for name in MAPS if name in measured[0]]
         rows = [[[frame[name][m] for m in NAMES] for name in maps] for frame in measured]
         everyones = parallel.gather(np.array(rows, np.float32), len(frames)).tolist()
-        figures: dict[str, float] = {SELECTION: selection.number} if selection.number else {}
+        figures = dict(counted)
         for i, name in enumerate(maps):
             means = average([dict(zip(NAMES, row[i], strict=True)) for row in everyones])
             figures |= {f"val/{name}/{measure}": value for measure, value in means.items()}
         if journal:
             for name, panel in drawn.items():
                 journal.image(step, f"val/{name}", panel)
-        if by_pattern is not None:
-            figures |= by_pattern(step, state)
         return figures, figures[selecting_metric(config)]
-
-    return validate
-
-
-def _validation_by_pattern(
-    config: ConfigDict, model: TrainedModel
-) -> Callable[[int, TrainState], dict[str, float]]:
-    """Makes the validation on rendered frames with several scan patterns; it prints a table."""
-    options = select.compiler_options(jnp.dtype(config.dtype))
-    pool = dataset.validation_pool(config)
-    measure = make_pool_validation(model.network, options, pool, RENDERED)
-
-    def validate(step: int, state: TrainState) -> dict[str, float]:
-        figures = measure(model.whole(trained_variables(config, state))[1])
-        if jax.process_index() == 0:
-            tables.print_patterns(step, figures)
-        return {
-            f"val/{case}/{name}/{measure}": value
-            for case, maps in figures.items()
-            for name, values in maps.items()
-            for measure, value in values.items()
-            if np.isfinite(value)
-        }
 
     return validate
 
@@ -135,25 +116,35 @@ def check_share(config: ConfigDict, frames: list[Frame]) -> None:
 
 
 def selecting_metric(config: ConfigDict) -> str:
-    """The recorded metric by which `best` is selected: the RMSE of the last map."""
+    """The recorded metric by which `best` is selected: the RMSE of the last map.
+
+    With `config.pool_frames`, it is the mean RMSE over scan patterns, relative to the fill's.
+    """
+    if config.pool_frames:
+        return SELECTING
     return f"val/{'coarse' if config.stage == 'coarse' else 'fine'}/rmse_mm"
 
 
 def describe(step: int, figures: dict[str, float], best: Best) -> str:
-    """A line about a validation: RMSE and MAE of each map, and which validation is the best."""
+    """Describes a validation: the errors of each map, and which validation is the best."""
+    relative = SELECTING in figures
+    best_one = describe_best(best, relative=relative)
+    verdict = "best so far" if step == best.step else f"best is {best_one}"
+    if relative:
+        return f"Step {step:6}: {verdict}\n{tables.rendered_table(figures)}"
     maps = [
         f"{name} {figures[f'val/{name}/rmse_mm']:7.1f} / {figures[f'val/{name}/mae_mm']:6.1f}"
         for name in MAPS
         if f"val/{name}/rmse_mm" in figures
     ]
-    verdict = "best so far" if step == best.step else f"best is {describe_best(best)}"
     return f"Step {step:6}: RMSE / MAE in mm: {', '.join(maps)}; {verdict}"
 
 
-def describe_best(best: Best) -> str:
-    """The step of the best validation, if it is known, and its RMSE."""
+def describe_best(best: Best, *, relative: bool = False) -> str:
+    """The step of the best validation, if it is known, and its RMSE, `relative` to the fill's."""
     step = "of an unknown step" if best.step is None else f"step {best.step}"
-    return f"{step}, RMSE {best.value:.1f} mm"
+    rmse = f"{100 * best.value:.1f}% of the fill's" if relative else f"{best.value:.1f} mm"
+    return f"{step}, RMSE {rmse}"
 
 
 def is_validated(found: Found, config: ConfigDict, step: int, selection: Selection) -> bool:
@@ -184,7 +175,8 @@ def best_so_far(
     ]
     # The snapshot may be older than the last change of the validation.
     kept = np.inf if step <= selection.since else kept
-    if not _has_best(found):
+    # A run without a snapshot starts again.
+    if not step or not _has_best(found):
         return Best()
     if values and min(values)[0] <= kept:
         return Best(*min(values))

@@ -34,9 +34,10 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "camera": [375, 1242],
     "clutter": 0.0,
     "misalignment": 0.0,
-    "residual_share": 1.0,
+    "freeze_batchnorm": False,
     "xla_flags": "",
     "pool_frames": 0,
+    "rmse_weight": 0.3,
     "exact_weight": 0.0,
     "edge_weight": 0.0,
     "scale_weight": 0.0,
@@ -49,7 +50,13 @@ OLD_BEHAVIOUR: dict[str, Any] = {
 OLD_EQUAL = {"val_crop": "crop"}
 # Settings that no longer exist: their old default, and why another value is refused.
 Removed = Mapping[str, tuple[Any, str]]
-REMOVED: Removed = {}
+REMOVED: Removed = {
+    "residual_share": (
+        1.0,
+        "it scaled the fine network's residual in the models best and last, which can still be "
+        "used; --config.checkpoint=WORKDIR/last in another --workdir trains that one further",
+    )
+}
 # Files that other tasks write.
 FOREIGN = {
     "metrics.json": "an evaluation",
@@ -83,7 +90,8 @@ class Found:
     @property
     def started(self) -> bool:
         """Whether the run has made updates. Before, any config may use the workdir."""
-        return self.settings is not None and bool(self.step or self.lines)
+        recorded = any(line["step"] for line in self.lines)
+        return self.settings is not None and bool(self.step or recorded)
 
     @property
     def newest_model(self) -> Path | None:
@@ -152,6 +160,18 @@ def read(folder: str | Path) -> Found:
     found = Found(folder, settings, facts, _newest_step(folder), read_journal(folder))
     _check_snapshots(found)
     return found
+
+
+def recorded_settings(folder: str | Path) -> dict[str, Any]:
+    """Reads the settings of a run that has a snapshot, by dotted names; empty if there is none.
+
+    Raises:
+      ValueError: `config.json` is damaged, or has a setting that no longer exists.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file() or not _newest_step(Path(folder)):
+        return {}
+    return upgraded(flat(read_json(path, REMEDY)), path)
 
 
 def claim(found: Found, config: ConfigDict, facts: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
     config.fine = ConfigDict()
     # Depth of the fine network's ResNet: 10, 18, 34 or 50.
     config.fine.layers = 18
-    # Inputs of the fine network: rgbd, or gd for a grey image.
+    # Inputs of the fine network: rgbd, gd for a grey image, or, with patch above 1, d for no image.
     config.fine.modality = "rgbd"
     # Channels of the fine network at full resolution, a multiple of 4; 64 as published.
     config.fine.width = 8
@@ -115,6 +115,8 @@ def get_config() -> ConfigDict:
     config.mode = "dense"
     # Loss of the depth: mse, l1, l1+mse or l1+rmse.
     config.depth_loss = "mse"
+    # Weight of the RMSE relative to the mean absolute error in depth_loss=l1+rmse.
+    config.rmse_weight = 0.3
     # Weight of the photometric loss, in the modes with photo.
     config.photometric_weight = 0.1
     # Weight of the smoothness loss, in the modes with photo.
@@ -147,9 +149,6 @@ def get_config() -> ConfigDict:
     config.clip_norm = 0.0
     # Decay of the moving average of the parameters, which is evaluated and saved; 0 for none.
     config.ema_decay = 0.0
-    # Share, above 0 and at most 1, of the fine network's residual that is evaluated and saved.
-    # Below 1 for a model to be used on other data than it is trained on.
-    config.residual_share = 1.0
 
     # Global batch size, over all devices and processes.
     config.batch_size = 4
@@ -161,6 +160,8 @@ def get_config() -> ConfigDict:
     config.remat = False
     # Compute BatchNorm's statistics over the whole batch instead of over each device's part.
     config.sync_batchnorm = True
+    # Normalise by the running statistics of the checkpoint and keep them, for few frames.
+    config.freeze_batchnorm = False
     # Length of the training in updates; 0 to set it by epochs.
     config.steps = 40
     # Length of the training in epochs, if steps is 0.
@@ -173,6 +174,8 @@ def get_config() -> ConfigDict:
     config.log_every = 5
     # Steps between validations; 0 for one at the end only.
     config.validate_every = 20
+    # Validate before the first update, too, and keep that model as the first best one.
+    config.validate_start = False
     # Steps between snapshots; 0 for one at the end, or when the run is stopped.
     config.save_every = 20
     # Number of snapshots to keep.

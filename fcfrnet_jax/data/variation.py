@@ -1,16 +1,16 @@
-"""Strong variation of images, for models that are trained on rendered images and used on real ones.
+"""Strong variation of images, for models that are trained on rendered and used on real images.
 
-All functions are pure and work on one image, float32 `[H, W, 3]` with values 0..255, on the
-devices.
+All functions are pure, can be compiled and mapped, and process one image, float32 `[H, W, 3]` with
+values 0..255.
 """
 
 import jax
 import jax.numpy as jnp
 
-# Probabilities.
+# The probabilities of a uniform image, blur, uneven light and a gray image.
 BLANK, BLURRED, UNEVEN, GRAY = 0.02, 0.3, 0.5, 0.1
-# Standard deviations of logarithms: the gain of the image, of each channel, over the image, of the
-# contrast and of gamma.
+# The standard deviations of the logarithms of the image's gain, each channel's gain, the light over
+# the image, the contrast and gamma.
 GAIN, CHANNEL, LIGHT, CONTRAST, GAMMA = 0.35, 0.15, 0.35, 0.2, 0.3
 
 
@@ -22,8 +22,8 @@ def vary(key: jax.Array, image: jax.Array) -> jax.Array:
       image: `[H, W, 3]`, 0..255.
 
     Returns:
-      An image like it, rounded to whole numbers. Now and then it is blank, so that a network also
-      learns to do without.
+      The image, rounded to whole numbers. With the probability `BLANK` it is uniform, so that
+      networks also learn to work without an image.
     """
     keys = jax.random.split(key, 8)
     chances = jax.random.uniform(keys[0], (4,))

@@ -25,7 +25,7 @@ _LARGE = 31
 _SEEN_THROUGH = 0.1
 
 # Nine compare-exchanges sort five values (Knuth, TAOCP volume 3, section 5.3.4).
-_SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1, 2))
+SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1, 2))
 
 
 def classical_fill(
@@ -205,7 +205,7 @@ def _fill_until_dense(x: jax.Array, frame: _Frame) -> jax.Array:
 
 def _sort_five(values: list[jax.Array]) -> list[jax.Array]:
     values = list(values)
-    for low, high in _SORT_FIVE:
+    for low, high in SORT_FIVE:
         _compare_exchange(values, low, high)
     return values
 

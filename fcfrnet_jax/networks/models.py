@@ -7,6 +7,7 @@ Layers have the names of the released code.
 """
 
 import itertools
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jax.typing import DTypeLike
 from fcfrnet_jax.networks import patches
 from fcfrnet_jax.networks.branches import EnergyFusion
 from fcfrnet_jax.networks.fill import classical_fill, keep_measured
-from fcfrnet_jax.networks.inputs import checked_depth, select_channels
+from fcfrnet_jax.networks.inputs import MAX_INPUT, checked_depth, select_channels
 from fcfrnet_jax.networks.layers import Module
 from fcfrnet_jax.networks.network import Backbone
 from fcfrnet_jax.networks.parts import Parts
@@ -58,18 +59,16 @@ class SparseToCoarse(Backbone):
             if spec.base == "fill":
                 base = keep_measured(depth, classical_fill(depth, spec.max_depth))
                 depth = jnp.concatenate([depth, base], axis=-1)
-            stem = parts.stem(spec.width // len(spec.modality), "conv1_d")
-            stems.append(stem(depth.astype(self.dtype)))
+            depth_stem = parts.stem(spec.width // len(spec.modality), "conv1_d")
+            stems.append(depth_stem(depth.astype(self.dtype)))
         if spec.uses_image:
             image = select_channels(image, spec.modality).astype(self.dtype)
             share = (3 if spec.modality.startswith("rgb") else 1) / len(spec.modality)
             stems.append(parts.stem(int(spec.width * share), "conv1_img")(image))
-        stem = x = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
-        levels = []
-        for layer in self.encoder(parts):
-            x = layer(x)  # 1, 1/2, 1/4, 1/8 and 1/16 of H and W
-            levels.append(x)
-        *skips, deepest = levels
+        stem = jnp.concatenate(stems, axis=-1)  # [B, H, W, width]
+        # 1, 1/2, 1/4, 1/8 and 1/16 of H and W, after the stem itself.
+        levels = itertools.accumulate(self.encoder(parts), lambda x, f: f(x), initial=stem)
+        _, *skips, deepest = levels
         output = self.decode(deepest, [[skip] for skip in skips], [stem], parts)
         return put_back_measured(spec, sparse_depth, base + spec.max_depth * output)
 
@@ -77,12 +76,12 @@ class SparseToCoarse(Backbone):
         self, image: jax.Array | None, depth: jax.Array | None, parts: Parts
     ) -> jax.Array:
         """The form of `patches.py`."""
-        spec, patch = self.spec, self.spec.patch
+        spec, patch, largest = self.spec, self.spec.patch, self.spec.max_depth
         sparse = checked_depth(depth)
-        fill = patches.filled(sparse, spec.max_depth)
-        base = patches.log_depth(keep_measured(sparse, fill), spec.max_depth)
-        scan = patches.scan_maps(sparse, patches.log_depth(fill, spec.max_depth), spec.max_depth)
-        scan = patches.to_patches(jnp.concatenate([0.25 * base, scan], axis=-1), patch)
+        fill = patches.to_patches(patches.filled(sparse, largest), patch)
+        sparse = patches.to_patches(sparse, patch)
+        base = patches.log_depth(keep_measured(sparse, fill), largest)
+        scan = patches.scan_maps(sparse, patches.log_depth(fill, largest), base, largest)
         stems = [parts.stem(spec.width, "conv1_d")(scan.astype(self.dtype))]
         if spec.uses_image:
             colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
@@ -93,7 +92,8 @@ class SparseToCoarse(Backbone):
         head = self.decode(deepest, features, stems, parts, patches.outputs(patch))
         depth = patches.metres(patches.combine(head, base, patch))
         # In training, measured pixels need a gradient too: some are seen through the foreground.
-        return depth if parts.train else put_back_measured(spec, sparse, depth)
+        depth = depth if parts.train else put_back_measured(spec, sparse, depth)
+        return patches.from_patches(depth, patch)
 
 
 class CoarseToFine(Backbone):
@@ -108,7 +108,7 @@ class CoarseToFine(Backbone):
     @nn.compact
     def __call__(
         self,
-        image: jax.Array,
+        image: jax.Array | None,
         depth: jax.Array,
         train: bool = False,
         sparse_depth: jax.Array | None = None,
@@ -131,21 +131,24 @@ class CoarseToFine(Backbone):
         return spec.max_depth * (self._wire(a, b, parts) + coarse)
 
     def _of_patches(
-        self, image: jax.Array, depth: jax.Array, sparse_depth: jax.Array | None, parts: Parts
+        self, image: jax.Array | None, depth: jax.Array, sparse: jax.Array | None, parts: Parts
     ) -> jax.Array:
         """The form of `patches.py`."""
         spec, patch = self.spec, self.spec.patch
-        base = patches.log_depth(checked_depth(depth), spec.max_depth)
-        sparse = jnp.zeros_like(base) if sparse_depth is None else checked_depth(sparse_depth)
-        scan = patches.scan_maps(sparse, base, spec.max_depth)
-        scan = jnp.concatenate([0.25 * base, scan], axis=-1)
-        image = patches.to_patches(patches.normalised(image, spec.modality), patch)
-        a = parts.stem(spec.width, "conv1_img")(image.astype(self.dtype))
-        b = parts.stem(spec.width, "conv1_d_2")(patches.to_patches(scan, patch).astype(self.dtype))
+        base = patches.to_patches(patches.log_depth(checked_depth(depth), spec.max_depth), patch)
+        sparse = jnp.zeros_like(depth) if sparse is None else checked_depth(sparse)
+        sparse = patches.to_patches(sparse, patch)
+        scan = colours = patches.scan_maps(sparse, base, base, spec.max_depth)
+        # Without an image, both branches read the scan, so that the network keeps its size.
+        if spec.uses_image:
+            colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
+        a = parts.stem(spec.width, "conv1_img")(colours.astype(self.dtype))
+        b = parts.stem(spec.width, "conv1_d_2")(scan.astype(self.dtype))
         head = self._wire(a, b, parts, patches.outputs(patch) + patch**2)
         head, scale = jnp.split(head, [patches.outputs(patch)], axis=-1)
         self.sow("intermediates", patches.LOG_SCALE, patches.from_patches(scale, patch))
-        return patches.metres(patches.combine(head, base, patch))
+        spread = parts.apart(partial(patches.from_patches, patch=patch))
+        return spread(patches.metres(patches.combine(head, base, patch)))
 
     def _wire(self, a: jax.Array, b: jax.Array, parts: Parts, outputs: int = 1) -> jax.Array:
         wire = self._paper if self.spec.variant == "paper" else self._released
@@ -201,7 +204,7 @@ class TwoStage(nn.Module):
         return self.fine.dtype
 
     def __call__(
-        self, image: jax.Array, depth: jax.Array | None, train: bool = False
+        self, image: jax.Array | None, depth: jax.Array | None, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
         """Predicts the coarse and the fine depth from the image and the sparse depth.
 
@@ -209,7 +212,7 @@ class TwoStage(nn.Module):
         units.
 
         Args:
-          image: `[B, H, W, 3]`, or `[B, H, W, 1]` if neither network needs colour.
+          image: `[B, H, W, 3]`, `[B, H, W, 1]` if neither needs colour, None if neither uses it.
           depth: the sparse depth `[B, H, W, 1]`, or None if the coarse network does not use it.
           train: whether BatchNorm uses the moments of the batch and updates its statistics.
 
@@ -223,15 +226,14 @@ class TwoStage(nn.Module):
         coarse = self.coarse(image, depth, train and not self.freeze_coarse)
         if self.freeze_coarse:
             coarse = lax.stop_gradient(coarse)
-        clipped = clip_depth(coarse, spec.max_depth)
-        if self.fine.spec.patch == 1:
-            fine = self.fine(image, clipped, train)
-        else:
-            clipped = put_back_measured(spec, depth, clipped)
-            fine = self.fine(image, clipped, train, depth)
-            if train:
-                return coarse, fine
-        return coarse, put_back_measured(spec, depth, fine)
+        put_back, patch = partial(put_back_measured, spec), self.fine.spec.patch
+        clip = partial(clip_depth, max_depth=spec.max_depth)
+        if patch == 1:
+            return coarse, put_back(depth, self.fine(image, clip(coarse), train))
+        depth = checked_depth(depth)
+        refined = patches.pixelwise(lambda s, x: put_back(s, clip(x)), patch, depth, coarse)
+        fine = self.fine(image, refined, train, depth)
+        return coarse, fine if train else put_back(depth, fine)
 
 
 Network = SparseToCoarse | CoarseToFine | TwoStage
@@ -284,15 +286,11 @@ def shapes_of(network: Network) -> dict[str, Any]:
 def put_back_measured(
     coarse_spec: SparseToCoarseSpec, sparse_depth: jax.Array | None, depth: jax.Array
 ) -> jax.Array:
-    """Puts measured depths back into a prediction if `keep_measured` is set in the spec.
-
-    Args:
-      coarse_spec: the spec of the sparse-to-coarse network.
-      sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
-      depth: `[B, H, W, 1]` metres, the coarse or the fine depth.
-    """
-    measured = coarse_spec.keep_measured
-    return keep_measured(checked_depth(sparse_depth), depth) if measured else depth
+    """Puts measured depths, 0 = missing, back into a prediction if `keep_measured` is set."""
+    if not coarse_spec.keep_measured:
+        return depth
+    assert sparse_depth is not None
+    return keep_measured(jnp.minimum(sparse_depth, MAX_INPUT), depth)
 
 
 def clip_depth(depth: jax.Array, max_depth: float) -> jax.Array:

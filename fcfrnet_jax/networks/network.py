@@ -33,6 +33,7 @@ class Backbone(nn.Module):
       conv: the convolution module, `nn.Conv` or one that computes the same.
       parts: the class that makes the layers, `Parts` or one that computes the same.
       axis_name: pmap axis over which train mode averages the BatchNorm statistics.
+      freeze_norm: in train mode, too, BatchNorm uses its running statistics and keeps them.
     """
 
     spec: StageSpec
@@ -42,10 +43,19 @@ class Backbone(nn.Module):
     conv: Module = nn.Conv
     parts: type[Parts] = Parts
     axis_name: str | None = None
+    freeze_norm: bool = False
 
     def bound_parts(self, train: bool) -> Parts:
         """Binds everything that the layers have in common."""
-        return self.parts(train, self.dtype, self.folded, self.remat, self.conv, self.axis_name)
+        return self.parts(
+            train,
+            self.dtype,
+            self.folded,
+            self.remat,
+            self.conv,
+            self.axis_name,
+            self.freeze_norm,
+        )
 
     def encoder(self, parts: Parts, suffix: str = "") -> list[nn.Module]:
         """Returns `conv2`..`conv6`: layer1..layer4 of the ResNet, then a block of stride 2."""

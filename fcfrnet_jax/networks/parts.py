@@ -1,9 +1,11 @@
 """Makes the layers of a network by their position."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import TypedDict
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
@@ -41,7 +43,7 @@ class Parts:
     level i is 1 / 2^i of it.
 
     The attributes are those of `network.Backbone`, and `train`: normalise with the statistics of
-    the batch.
+    the batch unless `freeze_norm` is set.
     """
 
     train: bool
@@ -50,6 +52,7 @@ class Parts:
     remat: bool
     conv: Module
     axis_name: str | None
+    freeze_norm: bool = False
 
     def stem(self, features: int, name: str) -> nn.Module:
         """The 3x3 block that reads an input map."""
@@ -93,6 +96,10 @@ class Parts:
             return ChannelShuffle(name=name)
         return GatherHalves(name=name) if fused else ExchangeHalves(name=name)
 
+    def apart(self, function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        """Returns a function that computes the same; a subclass may compile it separately."""
+        return function
+
     @property
     def bound_conv(self) -> Module:
         return partial(self.conv, use_bias=self.folded, dtype=self.dtype)
@@ -107,7 +114,7 @@ class Parts:
     @property
     def norm_settings(self) -> NormSettings:
         return {
-            "use_running_average": not self.train,
+            "use_running_average": not self.train or self.freeze_norm,
             "momentum": 0.9,
             "epsilon": NORM_EPSILON,
             "dtype": self.dtype,

@@ -15,7 +15,7 @@ one. The wiring of encoders, shuffles, fusion and decoder is that of `models.py`
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,12 @@ OWN = 3.0
 # With this, no power overflows, and the smallest share is nothing next to the largest.
 LIMIT = 30.0
 # The name under which the fine network stores the logarithm of the scale of its error, `[B, H, W,
-# 1]`; see `training.exact.scale_error`.
+# 1]`; see `error_scale`.
 LOG_SCALE = "log_scale"
+# The scale of the error of log depth that a network starts from, and the largest difference of its
+# logarithm from that of a prediction.
+TYPICAL_SCALE = 0.03
+SCALE_LIMIT = 5.0
 
 
 def outputs(patch: int) -> int:
@@ -50,7 +54,8 @@ def outputs(patch: int) -> int:
 def to_patches(x: jax.Array, patch: int) -> jax.Array:
     """`[B, H, W, C]` to `[B, H / patch, W / patch, patch * patch * C]`."""
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    # These axes are those of `from_patches`, so that XLA cancels both if they follow each other.
+    x = x.reshape(batch, height // patch, patch, width // patch, patch * channels)
     return x.swapaxes(2, 3).reshape(batch, height // patch, width // patch, -1)
 
 
@@ -71,6 +76,16 @@ def metres(log_depth: jax.Array) -> jax.Array:
     return jnp.exp(jnp.clip(log_depth, -3.0, 7.0))
 
 
+def error_scale(log_scale: jax.Array) -> jax.Array:
+    """The scale of the error of log depth, which is the mean absolute error that is expected.
+
+    Args:
+      log_scale: what the fine network stores as `LOG_SCALE`: the logarithm of the scale of a
+        Laplace distribution, relative to `TYPICAL_SCALE`.
+    """
+    return TYPICAL_SCALE * jnp.exp(jnp.clip(log_scale, -SCALE_LIMIT, SCALE_LIMIT))
+
+
 def filled(sparse_depth: jax.Array, max_depth: float) -> jax.Array:
     """The classical fill, or `UNKNOWN` where there is none."""
     fill = classical_fill(sparse_depth, max_depth)
@@ -82,24 +97,38 @@ def normalised(image: jax.Array | None, modality: str) -> jax.Array:
     return (select_channels(image, modality) / 255.0 - 0.45) / 0.25
 
 
-def scan_maps(sparse_depth: jax.Array, base: jax.Array, max_depth: float) -> jax.Array:
-    """What a network reads of a scan, `[B, H, W, 3]`: where and what it measured, against a base.
+def pixelwise(function: Callable[..., jax.Array], patch: int, *maps: jax.Array) -> jax.Array:
+    """Applies a function of single pixels to maps `[B, H, W, 1]`, in the arrangement of patches.
+
+    The result is that of `function(*maps)`. XLA cancels changes of the arrangement that follow each
+    other, so that everything between two networks is computed without one.
+    """
+    return from_patches(function(*(to_patches(x, patch) for x in maps)), patch)
+
+
+def scan_maps(
+    sparse_depth: jax.Array, dense: jax.Array, base: jax.Array, max_depth: float
+) -> jax.Array:
+    """What a network reads of a scan: where and what it measured, and dense log depth.
 
     Args:
-      sparse_depth: `[B, H, W, 1]` metres, 0 = missing.
-      base: `[B, H, W, 1]`, dense log depth.
+      sparse_depth: `[B, h, w, patch * patch]` metres, 0 = missing.
+      dense: dense log depth of the same shape, with which the measured depth is compared.
+      base: the log depth to refine, of the same shape.
       max_depth: the largest depth of `sparse_depth` to count.
+
+    Returns:
+      `[B, h, w, patch * patch * 4]`: the maps of `to_patches`, four for each pixel.
     """
     measured = sparse_depth > 0.1
     log_sparse = log_depth(sparse_depth, max_depth)
-    return jnp.concatenate(
-        [
-            jnp.where(measured, 0.25 * log_sparse, 0.0),
-            measured.astype(log_sparse.dtype),
-            jnp.where(measured, log_sparse - base, 0.0),
-        ],
-        axis=-1,
-    )
+    maps = [
+        0.25 * base,
+        jnp.where(measured, 0.25 * log_sparse, 0.0),
+        measured.astype(log_sparse.dtype),
+        jnp.where(measured, log_sparse - dense, 0.0),
+    ]
+    return jnp.stack(maps, axis=-1).reshape(*base.shape[:3], -1)
 
 
 def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
@@ -107,22 +136,21 @@ def combine(head: jax.Array, base: jax.Array, patch: int) -> jax.Array:
 
     Args:
       head: `[B, h, w, outputs(patch)]`.
-      base: `[B, H, W, 1]`, the log depth to refine.
+      base: `[B, h, w, patch * patch]`, the log depth to refine.
       patch: side of the patches.
 
     Returns:
-      Log depth `[B, H, W, 1]`.
+      Log depth of the shape of `base`.
     """
     residual, *parts = lax.split(head, (1, *[NEIGHBOURS] * SETS, *[patch**2] * (NEIGHBOURS + 1)), 3)
     affinities, upsampling = parts[:SETS], parts[SETS:]
-    base = to_patches(base, patch)
     depth = jnp.mean(base, axis=-1, keepdims=True) + residual  # [B, h, w, 1]
     for step in range(STEPS):
         logits = list(lax.split(affinities[step % SETS], (1,) * NEIGHBOURS, 3))
         logits[NEIGHBOURS // 2] += OWN
         depth = mix(logits, neighbours(depth, DILATIONS[step % len(DILATIONS)]))
     upsampling[-1] += OWN
-    return from_patches(mix(upsampling, [*neighbours(depth), base]), patch)
+    return mix(upsampling, [*neighbours(depth), base])
 
 
 def mix(logits: Sequence[jax.Array], values: Sequence[jax.Array]) -> jax.Array:

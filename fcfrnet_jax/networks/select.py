@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from fcfrnet_jax.networks.cpu.conv import CompilerOptions, CpuConv, compiler_options
+from fcfrnet_jax.networks.cpu.parts import CpuParts
 from fcfrnet_jax.networks.cpu.winograd import transform_kernel
 from fcfrnet_jax.networks.fold import fold
 from fcfrnet_jax.networks.gpu.parts import GpuParts
@@ -49,10 +50,12 @@ def for_prediction(
       dtype: dtype of the convolutions.
       parts: makes the layers; None for the fastest ones.
     """
-    conv = partial(CpuConv, predicts=True) if jax.default_backend() == "cpu" else nn.Conv
+    on_cpu = jax.default_backend() == "cpu"
+    conv = partial(CpuConv, predicts=True) if on_cpu and not _has_patches(spec) else nn.Conv
     network = build(spec, dtype=dtype, folded=True, conv=conv, parts=parts or _parts(spec))
     folded = _transformed(fold(spec, variables), shapes_of(network))
-    return Prediction(network, _rounded(folded, dtype), compiler_options(jnp.dtype(dtype)))
+    options = compiler_options(jnp.dtype(dtype), _has_patches(spec))
+    return Prediction(network, _rounded(folded, dtype), options)
 
 
 def for_training(
@@ -92,7 +95,13 @@ def _parts(spec: Spec) -> type[Parts]:
     backend = jax.default_backend()
     if backend == "tpu" and can_pack(spec):
         return PackedParts
+    if backend == "cpu" and _has_patches(spec):
+        return CpuParts
     return GpuParts if backend == "gpu" else Parts
+
+
+def _has_patches(spec: Spec) -> bool:
+    return (spec.fine if isinstance(spec, TwoStageSpec) else spec).patch > 1
 
 
 def _transformed(folded: Variables, shapes: Variables) -> Variables:

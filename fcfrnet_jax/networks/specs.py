@@ -85,6 +85,11 @@ class SparseToCoarseSpec(_StageSettings):
                 "base='fill' and keep_measured=True need a modality with depth, "
                 f"got {self.modality!r}"
             )
+        if self.patch > 1 and not self.uses_depth:
+            raise ValueError(
+                f"patch={self.patch} needs a modality with depth, got {self.modality!r}: networks "
+                "of patches start from the classical fill"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +98,7 @@ class CoarseToFineSpec(_StageSettings):
 
     Attributes:
       layers, width, patch: as for `SparseToCoarseSpec`.
-      modality: `rgbd`, or `gd` for a gray image.
+      modality: `rgbd`; `gd` for a gray image; or `d` for none, which needs `patch` above 1.
       variant: the wiring: `released`, which the published weights require, or `paper`.
       window: side of the box over which energies are summed, in pixels, odd.
 
@@ -103,7 +108,7 @@ class CoarseToFineSpec(_StageSettings):
 
     network = COARSE_TO_FINE
     max_depth = 85.0  # metres, as above
-    modalities = ("rgbd", "gd")
+    modalities = ("rgbd", "gd", "d")
 
     variant: str = "released"
     window: int = 5
@@ -111,6 +116,11 @@ class CoarseToFineSpec(_StageSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check("variant", self.variant, VARIANTS)
+        if not self.uses_image and self.patch == 1:
+            raise ValueError(
+                "modality='d' of the fine network needs patch=2 or 4: the published form has an "
+                "encoder for the image"
+            )
         _check_integer("window", self.window, MAX_WINDOW)
         if self.window < 1 or self.window % 2 == 0:
             raise ValueError(f"window must be odd and positive, got {self.window}")
@@ -143,7 +153,7 @@ class TwoStageSpec:
 
     @property
     def uses_image(self) -> bool:
-        return True
+        return self.coarse.uses_image or self.fine.uses_image
 
     @property
     def uses_depth(self) -> bool:

@@ -3,7 +3,7 @@
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,12 @@ from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.geometry import margins
 from fcfrnet_jax.networks import models, select
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
+from fcfrnet_jax.prediction.estimate import (
+    DepthEstimate,
+    check_confidence,
+    predict,
+    predict_with_error,
+)
 from fcfrnet_jax.weights import checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -42,12 +48,39 @@ class Predictor:
         network, folded, options = select.for_prediction(spec, variables, jnp.dtype(dtype))
         self._variables = jax.device_put(folded)
         # Compiled once for each batch and image size.
-        self._apply = jax.jit(partial(_predict, network), compiler_options=options)
+        self._apply = jax.jit(partial(predict, network), compiler_options=options)
+        self._apply_with_error = jax.jit(
+            partial(predict_with_error, network), compiler_options=options
+        )
         self._checks_depth = check_depth
         self._to_check = plausibility.SAMPLES
         self._warned: set[str] = set()
 
-    def __call__(self, image: np.ndarray | None, depth: np.ndarray | None) -> np.ndarray:
+    @overload
+    def __call__(
+        self,
+        image: np.ndarray | None,
+        depth: np.ndarray | None,
+        *,
+        return_confidence: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def __call__(
+        self,
+        image: np.ndarray | None,
+        depth: np.ndarray | None,
+        *,
+        return_confidence: Literal[True],
+    ) -> DepthEstimate: ...
+
+    def __call__(
+        self,
+        image: np.ndarray | None,
+        depth: np.ndarray | None,
+        *,
+        return_confidence: bool = False,
+    ) -> np.ndarray | DepthEstimate:
         """Predicts dense depth for a batch of frames, or for one frame without the batch axis.
 
         Args:
@@ -58,6 +91,9 @@ class Predictor:
             two-stage model, the coarse depth for a coarse-to-fine model; None for `rgb` and `g`.
             Any integer or floating-point dtype whose values float32 represents exactly. Depths
             above 256 m count as 256 m.
+          return_confidence: return a `DepthEstimate` with the expected error of each depth too.
+            Needs a model whose fine network has `patch` 2 or 4 and was trained with
+            `scale_weight` above 0, such as the compact model.
 
         Returns:
           Float32 `[B, H, W]` metres, between 0.9 and the maximum of the model (100 for
@@ -69,8 +105,11 @@ class Predictor:
           ValueError: an input that is missing, not used by the model or of the wrong shape or
             dtype, image values outside 0..255, a depth that is negative, not finite or not exact
             in float32, or depth that is impossible, see `data.plausibility`; the first frames are
-            checked, and unusual depth gives one warning.
+            checked, and unusual depth gives one warning; or confidence of a model that does not
+            predict it.
         """
+        if return_confidence:
+            check_confidence(self.spec)
         _check_wanted("image", image, self.spec.uses_image)
         _check_wanted("depth", depth, self.spec.uses_depth)
         image = None if image is None else _checked_image(image)
@@ -84,9 +123,12 @@ class Predictor:
         _, height, width = sizes[0]
         if depth is not None and self._checks_depth:
             self._check_depth(depth[..., 0])
-        prediction = self._apply(self._variables, _padded(image), _padded(depth))
-        found = np.asarray(prediction)[:, :height, :width, 0]
-        return found[0] if single else found
+        apply = self._apply_with_error if return_confidence else self._apply
+        maps = [
+            np.asarray(leaf)[0 if single else slice(None), :height, :width, 0]
+            for leaf in jax.tree.leaves(apply(self._variables, _padded(image), _padded(depth)))
+        ]
+        return DepthEstimate(*maps) if return_confidence else maps[0]
 
     def _check_depth(self, depth: np.ndarray) -> None:
         """Checks the first frames of a stream, and finds every empty one."""
@@ -138,18 +180,6 @@ def load(
         except ValueError as error:
             raise ValueError(f"{coarse_checkpoint} and {checkpoint_dir}: {error}") from error
     return Predictor(spec, variables, dtype, check_depth=check_depth)
-
-
-def _predict(
-    network: models.Network,
-    variables: models.Variables,
-    image: jax.Array | None,
-    depth: jax.Array | None,
-) -> jax.Array:
-    prediction: Any = network.apply(variables, image, depth)
-    if isinstance(network, models.TwoStage):
-        _, prediction = prediction
-    return models.clip_depth(prediction, network.spec.max_depth)
 
 
 def _padded(array: np.ndarray | None) -> np.ndarray | None:

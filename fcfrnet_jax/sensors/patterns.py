@@ -1,6 +1,6 @@
-"""Scan patterns: the same scene as other scanners would have measured it.
+"""Scan patterns: simulates what other scanners would have measured.
 
-All functions are pure and work on one frame on the devices; equal keys give equal patterns.
+All functions are pure, can be compiled and mapped, and process one frame.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,24 @@ import jax.numpy as jnp
 
 from fcfrnet_jax.geometry import Size
 
-# Metres, the range of depths that random points have.
+# Metres, the range of the depths of random points.
 NEAREST, FARTHEST = 0.5, 85.0
-# With fewer measured points, a scan is replaced by random points.
+# A scan with fewer points is replaced by random points.
 FEWEST = 5
+# The largest shares of points that are left out and that are wrong, and the range of wrong depths
+# in metres.
+MOST_DROPPED, MOST_WRONG = 0.6, 0.04
+WRONG = (2.0, 80.0)
 
 
 class Points(NamedTuple):
     """The points of a scan in a window of the image, each array `[N]`.
 
     Attributes:
-      row, column: int32 pixels; points outside of the window do not count.
-      depth: float32 metres, 0 = none.
+      row, column: int32 pixels; points outside the window are ignored.
+      depth: float32 metres, 0 = missing.
       beam: int32, the beam of the scanner, 0 = the highest.
-      beams: int32 scalar, how many beams the scanner has.
+      beams: int32 scalar, the number of beams of the scanner.
     """
 
     row: jax.Array
@@ -36,26 +40,26 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True)
 class Patterns:
-    """How often which pattern is drawn. Shares and probabilities are in [0, 1].
+    """The probabilities of the patterns, in [0, 1].
 
     Attributes:
-      second: share of the second scanner among scans.
-      thinned: share of scans of which only some beams are kept.
-      beams: how many beams are then kept: one of these numbers, if the scanner has more.
-      random: share of frames with random points instead of a scan.
-      density: least and largest share of the pixels that have a random point, drawn evenly on a
+      second: probability of the second scan.
+      thinned: probability that only every n-th beam of a scan is kept.
+      beams: the number of beams that are then kept: one of these, if the scanner has more.
+      random: probability of random points instead of a scan.
+      density: the range of the share of pixels with a random point, which is uniform on a
         logarithmic scale.
-      dropout: probability that a share of all points, up to 0.6, is left out.
-      wrong: probability that a share of the points, up to 0.04, has a random depth.
+      dropout: probability that a share of the points, up to `MOST_DROPPED`, is left out.
+      wrong: probability that a share of the points, up to `MOST_WRONG`, has a random depth.
     """
 
     second: float = 0.12
-    thinned: float = 0.4
+    thinned: float = 0.3
     beams: tuple[int, ...] = (32, 16, 16, 8, 8, 4)
-    random: float = 0.2
+    random: float = 0.12
     density: tuple[float, float] = (1.5e-4, 1.7e-2)
     dropout: float = 0.1
-    wrong: float = 0.25
+    wrong: float = 0.1
 
 
 def draw_sparse(
@@ -64,10 +68,10 @@ def draw_sparse(
     """Draws a pattern and returns its sparse depth.
 
     Args:
-      key: the JAX random key.
-      scans: those of the main and of the second scanner.
-      exact: `[H, W]` metres, 0 = sky.
-      patterns: what to draw.
+      key: the JAX random key; the same key gives the same pattern.
+      scans: the scans of the main and of the second scanner.
+      exact: the exact depth `[H, W]` in metres, 0 = sky.
+      patterns: the probabilities of the patterns.
 
     Returns:
       `[H, W]` metres, 0 = missing.
@@ -92,7 +96,7 @@ def draw_sparse(
 
 
 def scatter(points: Points, keep: jax.Array, size: Size) -> jax.Array:
-    """Returns the sparse depth `[H, W]` of the points to keep; the nearest of a pixel counts."""
+    """Returns the sparse depth `[H, W]` of the points to keep, the nearest one of each pixel."""
     height, width = size
     inside = (points.row >= 0) & (points.row < height)
     inside &= (points.column >= 0) & (points.column < width)
@@ -104,7 +108,7 @@ def scatter(points: Points, keep: jax.Array, size: Size) -> jax.Array:
 
 
 def random_points(key: jax.Array, exact: jax.Array, density: jax.Array | float) -> jax.Array:
-    """Measures a share `density` of the pixels `[H, W]`, in half of the frames with 1% noise."""
+    """Measures a share `density` of the pixels `[H, W]`, with 1% noise in half of the frames."""
     place_key, noise_key, noisy_key = jax.random.split(key, 3)
     chosen = jax.random.uniform(place_key, exact.shape) < density
     chosen &= (exact > NEAREST) & (exact < FARTHEST)
@@ -114,11 +118,13 @@ def random_points(key: jax.Array, exact: jax.Array, density: jax.Array | float) 
 
 
 def disturb(key: jax.Array, sparse: jax.Array, patterns: Patterns) -> jax.Array:
-    """Leaves out points of `[H, W]`, and gives others a wrong depth between 2 and 80 m."""
+    """Leaves out points of `[H, W]` and gives others a depth in the range `WRONG`."""
     draw_key, drop_key, wrong_key, depth_key = jax.random.split(key, 4)
     drops, share, errs, wrong_share = jax.random.uniform(draw_key, (4,))
-    dropped = jax.random.uniform(drop_key, sparse.shape) < 0.6 * share
+    dropped = jax.random.uniform(drop_key, sparse.shape) < MOST_DROPPED * share
     sparse = jnp.where(dropped & (drops < patterns.dropout), 0.0, sparse)
-    wrong = jax.random.uniform(wrong_key, sparse.shape) < 0.04 * wrong_share
+    wrong = jax.random.uniform(wrong_key, sparse.shape) < MOST_WRONG * wrong_share
     wrong &= (errs < patterns.wrong) & (sparse > 0)
-    return jnp.where(wrong, 2.0 * 40.0 ** jax.random.uniform(depth_key, sparse.shape), sparse)
+    near, far = WRONG
+    depth = near * (far / near) ** jax.random.uniform(depth_key, sparse.shape)
+    return jnp.where(wrong, depth, sparse)

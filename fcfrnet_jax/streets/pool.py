@@ -1,15 +1,17 @@
 """A pool of rendered frames on disk, from which training cuts its examples.
 
-Rendering a frame takes longer than a training step of a small network. A pool is rendered once and
-read many times. It also holds what a dataset in KITTI's layout does not: the exact depth, the beam
-of every measured point, and a second scan by another scanner.
+Rendering a frame takes longer than a training step of a small network, so a pool is rendered once
+and read many times. It also stores what a dataset in KITTI's layout lacks: the exact depth, the
+beam of every measured point, and a second scan by another scanner.
 """
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,67 +20,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.files import atomic_path, write_json
+from fcfrnet_jax.files import atomic_path, differing, is_temporary, read_json, remove, write_json
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.locks import lock
 from fcfrnet_jax.sensors.beams import lidar_beam
-from fcfrnet_jax.sensors.camera import KITTI, Camera
-from fcfrnet_jax.sensors.lidar import HDL64, Lidar, evenly_spaced
+from fcfrnet_jax.sensors.camera import Camera
+from fcfrnet_jax.sensors.lidar import Lidar
+from fcfrnet_jax.sensors.views import SHARES, VIEWS, View
 from fcfrnet_jax.streets.data_set import VERSION, Show
 from fcfrnet_jax.streets.frame import render_scene, scan_scene
 
 MARKER = "pool.json"
-SHARD = 32  # frames in a file
+SHARD = 16  # frames in a file
 UNIT = 256.0  # stored depths are integers in 1 / UNIT metres, as in KITTI's depth maps
 SCANS = 2
-# A scan has at most this many points in an image; the rest is left out.
-POINTS = 28 * 1024
-
-
-@dataclass(frozen=True)
-class View:
-    """What a frame is seen with: a camera, its scanner, and others of which one scans it too."""
-
-    camera: Camera
-    lidar: Lidar
-    others: tuple[Lidar, ...]
-
-
-def _camera(focal: float, horizon: float) -> Camera:
-    """A camera with images of KITTI's size, so that the frames of all views form batches."""
-    return Camera(fx=focal, fy=focal, cx=0.5 * KITTI.width, cy=horizon)
-
-
-_LEVEL = {"tilt": (0.0, 0.0, 0.0)}
-_TALL64 = replace(HDL64, position=(0.0, -0.45, -0.8), tilt=(0.0, 0.0, -0.5))
-_WIDE64 = evenly_spaced(64, 22.5, -22.5, azimuth_step=0.35, position=(0.0, 0.0, 0.05), **_LEVEL)
-_ROOF32 = evenly_spaced(32, 10.67, -30.67, azimuth_step=0.2, position=(0.0, -0.13, -0.76), **_LEVEL)
-_LOW24 = evenly_spaced(24, 6.0, -20.0, azimuth_step=0.25, position=(-0.1, 0.0, -0.3))
-_LOW16 = evenly_spaced(16, 15.0, -15.0, azimuth_step=0.2, position=(0.1, -0.05, -0.1), **_LEVEL)
-
-# KITTI's sensors, and others around them: cameras with shorter and longer focal lengths, scanners
-# with other beams in other places.
-VIEWS = (
-    View(KITTI, HDL64, (_ROOF32, _TALL64, _WIDE64, _LOW24)),
-    View(_camera(460.0, 190.0), HDL64, (_ROOF32, _LOW16, _WIDE64)),
-    View(_camera(600.0, 160.0), HDL64, (_ROOF32, _LOW16, _TALL64)),
-    View(_camera(900.0, 200.0), HDL64, (_ROOF32, _TALL64, _LOW24)),
-)
-# Every other frame has KITTI's sensors.
-SHARES = (3, 1, 1, 1)
+# The largest number of points of a scan in an image. The densest scan of `VIEWS` has about 30,000.
+POINTS = 40 * 1024
 
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """The content of a pool. The same plan always gives the same frames.
+    """The content of a pool.
+
+    The same plan always gives the same frames. A plan of more frames starts with the same ones.
 
     Attributes:
-      frames: their number, a multiple of `SHARD`.
-      seed: of the streets.
-      views: the sensors.
+      frames: the number of frames, a multiple of `SHARD`.
+      seed: the random seed of the streets.
+      views: the sensors; all images have the same size.
       shares: how many of `sum(shares)` successive frames each view has.
-      dense: the probability of dense traffic.
+      dense: the probability of dense traffic, in [0, 1].
 
     Raises:
-      ValueError: a number of frames that is not a positive multiple of `SHARD`.
+      ValueError: the number of frames is not a positive multiple of `SHARD`.
     """
 
     frames: int
@@ -93,23 +67,24 @@ class PoolPlan:
                 f"the frames of a pool must be a positive multiple of {SHARD}, got {self.frames}"
             )
 
-    def view(self, index: int) -> View:
-        """The sensors of a frame."""
-        place = index % sum(self.shares)
-        return self.views[int(np.searchsorted(np.cumsum(self.shares), place, side="right"))]
+    def sensors(self, index: int) -> tuple[Camera, Lidar, Lidar]:
+        """The camera and both scanners of the frame at `index`."""
+        turn, place = divmod(index, sum(self.shares))
+        view = self.views[int(np.searchsorted(np.cumsum(self.shares), place, side="right"))]
+        return view.camera, view.lidar, view.others[turn % len(view.others)]
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """(height, width) of all images."""
         return self.views[0].camera.height, self.views[0].camera.width
 
 
 class Pool:
-    """The frames of a complete pool, mapped into memory.
+    """The frames of a pool, mapped into memory.
 
     Args:
-      root: the folder that `write_pool` has written.
-      plan: its content.
+      root: a folder that `write_pool` has written.
+      plan: the content of the folder, or its first frames.
     """
 
     def __init__(self, root: str | os.PathLike, plan: PoolPlan) -> None:
@@ -142,40 +117,74 @@ class Pool:
 def write_pool(
     root: str | os.PathLike, plan: PoolPlan, show: Show = lambda *_: nullcontext(lambda _: None)
 ) -> Pool:
-    """Renders a pool, or the missing files of one whose rendering was interrupted.
+    """Renders a pool, or the files that are missing after an interruption or in a smaller pool.
+
+    Several processes may write the same pool. What killed processes have left is removed when no
+    other process writes.
 
     Args:
-      root: the folder to create or to complete.
+      root: the folder to create or to complete. A larger pool is used as it is.
       plan: the content.
       show: opens a progress display.
 
     Raises:
-      ValueError: `root` holds something else.
-      OSError: it cannot be written.
+      ValueError: `root` holds something else, or the disk has too little space.
+      OSError: `root` cannot be written.
     """
     root = Path(root)
-    marker = root / MARKER
-    wanted = settings(plan)
-    if not marker.is_file():
-        if root.exists() and any(root.iterdir()):
-            raise ValueError(f"{root} exists and is not a pool of rendered frames")
-        root.mkdir(parents=True, exist_ok=True)
-        write_json(marker, wanted)
-    elif json.loads(marker.read_text(encoding="utf-8")) != wanted:
-        raise ValueError(
-            f"{root} holds another pool of rendered frames; delete it, or use another folder"
-        )
     paths = _paths(root, plan)
+    _check_folder(root, plan)
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
-    with show(plan.frames, plan.frames - SHARD * len(missing)) as advance:
-        for i in missing:
-            _write_shard(paths[i], plan, range(SHARD * i, SHARD * (i + 1)), advance)
+    if missing:
+        with (
+            lock(root / ".pool.lock", root, shared=True, clean=partial(_clean, root)),
+            show(plan.frames, plan.frames - SHARD * len(missing)) as advance,
+        ):
+            _check_space(root, plan, SHARD * len(missing))
+            write_json(root / MARKER, settings(plan))
+            compiled: set[tuple[Camera, Lidar, Lidar]] = set()
+            for i in missing:
+                indices = range(SHARD * i, SHARD * (i + 1))
+                _write_shard(paths[i], plan, indices, compiled, advance)
     return Pool(root, plan)
+
+
+def _check_space(root: Path, plan: PoolPlan, frames: int) -> None:
+    """Raises ValueError if the disk has too little space for a number of frames."""
+    needed, free = frames * record_type(plan).itemsize, shutil.disk_usage(root).free
+    if needed > free:
+        raise ValueError(
+            f"{frames} rendered frames take {needed / 1e9:.1f} GB, but {root} has "
+            f"{free / 1e9:.1f} GB left; use another folder, or render fewer frames"
+        )
+
+
+def _clean(root: Path) -> None:
+    for path in root.iterdir():
+        if is_temporary(path):
+            remove(path)
+
+
+def _check_folder(root: Path, plan: PoolPlan) -> None:
+    """Raises ValueError if the folder holds something else than this pool, or a part of it."""
+    marker, wanted = root / MARKER, settings(plan)
+    if marker.is_file():
+        different = differing(read_json(marker, "delete the folder, or use another one"), wanted)
+        if different:
+            raise ValueError(
+                f"{root} holds a pool of other rendered frames (different {', '.join(different)}); "
+                "delete it, or use another folder"
+            )
+    elif root.is_file() or (root.is_dir() and any(path.name[0] != "." for path in root.iterdir())):
+        raise ValueError(f"{root} exists and is not a pool of rendered frames (it has no {MARKER})")
 
 
 def settings(plan: PoolPlan) -> dict[str, Any]:
     """Returns the content of the marker file, as it is read back from JSON."""
-    return json.loads(json.dumps({"version": VERSION} | asdict(plan)))
+    described = {"version": VERSION} | asdict(plan)
+    # Pools that differ in their number of frames only have their first frames in common.
+    del described["frames"]
+    return json.loads(json.dumps(described))
 
 
 def record_type(plan: PoolPlan) -> np.dtype:
@@ -198,12 +207,26 @@ def _paths(root: Path, plan: PoolPlan) -> list[Path]:
     return [root / f"{i:05d}.npy" for i in range(plan.frames // SHARD)]
 
 
-def _write_shard(path: Path, plan: PoolPlan, indices: range, advance: Any) -> None:
+def _write_shard(
+    path: Path,
+    plan: PoolPlan,
+    indices: range,
+    compiled: set[tuple[Camera, Lidar, Lidar]],
+    advance: Callable[[int], None],
+) -> None:
+    """Renders the frames of a file; `compiled` are the sensors that were rendered before."""
     frames = np.zeros(len(indices), record_type(plan))
     # On CPUs most of a frame is rendered by one core.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for slot, record in enumerate(pool.map(partial(_record, plan), indices)):
-            for name, value in record.items():
+        rendering = []
+        for i in indices:
+            rendering.append(pool.submit(_record, plan, i))
+            if plan.sensors(i) not in compiled:
+                # Threads that call a new program at the same time would each compile it.
+                rendering[-1].result()
+                compiled.add(plan.sensors(i))
+        for slot, record in enumerate(rendering):
+            for name, value in record.result().items():
                 frames[slot][name] = value
             advance(1)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -211,13 +234,11 @@ def _write_shard(path: Path, plan: PoolPlan, indices: range, advance: Any) -> No
 
 
 def _record(plan: PoolPlan, index: int) -> dict[str, Any]:
-    view = plan.view(index)
+    camera, *lidars = plan.sensors(index)
     key = jax.random.fold_in(jax.random.key(plan.seed), index)
-    frame = render_scene(key, view.camera, view.lidar, dense=plan.dense)
-    other = view.others[index // sum(plan.shares) % len(view.others)]
-    lidars = (view.lidar, other)
-    maps = (frame.sparse_depth, scan_scene(key, view.camera, other, plan.dense))
-    scans = [_points(depth, view.camera, lidar) for depth, lidar in zip(maps, lidars, strict=True)]
+    frame = render_scene(key, camera, lidars[0], dense=plan.dense)
+    maps = (frame.sparse_depth, scan_scene(key, camera, lidars[1], plan.dense))
+    scans = [_points(depth, camera, lidar) for depth, lidar in zip(maps, lidars, strict=True)]
     return {
         "image": np.asarray(frame.image),
         "depth": _stored(np.asarray(frame.depth)),
@@ -228,7 +249,7 @@ def _record(plan: PoolPlan, index: int) -> dict[str, Any]:
 
 
 def _points(depth: jax.Array, camera: Camera, lidar: Lidar) -> dict[str, np.ndarray]:
-    """The points of a sparse depth map `[h, w]`, from the top; names as in `Pool.read`."""
+    """The measured points of a sparse depth map `[h, w]`, with the names of `Pool.read`."""
     beam = np.asarray(_beam(depth, camera, lidar)).ravel()
     flat = np.asarray(depth).ravel()
     found = np.flatnonzero(flat > 0)[:POINTS]
@@ -245,6 +266,6 @@ def _beam(depth: jax.Array, camera: Camera, lidar: Lidar) -> jax.Array:
 
 
 def _stored(depth: np.ndarray) -> np.ndarray:
-    """Metres as integers; what is too far for them counts as sky."""
+    """Converts metres to integers; depths that are too large for them become 0, the sky."""
     units = np.rint(UNIT * depth)
     return np.where(units < 2**16, units, 0).astype(np.uint16)

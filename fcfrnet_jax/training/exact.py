@@ -1,25 +1,23 @@
-"""Losses on the exact depth of rendered frames, which is known at all pixels, the sky included.
+"""Losses on the exact depth of rendered frames, which is known at all pixels.
 
-They compare logarithms, so that an error counts relative to the distance. As in `losses.py`, each
-is a mean over the pixels of the batch, or with `axis_name` this device's share of it.
+They compare logarithms, so errors are relative to the distance. The sky counts as `SKY` metres. As
+in `losses.py`, each loss is a mean over the pixels of the batch, or with `axis_name` this device's
+share of it.
 """
 
 import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.evaluation.metrics import sum_rows
+from fcfrnet_jax.networks.patches import error_scale
 
-# Metres: the depth of the sky, and the range of the logarithms.
+# Metres. Larger exact depths count as sky, and smaller predictions than `NEAREST` as that.
 SKY = 85.0
 NEAREST = 0.9
-# The weight of the sky relative to other pixels: how far it is does not matter much.
+# The weight of the sky relative to other pixels. Its exact distance matters little.
 SKY_WEIGHT = 0.2
 # Pixels between the neighbours whose differences are compared.
 EDGE_STEPS = (1, 2, 4)
-# The scale of the error of log depth that a network starts from, and the largest difference of its
-# logarithm from that of a prediction.
-TYPICAL_SCALE = 0.03
-SCALE_LIMIT = 5.0
 
 
 def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -35,10 +33,10 @@ def log_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) 
 
 
 def edge_error(depth: jax.Array, exact: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Returns the mean error of the differences of log depth to neighbours at `EDGE_STEPS`.
+    """Returns the mean absolute error of the differences of log depth between neighbours.
 
-    Blurred edges, stripes and terraces have wrong differences. The arguments are those of
-    `log_error`.
+    The neighbours are `EDGE_STEPS` rows or columns apart. Blurred edges, stripes and terraces have
+    wrong differences. The arguments are those of `log_error`.
     """
     error = _log(depth) - _log(_target(exact))
     total = jnp.zeros(())
@@ -60,12 +58,12 @@ def scale_error(
     no gradient from it.
 
     Args:
-      log_scale: `[B, H, W, 1]`, the logarithm of the scale relative to `TYPICAL_SCALE`.
+      log_scale: `[B, H, W, 1]`, see `networks.patches.error_scale`.
       depth, exact, axis_name: as for `log_error`.
     """
     error = jax.lax.stop_gradient(jnp.abs(_log(depth) - _log(_target(exact))))
-    logarithm = jnp.log(TYPICAL_SCALE) + jnp.clip(log_scale, -SCALE_LIMIT, SCALE_LIMIT)
-    likelihood = error * jnp.exp(-logarithm) + logarithm
+    scale = error_scale(log_scale)
+    likelihood = error / scale + jnp.log(scale)
     return _mean(likelihood * jnp.where(_is_sky(exact), SKY_WEIGHT, 1.0), axis_name)
 
 

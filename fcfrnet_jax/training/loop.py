@@ -98,7 +98,7 @@ class Run:
 
 
 def train(
-    run: Run, state: TrainState, best: Best, *, validated: bool = False
+    run: Run, state: TrainState, best: Best, *, validate_start: bool = False
 ) -> tuple[TrainState, Best]:
     """Trains until the end of the run.
 
@@ -108,7 +108,7 @@ def train(
       run: what to train with.
       state: the state to start from, on the host.
       best: the best validation so far.
-      validated: whether the start is the end of the run and has been validated.
+      validate_start: whether to validate before the first update.
 
     Returns:
       The last state, on the host, and the best validation.
@@ -124,7 +124,7 @@ def train(
     batches = _timed(run.source.batches(start))
     unchecked: Unchecked | None = None
     with Progress(start, intervals.total) as progress, _termination() as asked_to_stop:
-        if start == intervals.total and not validated:
+        if validate_start:
             best = _validate(run, start, state, best, progress)
         for step in range(start + 1, intervals.total + 1):
             (index, inputs), waited = next(batches)

@@ -19,6 +19,10 @@ from fcfrnet_jax.training.warp import inverse_warp
 MODES = ("dense", "sparse", "photo", "sparse+photo", "dense+photo")
 # Number of scales of the photometric loss: 1/2, 1/4, ... of the size.
 SCALES = 5
+# The default weight of the root mean square error in `masked_l1_rmse`.
+RMSE_WEIGHT = 0.3
+# Square metres, added to the mean square error so that its root has a finite gradient.
+MIN_SQUARE = 1e-6
 # Metres. Pixels with a smaller target have no depth supervision, so the photometric loss uses them.
 MIN_SUPERVISION = 1e-3
 
@@ -69,15 +73,26 @@ def masked_l1_mse(depth: jax.Array, target: jax.Array, axis_name: str | None = N
     return masked_l1(depth, target, axis_name) + masked_mse(depth, target, axis_name)
 
 
-def masked_l1_rmse(depth: jax.Array, target: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """Returns the mean absolute error plus 0.3 times the root mean square error, in metres."""
-    squares = masked_mse(depth, target, axis_name)
-    whole = squares if axis_name is None else jax.lax.psum(squares, axis_name)
-    # The shares of the devices add up to the root, and their gradients to its gradient.
-    root = jax.lax.stop_gradient(jnp.sqrt(whole + 1e-6))
-    share = jax.lax.stop_gradient(squares) / root
-    linear = 0.5 * (squares - jax.lax.stop_gradient(squares)) / root
-    return masked_l1(depth, target, axis_name) + 0.3 * (share + linear)
+def masked_l1_rmse(
+    depth: jax.Array,
+    target: jax.Array,
+    axis_name: str | None = None,
+    *,
+    rmse_weight: float = RMSE_WEIGHT,
+) -> jax.Array:
+    """Returns the mean absolute error plus `rmse_weight` times the root mean square error.
+
+    Both are in metres. The other arguments are those of `masked_sums`. Unlike the other losses, the
+    root is not a mean over pixels.
+    """
+    share = masked_mse(depth, target, axis_name)
+    whole = share if axis_name is None else jax.lax.psum(share, axis_name)
+    # Each device returns its part of the root. The gradient of the root is that of the mean square
+    # error divided by twice the root.
+    root = jax.lax.stop_gradient(jnp.sqrt(whole + MIN_SQUARE))
+    value = jax.lax.stop_gradient(share)
+    part = (value + 0.5 * (share - value)) / root
+    return masked_l1(depth, target, axis_name) + rmse_weight * part
 
 
 def masked_sums(
@@ -194,7 +209,7 @@ def loss_parts(
       sparse_depth: `[B, H, W, 1]` metres, 0 = missing, for `sparse`.
       ground_truth: `[B, H, W, 1]` metres, 0 = missing, for `dense`.
       near: the nearby view, for `photo`.
-      depth_loss: `masked_mse`, `masked_l1` or `masked_l1_mse`.
+      depth_loss: `masked_mse` or another loss with its arguments.
       axis_name: see the module.
 
     Returns:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 
@@ -9,6 +11,7 @@ from fcfrnet_jax.parallel import Batch
 from fcfrnet_jax.training.exact import edge_error, log_error
 from fcfrnet_jax.training.losses import (
     MODES,
+    RMSE_WEIGHT,
     NearView,
     loss_parts,
     masked_l1,
@@ -27,28 +30,18 @@ DEPTH_LOSSES = {
 }
 
 
-WEIGHTS = (
-    "photometric_weight",
-    "smoothness_weight",
-    "exact_weight",
-    "edge_weight",
-    "scale_weight",
-    "coarse_weight",
-    "fine_weight",
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """The losses to minimise and their weights; see `losses.loss_parts`.
 
     Attributes:
       mode: one of `losses.MODES`.
-      depth_loss: `mse`, `l1` or `l1+mse`.
+      depth_loss: one of `DEPTH_LOSSES`.
+      rmse_weight: of the root mean square error relative to the mean absolute error, for `l1+rmse`.
       photometric_weight, smoothness_weight: relative to the depth loss, whose weight is 1.
-      exact_weight, edge_weight: of `exact.log_error` and `exact.edge_error`, for batches with
-        `exact_depth`; relative to the depth loss.
-      scale_weight: of `exact.scale_error` of the fine depth, in the same batches.
+      exact_weight, edge_weight: of `exact.log_error` and `exact.edge_error`, relative to the depth
+        loss. Above 0, they need `exact_depth` in the batch.
+      scale_weight: of `exact.scale_error` of the fine depth, which needs `exact_depth` too.
       coarse_weight, fine_weight: weights of the two depth maps when both networks are trained.
 
     Raises:
@@ -57,6 +50,7 @@ class Objective:
 
     mode: str = "dense"
     depth_loss: str = "mse"
+    rmse_weight: float = RMSE_WEIGHT
     photometric_weight: float = 0.1
     smoothness_weight: float = 0.1
     exact_weight: float = 0.0
@@ -70,7 +64,7 @@ class Objective:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        for name in (field.name for field in dataclasses.fields(self) if "weight" in field.name):
+        for name in WEIGHTS:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
 
@@ -106,7 +100,7 @@ class Objective:
             sparse_depth=batch["sparse_depth"],
             ground_truth=target if target is None else weight * target,
             near=near,
-            depth_loss=DEPTH_LOSSES[self.depth_loss],
+            depth_loss=self._depth_loss(),
             axis_name=axis_name,
         )
         if self.exact_weight:
@@ -114,3 +108,13 @@ class Objective:
         if self.edge_weight:
             parts["edges"] = edge_error(depth, batch["exact_depth"], axis_name)
         return parts
+
+    def _depth_loss(self) -> Callable[..., jax.Array]:
+        loss = DEPTH_LOSSES[self.depth_loss]
+        return partial(loss, rmse_weight=self.rmse_weight) if loss is masked_l1_rmse else loss
+
+
+# The names of the weights, in the order of the attributes.
+WEIGHTS = tuple(
+    field.name for field in dataclasses.fields(Objective) if field.name.endswith("_weight")
+)

@@ -1,7 +1,7 @@
 """Training batches of windows of a pool of rendered frames.
 
 The stream is endless and has no state. The example at a position depends only on the pool, the seed
-and the position. The host reads whole frames; the devices cut and vary them.
+and the position. The host reads whole frames; the devices crop and vary them.
 """
 
 import itertools
@@ -19,31 +19,39 @@ from fcfrnet_jax.data.pipeline import share_of_batch
 from fcfrnet_jax.data.variation import vary
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.sensors.patterns import Patterns, Points, draw_sparse, scatter
-from fcfrnet_jax.streets.picture.disturb import clutter_gain
+from fcfrnet_jax.streets.picture.disturb import clutter_gain, swap_parts
 from fcfrnet_jax.streets.pool import UNIT, Pool
+from fcfrnet_jax.streets.scan.truth_errors import blur_edges, see_through
 
-# Scans like the densest one, with a point on this share of the pixels, have the weight 1.
-FULL_DENSITY = 0.05
-# A laser beam has a width, so scanners see foreground beside its edges in the image: this many
-# pixels, one of these numbers for each example. On real frames, depth with edges like those of the
-# image agrees best with the ground truth after its foreground grows by one or two columns.
+# The weight of an example's errors in metres is (density / FULL_DENSITY)^DENSITY_POWER, at most 1,
+# where the density is the share of the pixels that are measured. Errors are much larger with few
+# points; without weights, such examples would dominate the loss.
+FULL_DENSITY, LEAST_DENSITY, DENSITY_POWER = 0.05, 1e-4, 0.6
+# The number of columns by which the foreground grows in depth and scan; one of these for each
+# example. A laser beam has a width, so scanners measure foreground beside its edges in the image.
+# On real frames, predictions with the edges of the image agree best with the ground truth after
+# their foreground has grown by one or two columns.
 SPREADS = (0, 1, 1, 2, 2)
-# Only across edges, where depth changes by more than this share, does foreground grow.
+# The largest share of an image that shows another part of it. Where image and scan contradict each
+# other, as at glass, the ground truth follows the scan.
+SWAPPED = 0.25
+# Foreground grows only where it is nearer than the background by more than this share.
 EDGE = 0.05
-# Ground truth takes over the scan's depth where it is this near to the exact one.
+# The ground truth is the scan's depth where that differs from the exact depth by less than this
+# share, and the exact depth elsewhere.
 SAME = 0.03
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How examples are made of a pool's frames.
+    """How examples are made from the frames of a pool.
 
     Attributes:
-      seed: of everything random about the examples; not negative.
+      seed: the random seed of the order of the frames and of the examples; not negative.
       crop: (height, width) of the windows in pixels.
-      patterns: the scan patterns.
-      clutter: largest strength, in [0, 1], of `clutter_gain`.
-      misalignment: largest shift of an image against its depth maps, in whole pixels.
+      patterns: the probabilities of the scan patterns.
+      clutter: the largest strength, in [0, 1], of `clutter_gain`.
+      misalignment: the largest shift of an image against its depth maps, in whole pixels.
     """
 
     seed: int
@@ -61,11 +69,20 @@ def pool_batches(
     first_step: int = 0,
     process: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[np.ndarray, parallel.Batch]]:
-    """Opens the stream; the arguments are those of `street_batches.scene_batches`.
+    """Opens the stream.
+
+    Args:
+      pool: the frames.
+      windows: the settings of the examples.
+      batch_size, first_step, process: as for `street_batches.scene_batches`.
 
     Returns:
       Endless batches: the positions, int64 `[b]`, and the arrays of `pool_example`, sharded over
       the devices.
+
+    Raises:
+      ValueError: with the first batch, for windows that are larger than the frames, or as
+        `scene_batches`.
     """
     height, width = pool.plan.size
     if windows.crop[0] > height or windows.crop[1] > width:
@@ -73,42 +90,41 @@ def pool_batches(
     make = parallel.map_examples(lambda frame: pool_example(windows, pool.plan.size, frame))
     share = share_of_batch(batch_size, process)
 
-    def batch(step: int) -> tuple[np.ndarray, parallel.Batch]:
+    def read(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         positions = step * batch_size + np.arange(*share)
         frames = pool.read(shuffled(positions, len(pool), windows.seed))
-        frames["position"] = positions.astype(np.uint32)
-        return positions, make(parallel.shard(frames))
+        return positions, frames | {"position": positions.astype(np.uint32)}
 
-    # The next batch is read while the devices compute.
+    # The frames of the next batch are read while the devices compute.
     with ThreadPoolExecutor(1) as worker:
-        coming = worker.submit(batch, first_step)
+        coming = worker.submit(read, first_step)
         for step in itertools.count(first_step + 1):
-            ready = coming.result()
-            coming = worker.submit(batch, step)
-            yield ready
+            positions, frames = coming.result()
+            coming = worker.submit(read, step)
+            yield positions, make(parallel.shard(frames))
 
 
 def shuffled(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The frames at positions of the stream: all in another order in each epoch."""
+    """Returns the frames at positions of the stream, in another random order in each epoch."""
     epochs, places = np.divmod(positions, count)
     orders = {e: np.random.default_rng((seed, int(e))).permutation(count) for e in set(epochs)}
     return np.array([orders[e][i] for e, i in zip(epochs, places, strict=True)])
 
 
 def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> Example:
-    """Makes the example at a position of the stream of a frame of `Pool.read`.
+    """Makes the example at a position of the stream.
 
     Args:
-      windows: the settings.
+      windows: the settings of the examples.
       size: (height, width) of the frame.
-      frame: without the batch axis, with `position`, a uint32 scalar.
+      frame: a frame of `Pool.read` without the batch axis, and `position`, a uint32 scalar.
 
     Returns:
       A dict of
         image: uint8 [h, w, 3] RGB;
         sparse_depth, ground_truth: float32 [h, w, 1] metres, 0 = missing;
         exact_depth: float32 [h, w, 1] metres, 0 = sky;
-        weight: float32 [1, 1, 1], of errors in metres.
+        weight: float32 [1, 1, 1], the weight of errors in metres.
     """
     key = jax.random.fold_in(jax.random.key(windows.seed), frame["position"])
     keys = jax.random.split(key, 6)
@@ -116,10 +132,12 @@ def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> E
     corner = jax.random.randint(keys[0], (2,), 0, reach + 1)
     spread = jax.random.choice(keys[4], jnp.array(SPREADS))
     exact, ground_truth, scans = frame_maps(frame, size, corner, windows.crop, spread)
+    error_keys = jax.random.split(keys[5])
+    ground_truth = blur_edges(error_keys[0], ground_truth, exact)
+    ground_truth, scans = see_through(error_keys[1], ground_truth, exact, scans)
     sparse = draw_sparse(keys[1], scans, exact, windows.patterns)
     density = jnp.mean(sparse > 0)
-    # Errors are much larger where there are few points; unweighted, these frames would count most.
-    weight = jnp.clip(density / FULL_DENSITY, 0.002, 1.0) ** 0.6
+    weight = jnp.clip(density, LEAST_DENSITY, FULL_DENSITY) / FULL_DENSITY
     maps = [leaf[..., None] for leaf in (sparse, ground_truth, exact)]
     mirrored = jax.random.bernoulli(keys[3])
     image = _image(keys[2], frame["image"], corner, reach, windows)
@@ -127,7 +145,7 @@ def pool_example(windows: Windows, size: Size, frame: dict[str, jax.Array]) -> E
     names = ("sparse_depth", "ground_truth", "exact_depth")
     return dict(zip(names, maps, strict=True)) | {
         "image": image,
-        "weight": weight.reshape(1, 1, 1),
+        "weight": (weight**DENSITY_POWER).reshape(1, 1, 1),
     }
 
 
@@ -138,13 +156,17 @@ def frame_maps(
     crop: Size,
     spread: jax.Array | int = 0,
 ) -> tuple[jax.Array, jax.Array, tuple[Points, Points]]:
-    """Returns the exact depth and the ground truth `[h, w]` in metres, and the scans, of a window.
+    """Returns exact depth, ground truth and scans of a window.
 
     Args:
       frame, size: as for `pool_example`.
       corner: `[2]`, the first row and column of the window.
-      crop: its (height, width).
-      spread: by how many columns, 0 to `max(SPREADS)`, foreground grows in all of them.
+      crop: (height, width) of the window.
+      spread: the number of columns, 0 to `max(SPREADS)`, by which the foreground grows.
+
+    Returns:
+      The exact depth `[h, w]` in metres, 0 = sky; the ground truth `[h, w]` in metres, 0 = missing;
+      and the two scans.
     """
     sharp = _cut(frame["depth"], corner, crop).astype(jnp.float32) / UNIT
     known = jnp.unpackbits(frame["known"])[: size[0] * size[1]].reshape(size)
@@ -175,7 +197,7 @@ def _grown(
 
 
 def _moved(points: Points, sharp: jax.Array, grown: jax.Array) -> Points:
-    """Moves points of the background where foreground has grown over it."""
+    """Moves points to the foreground where it has grown over them."""
     row, column = (
         jnp.clip(index, 0, length - 1)
         for index, length in zip((points.row, points.column), sharp.shape, strict=True)
@@ -190,10 +212,11 @@ def _moved(points: Points, sharp: jax.Array, grown: jax.Array) -> Points:
 def _image(
     key: jax.Array, image: jax.Array, corner: jax.Array, reach: jax.Array, windows: Windows
 ) -> jax.Array:
-    shift_key, clutter_key, strength_key, vary_key = jax.random.split(key, 4)
+    shift_key, swap_key, clutter_key, strength_key, vary_key = jax.random.split(key, 5)
     most = windows.misalignment
     shift = jax.random.randint(shift_key, (2,), -most, most + 1)
     image = _cut(image, jnp.clip(corner + shift, 0, reach), windows.crop).astype(jnp.float32)
+    image = swap_parts(swap_key, image, SWAPPED)
     strength = windows.clutter * jax.random.uniform(strength_key) ** 2
     gain = clutter_gain(clutter_key, windows.crop, 1.0)
     return vary(vary_key, image * (1.0 + strength * (gain - 1.0))).astype(jnp.uint8)

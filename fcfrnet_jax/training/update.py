@@ -37,6 +37,7 @@ def make_update(
     accumulate: int = 1,
     ema_decay: float | None = None,
     sync_batchnorm: bool = True,
+    freeze_batchnorm: bool = False,
 ) -> Update:
     """Makes the training step: what each device computes, mapped over the axis `parallel.AXIS`.
 
@@ -55,13 +56,15 @@ def make_update(
       objective: the loss.
       accumulate: number of micro-batches into which each device splits its part of the batch. They
         are processed one after the other to save memory. Depth and smoothness losses remain those
-        of the whole batch. The photometric loss, whose valid pixels depend on the prediction,
-        becomes the mean over the micro-batches. BatchNorm normalises each micro-batch and updates
-        its running statistics once for each.
+        of the whole batch. The photometric loss, whose valid pixels depend on the prediction, and
+        the RMSE of `l1+rmse` become means over the micro-batches. BatchNorm normalises each
+        micro-batch and updates its running statistics once for each.
       ema_decay: decay of the moving average of the parameters, in [0, 1); None for no average. See
         `state.moving_average`.
       sync_batchnorm: normalise by the moments over all devices. Otherwise each device uses its own,
         and the running statistics are averaged.
+      freeze_batchnorm: normalise by the running statistics, which stay as they are. The parameters
+        of BatchNorm are trained.
 
     Returns:
       A function of (state, frozen, batch): the `TrainState`; the variables of the frozen coarse
@@ -79,11 +82,14 @@ def make_update(
         raise ValueError(f"accumulate must be 1 micro-batch or more, got {accumulate}")
     if ema_decay is not None and not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-    network = _with_axis(network, AXIS if sync_batchnorm else None)
+    network = _with_norm(network, AXIS if sync_batchnorm else None, freeze_batchnorm)
     gradients_of = make_gradients(network, objective, accumulate)
 
     def update(state: TrainState, frozen: Variables, batch: Batch) -> tuple[TrainState, Metrics]:
         gradients, batch_stats, metrics = gradients_of(state, frozen, batch)
+        if freeze_batchnorm:
+            # The mean over the devices would round them.
+            batch_stats = state.batch_stats
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["learning_rate"] = schedule(state.step)
         metrics |= _neighbours(batch)
@@ -157,11 +163,12 @@ def make_gradients(
     return gradients_of
 
 
-def _with_axis(network: Network, axis_name: str | None) -> Network:
-    """Sets the axis over which BatchNorm averages in train mode."""
+def _with_norm(network: Network, axis_name: str | None, freeze: bool) -> Network:
+    """Sets the axis over which BatchNorm averages in train mode, and whether it is frozen."""
     if not isinstance(network, TwoStage):
-        return network.clone(axis_name=axis_name)
-    coarse, fine = (part.clone(axis_name=axis_name) for part in (network.coarse, network.fine))
+        return network.clone(axis_name=axis_name, freeze_norm=freeze)
+    parts = (network.coarse, network.fine)
+    coarse, fine = (part.clone(axis_name=axis_name, freeze_norm=freeze) for part in parts)
     return network.clone(coarse=coarse, fine=fine)
 
 

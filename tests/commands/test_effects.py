@@ -35,7 +35,9 @@ def test_every_number_has_a_range(name):
 def test_the_document_lists_every_setting_in_its_class():
     text = (ROOT / "docs" / "training.md").read_text()
     rows = [
-        re.findall(r"`(\w+)`", line.split("|")[1]) for line in text.splitlines() if "| `" in line
+        re.findall(r"`(\w+)`", line.split("|")[1])
+        for line in text.splitlines()
+        if line.startswith("| `")
     ]
     expected: dict = {}
     for name, effect in EFFECTS.items():
@@ -54,7 +56,8 @@ def settings_of(**settings):
         ({"source": "files"}, {"camera", "clutter", "misalignment", "pool_frames"}),
         ({"source": "synthetic"}, {"split"}),
         ({"schedule": "cosine"}, {"decay_epochs"}),
-        ({"mode": "photo"}, {"depth_loss"}),
+        ({"mode": "photo"}, {"depth_loss", "rmse_weight"}),
+        ({"depth_loss": "l1"}, {"rmse_weight"}),
         ({"mode": "dense"}, {"photometric_weight", "smoothness_weight"}),
         ({"stage": "coarse"}, {"fine.width", "fine_weight", "coarse_weight"}),
         ({"stage": "fine"}, {"coarse.width", "fine_weight", "coarse_weight"}),
@@ -66,6 +69,7 @@ def test_settings_without_effect(settings, names):
 
 def test_settings_with_an_effect():
     used = settings_of(source="synthetic", schedule="step", mode="sparse+photo", stage="joint")
+    used["depth_loss"] = "l1+rmse"
     assert unused(used) == {"split"}
 
 

@@ -25,17 +25,23 @@ OTHER = {
     "coarse.layers": 34,
     "coarse.modality": "gd",
     "coarse.width": 16,
+    "coarse.patch": 4,
     "coarse.base": "fill",
     "coarse.keep_measured": True,
     "fine.layers": 34,
     "fine.modality": "gd",
     "fine.width": 16,
+    "fine.patch": 4,
     "fine.variant": "paper",
     "fine.window": 7,
     "mode": "sparse",
     "depth_loss": "l1",
+    "rmse_weight": 1.0,
     "photometric_weight": 0.3,
     "smoothness_weight": 0.3,
+    "exact_weight": 0.3,
+    "edge_weight": 0.3,
+    "scale_weight": 0.3,
     "coarse_weight": 0.3,
     "fine_weight": 0.3,
     "optimizer": "sgd",
@@ -50,13 +56,19 @@ OTHER = {
     "accumulate": 2,
     "dtype": "bfloat16",
     "sync_batchnorm": False,
+    "freeze_batchnorm": True,
     "seed": 3,
     "stage": "coarse",
     "source": "synthetic",
     "split": "val",
 }
-ALL_USED = {"stage": "joint", "mode": "dense+photo", "schedule": "step"}
-STREETS = {"camera": (96, 320), "clutter": 0.5, "misalignment": 1.0}
+ALL_USED = {
+    "stage": "joint",
+    "mode": "dense+photo",
+    "depth_loss": "l1+rmse",
+    "schedule": "step",
+}
+STREETS = {"camera": (96, 320), "pool_frames": 64, "clutter": 0.5, "misalignment": 1.0}
 
 
 @pytest.mark.parametrize("name", [n for n, effect in EFFECTS.items() if effect is Effect.UPDATES])

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 import fcfrnet_jax
-from fcfrnet_jax.commands import trained_model
-from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.training import loop
@@ -22,7 +20,7 @@ from fcfrnet_jax.training.state import initial_state
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
 from tests.commands.evaluations import evaluated
-from tests.commands.runs import config_of, finish, newest, start, trained, wait_for_step
+from tests.commands.runs import finish, newest, start, trained, wait_for_step
 from tests.random_weights import random_variables
 
 COARSE, FINE = SparseToCoarseSpec(18, width=4), CoarseToFineSpec(18, width=4)
@@ -108,25 +106,6 @@ def test_joint_stage_trains_both(coarse_run, scenes, tmp_path):
     _, after = checkpoint.load_model(workdir / "last")
     kernels = before["params"][HEAD]["kernel"], after["params"]["coarse"][HEAD]["kernel"]
     assert 0 < np.abs(kernels[1] - kernels[0]).max() < 0.1
-
-
-@pytest.mark.parametrize("stage", ["fine", "joint"])
-def test_a_share_of_the_residual_is_kept(stage):
-    spec = FINE if stage == "fine" else TwoStageSpec(COARSE, FINE)
-    generator = np.random.default_rng(0)
-    image = generator.integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
-    depth = generator.uniform(1, 80, (1, 32, 64, 1)).astype(np.float32)
-    state = initial_state(random_variables(spec), make_optimizer("sgd", lambda _: 1.0))
-    apply, depths = jax.jit(models.build(spec).apply), []
-    for share in (1.0, 0.25):
-        config = config_of("nowhere", stage=stage, residual_share=share)
-        found = apply(trained_model.trained_variables(config, state), image, depth)
-        depths.append((depth, found) if stage == "fine" else found)
-    (before, whole), (same, quarter) = depths
-    np.testing.assert_array_equal(same, before)
-    before = models.clip_depth(before, FINE.max_depth)
-    assert np.abs(whole - before).max() > 0.01
-    np.testing.assert_allclose(quarter - before, (whole - before) / 4, rtol=1e-3, atol=1e-4)
 
 
 def test_resuming_equals_an_uninterrupted_run(coarse_run, copied_run, scenes):
@@ -285,10 +264,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path):
         ({"init": "zeros"}, "--config.init: .*resnet"),
         ({"checkpoint": "nowhere"}, "--config.checkpoint: nowhere: no such folder"),
         (
-            {"residual_share": 0.0},
-            "--config.residual_share must be above 0.0 and at most 1.0, got 0.0",
+            {"freeze_batchnorm": True},
+            "--config.freeze_batchnorm keeps the running statistics of --config.checkpoint, which",
         ),
-        ({"residual_share": 0.5}, "--config.residual_share applies to the fine network"),
         (
             {"coarse": {"layers": 101}},
             "--config.coarse: layers must be one of 10, 18, 34, 50, got 101",

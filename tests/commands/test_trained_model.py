@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import trained_model
+from fcfrnet_jax.configs import finetune
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.commands.runs import config_of
@@ -79,6 +80,46 @@ def start(folder, **settings):
 def test_only_what_differs_is_named_with_the_flag_that_makes_it_agree(folder, settings, message):
     with pytest.raises(ValueError, match=message):
         start(folder, **settings)
+
+
+def finetune_config(folder, name, **settings):
+    config = finetune.get_config()
+    config.update_from_flattened_dict({"checkpoint": str(folder / name)} | settings)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "expected"),
+    [("wide", "coarse", WIDE), ("fine", "fine", FINE), ("both", "joint", MODELS["both"])],
+)
+def test_fine_tuning_takes_stage_and_network_of_its_checkpoint(folder, name, stage, expected):
+    config = trained_model.with_network(finetune_config(folder, name), folder / "new")
+    assert config.stage == stage
+    assert trained_model.make_model(config).spec == expected
+
+
+def test_network_settings_that_contradict_the_checkpoint_are_named_together(folder):
+    wrong = {"fine.width": 16, "coarse.keep_measured": True, "fine.window": 3}
+    message = (
+        r"contradicted by --config.coarse.keep_measured=True \(the checkpoint has False\), "
+        r"--config.fine.width=16 \(the checkpoint has 4\); leave the network settings out"
+    )
+    with pytest.raises(ValueError, match=message):
+        trained_model.with_network(finetune_config(folder, "both", **wrong), folder / "new")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ("", "--config.checkpoint is empty, and coarse.base, .* would come from it; give a model"),
+        ("gone", "--config.checkpoint: gone: no such folder"),
+    ],
+)
+def test_network_settings_need_a_checkpoint(checkpoint, message, tmp_path):
+    config = finetune.get_config()
+    config.checkpoint = checkpoint
+    with pytest.raises(ValueError, match=message):
+        trained_model.with_network(config, tmp_path)
 
 
 def test_following_the_advice_loads_the_model(folder):

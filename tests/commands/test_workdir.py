@@ -172,6 +172,33 @@ def test_removed_settings(tmp_path):
         workdir.upgraded({"fast": True}, path, removed)
 
 
+def test_a_run_with_a_scaled_residual_is_refused_with_the_use_of_its_models(tmp_path):
+    run = started(tmp_path)
+    change_record(run, residual_share=1.0)
+    assert "residual_share" not in workdir.read(run).settings
+    change_record(run, residual_share=0.3)
+    message = r"residual_share=0\.3 no longer exists: .*--config.checkpoint=WORKDIR/last in another"
+    with pytest.raises(ValueError, match=message):
+        workdir.read(run)
+
+
+def test_only_a_run_with_a_snapshot_has_settings_to_continue_with(tmp_path):
+    assert workdir.recorded_settings(tmp_path / "new") == {}
+    run = started(tmp_path / "run", **{"fine.width": 12})
+    remove_settings(run, "freeze_batchnorm")
+    recorded = workdir.recorded_settings(run)
+    assert (recorded["fine.width"], recorded["freeze_batchnorm"]) == (12, False)
+    shutil.rmtree(run / "snapshots")
+    assert workdir.recorded_settings(run) == {}
+
+
+def test_a_validation_of_the_start_alone_does_not_occupy_a_workdir(tmp_path):
+    run = started(tmp_path)
+    shutil.rmtree(run / "snapshots")
+    (run / "metrics.jsonl").write_text('{"step": 0}\n')
+    assert not workdir.read(run).started
+
+
 def test_a_kill_between_the_two_records(tmp_path, monkeypatch):
     """A new workdir has its config first; in a run, the facts about a change come first."""
     written = []

@@ -1,5 +1,7 @@
 """Networks of patches: their arrangement, their convex combinations and their folded form."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,20 @@ def test_from_patches_is_the_inverse_of_to_patches():
     np.testing.assert_array_equal(patches.from_patches(patches.to_patches(x, 4), 4), x)
 
 
+def test_a_function_of_pixels_computes_the_same_in_the_arrangement_of_patches():
+    x, y = RNG.random((2, 1, 8, 12, 1)).astype(np.float32)
+    found = patches.pixelwise(lambda a, b: a - 2 * b, 4, jnp.array(x), jnp.array(y))
+    np.testing.assert_allclose(found, x - 2 * y, rtol=1e-6)
+
+
+def test_scan_maps_are_four_for_each_pixel():
+    sparse = np.array([0.0, 10.0], np.float32).reshape(1, 1, 1, 2)
+    dense, base = (np.full_like(sparse, value) for value in (2.0, 3.0))
+    found = patches.scan_maps(*map(jnp.array, (sparse, dense, base)), 85.0)
+    measured = [0.75, 0.25 * np.log(10), 1.0, np.log(10) - 2]
+    np.testing.assert_allclose(found[0, 0, 0], [0.75, 0, 0, 0, *measured], rtol=1e-6)
+
+
 def test_mix_weights_with_the_softmax():
     logits, values = RNG.normal(size=(2, 5, 3, 4))
     weights = np.exp(logits) / np.exp(logits).sum(axis=0)
@@ -78,7 +94,7 @@ def test_without_a_residual_depths_stay_between_those_of_the_base():
     head = RNG.normal(scale=3.0, size=(1, 3, 4, patches.outputs(4))).astype(np.float32)
     head[..., 0] = 0.0
     base = RNG.uniform(1.0, 4.0, (1, 12, 16, 1)).astype(np.float32)
-    found = patches.combine(jnp.array(head), jnp.array(base), 4)
+    found = patches.combine(jnp.array(head), patches.to_patches(jnp.array(base), 4), 4)
     assert base.min() <= found.min()
     assert found.max() <= base.max()
 
@@ -88,7 +104,7 @@ def test_a_uniform_base_and_residual_give_their_sum_at_every_patch():
     head[..., 0] = 0.5
     # Only the share of the base itself has no residual.
     share = np.exp(patches.OWN) / (patches.NEIGHBOURS + np.exp(patches.OWN))
-    found = patches.combine(jnp.array(head), jnp.full((1, 6, 8, 1), 2.0), 2)
+    found = patches.combine(jnp.array(head), jnp.full((1, 3, 4, 4), 2.0), 2)
     np.testing.assert_allclose(found, 2.0 + 0.5 * (1.0 - share), rtol=1e-5)
 
 
@@ -121,6 +137,38 @@ def test_a_frame_without_measurements_gets_finite_depth(variables):
 
 def test_the_spec_survives_json():
     assert spec_from_json(spec_to_json(SPEC)) == SPEC
+
+
+def test_without_image_input_the_network_keeps_its_size_and_needs_no_image():
+    spec = dataclasses.replace(SPEC, fine=CoarseToFineSpec(modality="d", **SETTINGS))
+    assert not spec.uses_image
+    image, sparse = inputs()
+    variables = initial_variables(spec, 0)
+    network, folded, _ = select.for_prediction(spec, variables)
+    fine = jax.jit(network.apply)(folded, None, sparse)[1]
+    with_image = models.build(spec).apply(variables, image, sparse)[1]
+    np.testing.assert_allclose(fine, with_image, rtol=1e-4)
+    sizes = [
+        [leaf.shape for leaf in jax.tree.leaves(initial_variables(s, 0))] for s in (spec, SPEC)
+    ]
+    # Only the first layer of the branch of the image reads another number of channels.
+    assert sum(one != other for one, other in zip(*sizes, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (CoarseToFineSpec, {"modality": "d"}, "modality='d' .* needs patch=2 or 4"),
+        (
+            SparseToCoarseSpec,
+            {"modality": "rgb", "patch": 4},
+            "patch=4 needs a modality with depth, got 'rgb'",
+        ),
+    ],
+)
+def test_inputs_that_a_form_cannot_use_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
 
 
 def test_an_unknown_patch_is_refused():

@@ -153,7 +153,7 @@ def test_an_unknown_network_is_refused():
     [
         (CoarseToFineSpec, {"layers": 101}, "layers must be one of 10, 18, 34, 50, got 101"),
         (CoarseToFineSpec, {"layers": 18.0}, r"layers must be one of 10, 18, 34, 50, got 18\.0"),
-        (CoarseToFineSpec, {"modality": "d"}, "modality must be one of rgbd, gd, got 'd'"),
+        (CoarseToFineSpec, {"modality": "g"}, "modality must be one of rgbd, gd, d, got 'g'"),
         (CoarseToFineSpec, {"width": 6}, "width must be a positive multiple of 4, got 6"),
         (CoarseToFineSpec, {"width": 0}, "width must be a positive multiple of 4, got 0"),
         (CoarseToFineSpec, {"width": "8"}, "width must be an integer, got '8'"),

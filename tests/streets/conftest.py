@@ -12,12 +12,12 @@ SEEDS = 48
 SIZE = (48, 160)
 CAMERA, LIDAR = scaled_rig(SIZE)
 
-_draw = jax.jit(jax.vmap(make_street, in_axes=(0, None, None)))
+_draw = jax.jit(jax.vmap(make_street, in_axes=(0, None, None, None)))
 
 
-def draw_streets(travelled: float = 0.0, veer: float = 0.0) -> Street:
+def draw_streets(travelled: float = 0.0, veer: float = 0.0, dense: float = 0.0) -> Street:
     """Returns a batch of the streets of the keys 0 to `SEEDS` - 1."""
-    return _draw(jax.vmap(jax.random.key)(np.arange(SEEDS)), travelled, veer)
+    return _draw(jax.vmap(jax.random.key)(np.arange(SEEDS)), travelled, veer, dense)
 
 
 def pick(streets: Street, seed: int) -> Street:

@@ -86,10 +86,5 @@ def test_each_epoch_has_every_frame_once():
     np.testing.assert_array_equal(shuffled(np.arange(13, 17), 10, 0), order[13:17])
 
 
-def test_a_plan_of_part_of_a_file_is_refused():
-    with pytest.raises(ValueError, match="positive multiple of 32, got 40"):
-        PoolPlan(40)
-
-
 def test_a_stored_frame_has_the_names_of_a_read_one(frame):
     assert set(record_type(PoolPlan(32)).names) == set(frame)

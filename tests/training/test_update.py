@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -255,6 +256,20 @@ def test_replicas_stay_identical_without_synchronised_batchnorm():
     np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
 
 
+def test_frozen_batchnorm_normalises_as_in_eval_mode_and_keeps_its_statistics():
+    variables, batch = variables_of(COARSE), batch_of(8)
+    start = parallel.replicate(initial_state(variables, SGD))
+    step = step_of(COARSE, freeze_batchnorm=True)
+    after, metrics = step(start, {}, parallel.shard(batch))
+    after = parallel.unreplicate(after)
+    assert_same(after.batch_stats, variables["batch_stats"], 0.0)
+    depth = COARSE.apply(variables, batch["image"], batch["sparse_depth"])
+    wanted = masked_mean((depth - batch["ground_truth"]) ** 2, batch["ground_truth"])
+    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-5)
+    norm = gradients_of(after, variables)["ConvNormAct_0"]["norm"]
+    assert np.abs(norm["scale"]).max() > 0
+
+
 def test_accumulation_equals_the_whole_batch():
     """Without BatchNorm, which sees micro-batches; the numbers of valid pixels differ."""
     network = COARSE.clone(folded=True)
@@ -494,8 +509,9 @@ def test_invalid_settings_are_refused(settings, message):
     ("settings", "message"),
     [
         ({"mode": "both"}, "mode must be one of dense, sparse, .*, got 'both'"),
-        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, got 'huber'"),
+        ({"depth_loss": "huber"}, "depth_loss must be one of mse, l1, l1\\+mse, l1\\+rmse, got"),
         ({"smoothness_weight": -1.0}, "smoothness_weight must be finite and at least 0, got -1.0"),
+        ({"rmse_weight": math.inf}, "rmse_weight must be finite and at least 0, got inf"),
     ],
 )
 def test_invalid_objectives_are_refused(settings, message):

@@ -81,6 +81,11 @@ def packaged() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.py") if path.stem != "__init__")
 
 
+def may_be_open(name: str) -> bool:
+    """Whether a setting may be None: a training then takes it from its checkpoint."""
+    return name == "stage" or name.startswith(("coarse.", "fine."))
+
+
 def flat(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The settings of a config, or of one read from JSON, by dotted names: `coarse.width`."""
     found: dict[str, Any] = {}

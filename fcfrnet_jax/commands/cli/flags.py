@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, config_dict, config_flags
 
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.cli.config_files import ConfigFile
@@ -25,6 +25,7 @@ PATHS = (
     "checkpoint",
     "coarse_checkpoint",
     "coarse_dir",
+    "pool_dir",
     "image",
     "depth",
     "intrinsics",
@@ -82,7 +83,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         config_flags.DEFINE_config_dict(
             "config", config, flag_values=values, sys_argv=["fcfrnet", *rest]
         )
-    defaults = config_files.flat(config) if config else {}
+    defaults = _examples(config) if config else {}
     defaults |= {"help": False, "version": False}
     _apply(values, rest, defaults)
     if config is not None:
@@ -117,6 +118,8 @@ def complete(file: ConfigFile) -> ConfigDict:
             hint = _unknown_setting(name, f"the task {task}", list(defaults))
             raise ValueError(f"{place}: {hint}")
         try:
+            if value is None and config_files.may_be_open(name):
+                value = config_dict.placeholder(type(defaults[name]))
             # ml_collections allows None in place of any value.
             if value is None:
                 raise TypeError
@@ -141,6 +144,13 @@ def name_flags(message: str) -> str:
     Only the commands know the command line, so the functions below them name their arguments.
     """
     return re.sub(rf"(?<![\w./-])(?=(?:{'|'.join(ARGUMENTS)})=)", "--config.", message)
+
+
+def _examples(config: ConfigDict) -> dict[str, Any]:
+    """A value of each setting: its default or, where that is None, the default of the task."""
+    base = config_files.flat(config_files.load(TASKS[config.task].config).config)
+    values = config_files.flat(config).items()
+    return {name: base[name] if value is None else value for name, value in values}
 
 
 def _first_flags(arguments: Sequence[str]) -> tuple[str | None, int, list[str]]:

@@ -46,7 +46,7 @@ TASKS = {
         "evaluate",
     ),
     "train": Task(
-        "Train the coarse network, the fine network or both; also resumes a run.",
+        "Train or fine-tune the coarse network, the fine network or both; also resumes a run.",
         "fcfrnet --config=train --workdir=output/train",
         "train",
         "train",

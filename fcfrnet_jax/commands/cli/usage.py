@@ -24,6 +24,8 @@ Flags:
 Sample frames and compiled programs are kept in $XDG_CACHE_HOME/fcfrnet_jax; the default is
 ~/.cache/fcfrnet_jax. The folder may be deleted at any time.
 """
+# About the settings that a config leaves open.
+OPEN = " None stands for the value of the checkpoint."
 
 
 def text(file: ConfigFile | None) -> str:
@@ -49,7 +51,6 @@ def _settings(file: ConfigFile) -> str:
     names = [name for name in comments if name in values]
     for name in dict.fromkeys([*names, *values]):
         lines.append(f"  --config.{name}={values[name]}")
-        lines += textwrap.wrap(
-            comments.get(name, ""), 94, initial_indent=indent, subsequent_indent=indent
-        )
+        text = comments.get(name, "") + (OPEN if values[name] is None else "")
+        lines += textwrap.wrap(text, 94, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines) + "\n"

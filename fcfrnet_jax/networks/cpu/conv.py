@@ -57,17 +57,24 @@ class CpuConv(nn.Conv):
 
 
 @functools.cache
-def compiler_options(dtype: np.dtype) -> CompilerOptions:
-    """Compiler options for programs that predict with these convolutions.
+def compiler_options(dtype: np.dtype, patches: bool = False) -> CompilerOptions:
+    """Compiler options for programs that predict on CPUs.
 
-    In float32, they select Eigen for matrix products instead of YNNPACK, which is slower, most of
-    all for strips. In bfloat16, YNNPACK is the only choice.
+    With Winograd in float32, they select Eigen for matrix products instead of YNNPACK, which is
+    slower, most of all for strips. In bfloat16, YNNPACK is the only choice. Networks of patches use
+    YNNPACK for convolutions and matrix products: with few channels, it is faster than Eigen, which
+    computes such convolutions in one thread.
+
+    Args:
+      dtype: dtype of the convolutions.
+      patches: whether the network is one of patches.
 
     Returns:
       Options for `jax.jit` or `compile`. Empty on backends other than CPU, and with versions of jax
       that do not know the option.
     """
-    options: CompilerOptions = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    kinds = "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION" if patches else ""
+    options: CompilerOptions = {"xla_cpu_experimental_ynn_fusion_type": kinds}
     if jax.default_backend() != "cpu" or dtype == jnp.bfloat16:
         return {}
     try:

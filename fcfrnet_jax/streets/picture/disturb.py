@@ -7,6 +7,11 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.streets.blobs import blobs
+
+# Blobs of about this many pixels show another part of the image, which is up to this share of its
+# height and at least this share of its width away.
+SWAP, SWAP_ROWS, SWAP_COLUMNS = 32, 0.25, 0.1
 
 
 def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
@@ -37,6 +42,27 @@ def clutter_gain(key: jax.Array, size: Size, strength: float) -> jax.Array:
         across += jnp.sin(2 * jnp.pi * angle) * (row / size[0] - 0.5)
         gain *= jnp.where(across > place - 0.2, 1.0 - 0.6 * strength * darkness, 1.0)
     return (gain / jnp.mean(gain))[..., None]
+
+
+def swap_parts(key: jax.Array, image: jax.Array, share: float) -> jax.Array:
+    """Shows another part of an image in blobs.
+
+    There the image contradicts the scan. A network that sees this does not follow the image where
+    the scan measures something else.
+
+    Args:
+      key: the JAX random key.
+      image: `[H, W, 3]`.
+      share: the largest share of the image to replace, in [0, 1]; mostly it is much smaller.
+    """
+    blob_key, share_key, shift_key = jax.random.split(key, 3)
+    height, width = image.shape[:2]
+    rows, columns = int(SWAP_ROWS * height), int(SWAP_COLUMNS * width)
+    low, high = jnp.array([-rows, columns]), jnp.array([rows, width - columns])
+    shift = jax.random.randint(shift_key, (2,), low, high + 1)
+    drawn = share * jax.random.uniform(share_key) ** 2
+    swapped = blobs(blob_key, (height, width), SWAP, drawn)
+    return jnp.where(swapped[..., None], jnp.roll(image, shift, (0, 1)), image)
 
 
 def shift_image(image: jax.Array, shift: jax.Array) -> jax.Array:

@@ -41,6 +41,14 @@ def test_a_nested_setting_and_a_tuple_of_one():
     assert config.config.augmentation.beams == (32,)
 
 
+def test_settings_that_a_config_leaves_open_have_the_type_of_their_task_s_default():
+    arguments = ("--config.fine.width=4", "--noconfig.coarse.keep_measured")
+    config = parsed("--config=finetune", *arguments).config
+    assert (config.fine.width, config.coarse.keep_measured, config.stage) == (4, False, None)
+    with pytest.raises(ValueError, match=r"fine\.width=a: expected an integer, such as the defaul"):
+        parsed("--config=finetune", "--config.fine.width=a")
+
+
 def test_integers_are_accepted_as_floats():
     assert parsed("--config=train", "--config.learning_rate=1").config.learning_rate == 1.0
 

@@ -141,6 +141,15 @@ def test_float32_predictions_use_eigen():
     assert "ynn" not in program(compiler_options(jnp.dtype("float32")))
 
 
+def test_networks_of_patches_predict_with_ynnpack():
+    conv = nn.Conv(48, (3, 3))
+    x = jnp.zeros((1, 44, 152, 48))
+    lowered = jax.jit(conv.apply).lower(jax.eval_shape(conv.init, jax.random.key(0), x), x)
+    if "ynn" not in lowered.compile().as_text():
+        pytest.skip("this version of jax does not use YNNPACK here, with or without options")
+    assert "ynn" in lowered.compile(compiler_options(x.dtype, patches=True)).as_text()
+
+
 def test_bfloat16_needs_no_options():
     assert compiler_options(jnp.dtype("bfloat16")) == {}
 

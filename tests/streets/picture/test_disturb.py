@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcfrnet_jax.streets.picture.disturb import clutter_gain, shift_image
+from fcfrnet_jax.streets.picture.disturb import clutter_gain, shift_image, swap_parts
 
 draw_gain = jax.jit(clutter_gain, static_argnums=1)
 
@@ -17,6 +17,20 @@ def test_clutter_has_edges_and_keeps_the_mean():
     assert np.min(gains) >= 0
     steepest = [np.abs(np.diff(gain[..., 0], axis=1)).max() for gain in gains]
     assert np.median(steepest) > 0.1
+
+
+def test_blobs_show_other_parts_of_the_image():
+    row, column = np.mgrid[:40, :60]
+    image = np.stack([row, column, row], axis=-1).astype(np.float32)
+    keys = jax.random.split(jax.random.key(2), 20)
+    found = np.asarray(jax.vmap(swap_parts, (0, None, None))(keys, jnp.array(image), 0.3))
+    changed = (found != image).any(axis=-1)
+    share = changed.mean(axis=(1, 2))
+    assert 0.02 < share.mean() < 0.2
+    assert share.max() < 0.31
+    for example, where in zip(found - image, changed, strict=True):
+        # All blobs of an image are shifted equally, around its borders.
+        assert len(np.unique(example[where] % [40, 60, 40], axis=0)) <= 1
 
 
 def test_clutter_of_strength_0_changes_nothing():

@@ -1,0 +1,1 @@
+"""Training on a pool of rendered frames."""

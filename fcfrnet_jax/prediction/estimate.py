@@ -1,0 +1,78 @@
+"""Depth with its confidence, as networks of patches predict it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fcfrnet_jax.networks import models, patches
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
+
+# The relative error below which `DepthEstimate.confidence` counts a depth as correct.
+CORRECT = 0.05
+
+
+class DepthEstimate(NamedTuple):
+    """Depth and its expected error, each float32 `[B, H, W]`, or `[H, W]` for one frame.
+
+    The network predicts the scale b of a Laplace distribution of the error of log depth (Kendall
+    and Gal 2017, arXiv 1703.04977). It is the scale before measured depths are put back, so it says
+    nothing about the scanner's own errors.
+
+    Attributes:
+      depth: metres.
+      expected_error: the expected absolute error in metres, b times the depth, positive.
+    """
+
+    depth: np.ndarray
+    expected_error: np.ndarray
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability that the relative error is below 5%, in [0, 1]: 1 - exp(-0.05 / b)."""
+        return -np.expm1(-CORRECT * self.depth / self.expected_error)
+
+
+def check_confidence(spec: Spec) -> None:
+    """Raises ValueError if the model predicts no confidence."""
+    if isinstance(spec, TwoStageSpec):
+        check_confidence(spec.fine)
+    elif not isinstance(spec, CoarseToFineSpec):
+        raise ValueError(
+            f"a {spec.network} network predicts no confidence: use a model with a fine network "
+            "with patch=2 or 4, such as the compact model"
+        )
+    elif spec.patch == 1:
+        raise ValueError(
+            "this model predicts no confidence: its fine network has patch=1, and networks with "
+            "patch=2 or 4 predict it, such as the compact model"
+        )
+
+
+def predict(
+    network: models.Network,
+    variables: models.Variables,
+    image: jax.Array | None,
+    depth: jax.Array | None,
+) -> jax.Array:
+    """Predicts clipped depth `[B, H, W, 1]`, the fine one if the network is a `TwoStage`."""
+    prediction: Any = network.apply(variables, image, depth)
+    if isinstance(network, models.TwoStage):
+        _, prediction = prediction
+    return models.clip_depth(prediction, network.spec.max_depth)
+
+
+def predict_with_error(
+    network: models.Network,
+    variables: models.Variables,
+    image: jax.Array | None,
+    depth: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Predicts depth as `predict` does and its expected error, each `[B, H, W, 1]`."""
+    prediction, stored = network.apply(variables, image, depth, mutable=["intermediates"])
+    features: dict[str, Any] = stored["intermediates"]
+    if isinstance(network, models.TwoStage):
+        (_, prediction), features = prediction, features["fine"]
+    prediction = models.clip_depth(prediction, network.spec.max_depth)
+    [log_scale] = features[patches.LOG_SCALE]
+    return prediction, prediction * patches.error_scale(log_scale)
