@@ -89,7 +89,7 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
         if path.suffix.lower() != ".png" and values.dtype.kind in "iu":
             raise ValueError(
                 f"{path}: holds integers ({values.dtype}) in an unknown unit; set depth_scale to "
-                f"the number of values per metre{_advice(values, None)}"
+                f"the number of values per metre{scale_advice(values, None)}"
             )
         scale = DEPTH_SCALE if path.suffix.lower() == ".png" else 1.0
     metres = np.divide(values, scale, dtype=np.float32)
@@ -146,8 +146,13 @@ def likely_scale(values: np.ndarray) -> list[float]:
     return sorted(found, key=lambda scale: abs(np.log(median / scale / _TYPICAL)))
 
 
-def _advice(values: np.ndarray, used: float | None) -> str:
-    """What to set, if the values are plausible in another unit."""
+def scale_advice(values: np.ndarray, used: float | None) -> str:
+    """Returns what to set if the values are plausible in another unit, else an empty text.
+
+    Args:
+      values: stored depths; 0 or not finite = missing.
+      used: the number of values per metre that was used, or None.
+    """
     likely = [scale for scale in likely_scale(values) if scale != used]
     if not likely:
         return ""
@@ -169,7 +174,7 @@ def _check(path: Path, values: np.ndarray, metres: np.ndarray, scale: float) -> 
             raise ValueError(
                 f"{path}: with {scale:g} values per metre, the median of the depths is "
                 f"{np.median(present):.4g} m and the largest is {present.max():.4g} m"
-                f"{_advice(values, scale)}; {way_out}"
+                f"{scale_advice(values, scale)}; {way_out}"
             )
         raise ValueError(f"{path}: {finding.text}; {way_out}")
 
