@@ -136,13 +136,22 @@ def read_oxts(path: str | os.PathLike, imu_to_lidar: str | os.PathLike | None = 
         # <date>/<drive>/oxts/data/<frame>.txt
         imu_to_lidar = path.absolute().parents[3] / "calib_imu_to_velo.txt"
     lidar_from_imu = read_rigid(Path(imu_to_lidar))
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    values = matrix(text, (_OXTS_NUMBERS,), f"{path}: a measurement of the GPS/IMU unit")
+    values = read_measurement(path)
     rotation = lidar_from_imu[:3, :3]
     lever = np.linalg.inv(lidar_from_imu)[:3, 3]
     # The scanner's velocity differs from the unit's by the rotation about it.
     velocity = values[_OXTS_VELOCITY] + np.cross(values[_OXTS_RATES], lever)
     return Motion(rotation @ velocity, rotation @ values[_OXTS_RATES])
+
+
+def read_measurement(path: str | os.PathLike) -> np.ndarray:
+    """Reads the 30 numbers of a file of KITTI's GPS/IMU unit.
+
+    Raises:
+      ValueError: the file is missing or damaged.
+    """
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    return matrix(text, (_OXTS_NUMBERS,), f"{path}: a measurement of the GPS/IMU unit")

@@ -30,6 +30,10 @@ PATHS = (
     "depth",
     "intrinsics",
     "predictions",
+    "scans",
+    "calibration",
+    "extrinsics",
+    "poses",
 )
 # The arguments that messages below the commands name, each as `NAME=VALUE`.
 ARGUMENTS = (

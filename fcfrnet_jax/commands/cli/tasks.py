@@ -27,6 +27,12 @@ TASKS = {
         "predict",
         "inference.predict",
     ),
+    "project": Task(
+        "Project the scans of whole drives to depth maps in KITTI's layout.",
+        "fcfrnet --config=project --config.data_dir=kitti_raw --workdir=output/projected",
+        "project",
+        "recordings.project",
+    ),
     "submit": Task(
         "Predict KITTI's test frames and pack a checked submission for its server.",
         "fcfrnet --config=submit --config.data_dir=kitti --workdir=output/submit",

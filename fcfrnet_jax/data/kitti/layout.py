@@ -97,10 +97,10 @@ def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
         return _selection_files(data_dir, split, "intrinsics", (".txt",))
     names = list(names)
     dates: Files = {}
-    for date in {name[:10] for name in names}:
+    for date in {_date(name) for name in names}:
         paths = [data_dir / layout.format(date=date) for layout in CALIBRATION_LAYOUTS]
         dates.update((date, path) for path in reversed(paths) if path.is_file())
-    return {name: dates[name[:10]] for name in names if name[:10] in dates}
+    return {name: dates[_date(name)] for name in names if _date(name) in dates}
 
 
 def expected_file(
@@ -126,11 +126,16 @@ def expected_file(
         suffix = ".txt" if kind == "intrinsics" else ".png"
         places = [f"{place}/{{name}}{suffix}" for place in _places(split, kind)]
     parts = {"drive": drive.partition("/")[0], "camera": drive.partition("/")[2]}
-    parts |= {"split": split, "folder": SELECTION_FOLDERS.get(split, ""), "date": drive[:10]}
+    parts |= {"split": split, "folder": SELECTION_FOLDERS.get(split, ""), "date": _date(name)}
     stem = _flat_stem(name, kind) if split in SELECTION_FOLDERS else number
     paths = [Path(place.format(name=stem, **parts)) for place in places]
     # The layout that the user seems to have.
     return root / next((path for path in paths if (root / path.parts[0]).is_dir()), paths[0])
+
+
+def _date(name: str) -> str:
+    """The folder of the calibration: the date with which the name of the drive begins."""
+    return name.partition("/")[0][:10]
 
 
 def _flat_stem(name: str, kind: str) -> str:

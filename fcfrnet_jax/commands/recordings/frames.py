@@ -1,0 +1,207 @@
+"""Makes the depth maps of frames from scans, and writes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcfrnet_jax.data.images import DEPTH_SCALE, write_depth, write_image
+from fcfrnet_jax.files import describe
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.prediction.inputs import read_image
+from fcfrnet_jax.sensors.accumulate import accumulate
+from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate
+from fcfrnet_jax.sensors.projection import project
+from fcfrnet_jax.sensors.scans import read_scan
+from fcfrnet_jax.sensors.scans.scan import Columns
+from fcfrnet_jax.sensors.undistortion import undistort
+
+# The largest number of a 16-bit PNG.
+_MOST = 65535
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How scans become depth maps.
+
+    Attributes:
+      columns: of the scans, see `read_scan`.
+      period, clockwise: of the scanner, see `azimuth_times`.
+      remove_hidden: see `project`.
+    """
+
+    columns: Columns | None
+    period: float
+    clockwise: bool
+    remove_hidden: bool
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is written of a frame for one camera.
+
+    Attributes:
+      calibration: of the camera and the scanner.
+      size: (height, width) of the image in pixels.
+      sparse: the file of the sparse depth.
+      ground_truth: the file of the accumulated depth, or None.
+      image: the image to link or to undistort, or None.
+      image_out: the file of the image, if there is one.
+    """
+
+    calibration: Calibration
+    size: Size
+    sparse: Path
+    ground_truth: Path | None
+    image: Path | None = None
+    image_out: Path | None = None
+
+    def outputs(self) -> list[Path]:
+        """The files that are written, in this order: a frame with sparse depth is complete."""
+        files = (self.image_out, self.ground_truth, self.sparse)
+        return [path for path in files if path is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A scan with its motion and its pose, if they are known."""
+
+    path: Path
+    motion: Motion | None
+    pose: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A frame to write.
+
+    Attributes:
+      name: `<drive>/<number>`.
+      shots: an odd number of scans, the middle one of which belongs to the image.
+      views: of the cameras.
+    """
+
+    name: str
+    shots: tuple[Shot, ...]
+    views: tuple[View, ...]
+
+    @property
+    def middle(self) -> Shot:
+        """The scan of the image."""
+        return self.shots[len(self.shots) // 2]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A frame that could not be made, with the file and the reason."""
+
+    name: str
+    path: str
+    reason: str
+
+
+def write_frames(rules: Rules, jobs: Sequence[Job]) -> list[Skipped]:
+    """Writes frames, whose scans are read once; consecutive frames share most of them.
+
+    Returns:
+      The frames with a scan or an image that cannot be used.
+
+    Raises:
+      OSError: a file cannot be written.
+    """
+    points: dict[Path, np.ndarray | ValueError] = {}
+    skipped = []
+    for job in jobs:
+        needed = {shot.path for shot in job.shots}
+        points = {path: found for path, found in points.items() if path in needed}
+        scans = []
+        for shot in job.shots:
+            if shot.path not in points:
+                points[shot.path] = _try_read(rules, shot)
+            found = points[shot.path]
+            if isinstance(found, ValueError):
+                reason = str(found).removeprefix(f"{shot.path}: ")
+                skipped.append(Skipped(job.name, str(shot.path), reason))
+                break
+            scans.append(found)
+        else:
+            skipped += _write_frame(rules, job, scans)
+    return skipped
+
+
+def _try_read(rules: Rules, shot: Shot) -> np.ndarray | ValueError:
+    """The points `[N, 3]` of a scan at the time of its image, or why it cannot be read."""
+    try:
+        points = read_scan(shot.path, columns=_columns(rules, shot.path)).points
+    except ValueError as error:
+        return error
+    if shot.motion is None:
+        return points
+    times = azimuth_times(points, period=rules.period, clockwise=rules.clockwise)
+    return compensate(points, times, shot.motion)
+
+
+def _columns(rules: Rules, path: Path) -> Columns | None:
+    """The columns, except for files whose columns have names."""
+    return rules.columns if path.suffix.lower() in (".bin", ".npy", ".npz") else None
+
+
+def _write_frame(rules: Rules, job: Job, scans: list[np.ndarray]) -> list[Skipped]:
+    """Writes the files of a frame, or returns why it is skipped."""
+    maps = []
+    path = job.middle.path
+    try:
+        for view in job.views:
+            sparse = project(
+                scans[len(scans) // 2],
+                view.calibration,
+                view.size,
+                remove_hidden=rules.remove_hidden,
+            )
+            truth = None
+            if view.ground_truth is not None:
+                poses = [shot.pose for shot in job.shots if shot.pose is not None]
+                truth = accumulate(scans, poses, view.calibration, view.size).depth
+            maps.append((sparse, truth))
+        for view in job.views:
+            if view.image is not None:
+                path = view.image
+                _write_image(view)
+    except ValueError as error:
+        return [Skipped(job.name, str(path), describe(error).removeprefix(f"{path}: "))]
+    for view, (sparse, truth) in zip(job.views, maps, strict=True):
+        if view.ground_truth is not None and truth is not None:
+            write_depth(view.ground_truth, as_stored(truth))
+        write_depth(view.sparse, as_stored(sparse))
+    return []
+
+
+def as_stored(depth: np.ndarray) -> np.ndarray:
+    """Rounds depth down to 1/256 m, as KITTI stores it; what a PNG cannot hold becomes missing."""
+    steps = np.floor(depth * np.float32(DEPTH_SCALE))
+    return np.where(steps <= _MOST, steps, 0) / np.float32(DEPTH_SCALE)
+
+
+def _write_image(view: View) -> None:
+    """Links the image, or writes it without distortion.
+
+    Raises:
+      ValueError: it cannot be read, or has another size than the calibration.
+    """
+    assert view.image is not None
+    assert view.image_out is not None
+    if view.image_out.exists():
+        return
+    if view.calibration.distortion is None:
+        view.image_out.parent.mkdir(parents=True, exist_ok=True)
+        # A link to a file that has gone is replaced.
+        view.image_out.unlink(missing_ok=True)
+        view.image_out.symlink_to(view.image)
+        return
+    try:
+        image = read_image(view.image)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    write_image(view.image_out, undistort(image, view.calibration))
