@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "data": {"sensors"},
     "streets": {"data", "sensors"},
-    "prediction": {"data", "networks", "pictures", "weights"},
+    "prediction": {"data", "networks", "pictures", "sensors", "weights"},
     "evaluation": {"networks", "data", "weights", "pictures", "parallel"},
     "training": {
         "networks",

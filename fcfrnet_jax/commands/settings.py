@@ -58,10 +58,11 @@ def flagged() -> Iterator[None]:
 
 def check_choices(config: ConfigDict, choices: Mapping[str, Sequence[str]]) -> None:
     """Raises ValueError for a setting that is none of its choices."""
+    settings = flat(config)
     for name, allowed in choices.items():
-        if config[name] not in allowed:
+        if settings[name] not in allowed:
             raise ValueError(
-                f"--config.{name} must be one of {', '.join(allowed)}, got {config[name]!r}"
+                f"--config.{name} must be one of {', '.join(allowed)}, got {settings[name]!r}"
             )
 
 

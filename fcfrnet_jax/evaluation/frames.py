@@ -102,6 +102,7 @@ def _without_padding(batch: Arrays, maps: DepthMaps, i: int) -> tuple[Arrays, Ar
         for name, leaf in batch.items()
     }
     names = [name for name in MAPS if name in maps]
+    names += [name for name in maps if name not in MAPS]
     return example, {name: np.asarray(maps[name])[i, :height, :width, 0] for name in names}
 
 

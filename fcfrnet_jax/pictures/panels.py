@@ -24,6 +24,9 @@ def panel(
     ground_truth: np.ndarray | None = None,
     max_depth: float = 80.0,
     captions: Mapping[str, str] | None = None,
+    *,
+    confidence: np.ndarray | None = None,
+    image_caption: str = "image",
 ) -> np.ndarray:
     """Draws captioned tiles in two columns, with colour bars for depth and for errors.
 
@@ -39,6 +42,8 @@ def panel(
       max_depth: the far end of the depth colours in metres.
       captions: the text above the error of each map, by the map's name, such as its metrics. The
         default is "absolute error".
+      confidence: `[H, W]` in [0, 1], drawn from black to white, or None.
+      image_caption: the text above the image.
 
     Returns:
       The panel, uint8 `[H', W', 3]` RGB.
@@ -63,7 +68,7 @@ def panel(
     sparse_points = _enlarge(np.where(sparse_depth > 0, sparse_depth, np.float32(np.nan)))
     cells = []
     if image is not None:
-        cells.append(tile("image", np.broadcast_to(image, (height, width, 3))))
+        cells.append(tile(image_caption, np.broadcast_to(image, (height, width, 3))))
     cells.append(depth_tile(f"sparse depth, {_share(sparse_depth)}", sparse_points))
     if ground_truth is not None and len(cells) == 1:
         cells.append(depth_tile(f"ground truth, {_share(ground_truth)}", ground_truth))
@@ -75,6 +80,9 @@ def panel(
             cells.append(tile(f"{name}: {caption}", colour_error(_enlarge(error))))
     if ground_truth is not None and image is not None:
         cells.append(depth_tile(f"ground truth, {_share(ground_truth)}", ground_truth))
+    if confidence is not None:
+        gray = np.rint(255 * np.clip(confidence, 0, 1)).astype(np.uint8)
+        cells.append(tile("confidence: black 0, white 1", np.repeat(gray[..., None], 3, axis=2)))
     bars = [depth_bar(cell, max_depth)]
     if ground_truth is not None and maps:
         bars.append(error_bar(cell))

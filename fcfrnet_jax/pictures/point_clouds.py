@@ -1,9 +1,11 @@
 """Coloured point clouds of depth maps, and their files: PLY and PCD.
 
-Points are in the camera's frame: x right, y down, z along the optical axis, in metres.
+Points are in metres in the camera's frame, whose origin is the camera's centre: x right, y down, z
+along the optical axis; or in another frame, see `moved`.
 """
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ class PointCloud(NamedTuple):
     """A point cloud.
 
     Attributes:
-      points: float32 `[N, 3]` metres; x right, y down, z along the optical axis of the camera.
+      points: float32 `[N, 3]` metres.
       colours: uint8 `[N, 3]` RGB, or None.
     """
 
@@ -126,10 +128,21 @@ def covered(sparse_depth: np.ndarray, reach: int = 16) -> np.ndarray:
     return (rows >= nearby - reach) & (nearby < height)
 
 
-def write_ply(path: str | os.PathLike, cloud: PointCloud) -> None:
+def moved(cloud: PointCloud, motion: np.ndarray) -> PointCloud:
+    """Returns the cloud in the frame to which a rigid motion `[4, 4]` takes its points."""
+    points = cloud.points @ motion[:3, :3].T + motion[:3, 3]
+    return PointCloud(points.astype(np.float32), cloud.colours)
+
+
+def write_ply(path: str | os.PathLike, cloud: PointCloud, comments: Sequence[str] = ()) -> None:
     """Writes a point cloud as a binary little-endian PLY file; the file is replaced in one step.
 
     The properties are float x, y, z and, with colours, uchar red, green, blue.
+
+    Args:
+      path: the file.
+      cloud: the points.
+      comments: lines of ASCII text for the header.
 
     Raises:
       ValueError: points or colours of another shape or dtype.
@@ -140,16 +153,20 @@ def write_ply(path: str | os.PathLike, cloud: PointCloud) -> None:
             fields[name] = cloud.colours[:, i]
     kinds = {"<f4": "float", "|u1": "uchar"}
     names = fields.dtype.names or ()
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(fields)}"]
+    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in comments)]
+    lines.append(f"element vertex {len(fields)}")
     lines += [f"property {kinds[fields.dtype[name].str]} {name}" for name in names]
     _write(path, [*lines, "end_header"], fields)
 
 
-def write_pcd(path: str | os.PathLike, cloud: PointCloud) -> None:
+def write_pcd(path: str | os.PathLike, cloud: PointCloud, comments: Sequence[str] = ()) -> None:
     """Writes a point cloud as a binary PCD file, version 0.7; the file is replaced in one step.
 
     The fields are float x, y, z and, with colours, rgb: as in the Point Cloud Library, the bits of
     a float hold the bytes 0, red, green, blue, from the highest to the lowest.
+
+    Args:
+      path, cloud, comments: as for `write_ply`.
 
     Raises:
       ValueError: points or colours of another shape or dtype.
@@ -159,7 +176,8 @@ def write_pcd(path: str | os.PathLike, cloud: PointCloud) -> None:
         red, green, blue = cloud.colours.T.astype(np.uint32)
         fields["rgb"] = red << 16 | green << 8 | blue
     names, count = fields.dtype.names or (), len(fields)
-    lines = ["# .PCD v0.7 - Point Cloud Data file format", "VERSION 0.7"]
+    lines = ["# .PCD v0.7 - Point Cloud Data file format", *(f"# {text}" for text in comments)]
+    lines.append("VERSION 0.7")
     for key, value in (("FIELDS", None), ("SIZE", "4"), ("TYPE", "F"), ("COUNT", "1")):
         lines.append(" ".join([key, *(value or name for name in names)]))
     lines += [f"WIDTH {count}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}"]

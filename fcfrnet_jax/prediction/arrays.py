@@ -83,7 +83,7 @@ def prepare(
     _check_wanted("depth", depth, spec.uses_depth)
     if not (np.isfinite(depth_scale) and depth_scale > 0):
         raise ValueError(f"depth_scale must be a positive number, got {depth_scale}")
-    image = None if image is None else _checked_image(as_numpy(image, "image"))
+    image = None if image is None else check_image(as_numpy(image, "image"))
     depth = None if depth is None else _checked_depth(as_numpy(depth, "depth"))
     if depth is not None and depth_scale != 1:
         depth = depth / np.float32(depth_scale)
@@ -117,8 +117,12 @@ def _check_not_empty(name: str, array: np.ndarray) -> None:
         )
 
 
-def _checked_image(image: np.ndarray) -> np.ndarray:
-    """Returns the image as uint8."""
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Returns an image as uint8.
+
+    Raises:
+      ValueError: it is empty, its values are no integers, or they are outside 0..255.
+    """
     shape = list(image.shape)
     _check_not_empty("image", image)
     if not np.issubdtype(image.dtype, np.integer):

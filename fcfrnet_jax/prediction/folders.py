@@ -54,6 +54,7 @@ def find_pairs(
     image_pattern: str = PATTERN,
     depth_pattern: str = PATTERN,
     depth_suffixes: Collection[str] = DEPTH_SUFFIXES,
+    kind: str = "depth",
 ) -> Pairs:
     """Pairs an image with a depth file, or the images of a folder with the depth files of another.
 
@@ -68,35 +69,36 @@ def find_pairs(
       depth: a file if `image` is one, else a folder.
       image_pattern, depth_pattern: the patterns; both must have the same fields.
       depth_suffixes: of the depth files.
+      kind: what messages call the depth files and their argument, such as "scan".
 
     Raises:
       ValueError: a path that does not exist, a file and a folder, patterns that do not fit, two
         files with the same fields, or no pair.
     """
-    depth = _existing(depth, "depth")
+    depth = _existing(depth, kind)
     if image is not None:
         image = _existing(image, "image")
         if image.is_dir() != depth.is_dir():
             kinds = ["a folder" if path.is_dir() else "a file" for path in (image, depth)]
             raise ValueError(
-                f"image={image} is {kinds[0]}, but depth={depth} is {kinds[1]}; give two files, or "
-                "two folders"
+                f"image={image} is {kinds[0]}, but {kind}={depth} is {kinds[1]}; give two files, "
+                "or two folders"
             )
     if not depth.is_dir():
         return Pairs([Pair((image or depth).stem, image, depth)], [], [])
-    fields = _fields_of(depth_pattern, "depth_pattern")
-    depths = _files(depth, depth_pattern, fields, depth_suffixes, "depth")
+    fields = _fields_of(depth_pattern, f"{kind}_pattern")
+    depths = _files(depth, depth_pattern, fields, depth_suffixes, kind)
     if image is None:
         return Pairs([Pair(_name(key), None, path) for key, path in sorted(depths.items())], [], [])
     if sorted(_fields_of(image_pattern, "image_pattern")) != sorted(fields):
         raise ValueError(
-            f"image_pattern={image_pattern} and depth_pattern={depth_pattern} must have the same "
+            f"image_pattern={image_pattern} and {kind}_pattern={depth_pattern} must have the same "
             "fields, such as {name} in both"
         )
     images = _files(image, image_pattern, fields, IMAGE_SUFFIXES, "image")
     common = sorted(images.keys() & depths.keys())
     if not common:
-        _raise_no_pair(images, depths)
+        _raise_no_pair(images, depths, kind)
     return Pairs(
         [Pair(_name(key), images[key], depths[key]) for key in common],
         [images[key] for key in sorted(images.keys() - depths.keys())],
@@ -192,9 +194,10 @@ def _name(key: Key) -> str:
     return "/".join(key)
 
 
-def _raise_no_pair(images: dict[Key, Path], depths: dict[Key, Path]) -> None:
+def _raise_no_pair(images: dict[Key, Path], depths: dict[Key, Path], kind: str) -> None:
     first = [f"{path} ({_name(key)})" for key, path in (min(images.items()), min(depths.items()))]
     raise ValueError(
-        f"none of {len(images)} images and {len(depths)} depth files have the same name: the first "
-        f"are {first[0]} and {first[1]}; image_pattern and depth_pattern describe names that differ"
+        f"none of {len(images)} images and {len(depths)} {kind} files have the same name: the "
+        f"first are {first[0]} and {first[1]}; image_pattern and {kind}_pattern describe names "
+        "that differ"
     )

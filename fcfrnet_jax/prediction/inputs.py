@@ -102,7 +102,7 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
             "missing depth must be 0 or NaN"
         )
     if form.check:
-        _check(path, values, metres, scale)
+        check_plausible(path, values, metres, scale)
     if form.max_depth:
         metres[metres > form.max_depth] = 0.0
     if not metres.any():
@@ -164,7 +164,18 @@ def scale_advice(values: np.ndarray, used: float | None) -> str:
     return "; ".join(["", f"likely {first}", *others])
 
 
-def _check(path: Path, values: np.ndarray, metres: np.ndarray, scale: float) -> None:
+def check_plausible(path: Path, values: np.ndarray, metres: np.ndarray, scale: float) -> None:
+    """Checks the sparse depth of a file.
+
+    Args:
+      path: the file.
+      values: the stored depths; 0 or not finite = missing.
+      metres: `values / scale`.
+      scale: values per metre.
+
+    Raises:
+      ValueError: the depth cannot be right; the message names the likely scale.
+    """
     for finding in plausibility.find_implausible({"sparse_depth": metres}):
         if not finding.impossible:
             continue

@@ -21,8 +21,15 @@ PLACES = {
     "panel": ("panels", ".png"),
     "ply": ("ply", ".ply"),
     "pcd": ("pcd", ".pcd"),
+    "confidence": ("confidence", ".png"),
+    "confidence_npy": ("confidence_npy", ".npy"),
+    "image": ("images", ".png"),
 }
 CLOUDS = ("ply", "pcd")
+CONFIDENCES = ("confidence", "confidence_npy")
+# The largest value of an 8-bit PNG, which stands for the confidence 1.
+_CERTAIN = 255
+_AXES = "x right, y down, z forward"
 
 
 class Prediction(NamedTuple):
@@ -33,12 +40,19 @@ class Prediction(NamedTuple):
       sparse_depth: `[H, W]` metres, 0 = missing.
       image: uint8 `[H, W, 3]` RGB, or None.
       intrinsics: the camera matrix `[3, 3]` in pixels, for point clouds, or None.
+      confidence: `[H, W]` in [0, 1], or None.
+      lidar_from_camera: the rigid motion `[4, 4]` that takes point clouds to the scanner's frame;
+        None leaves them in the camera's.
+      undistorted: whether `image` is not the one of the camera but has been undistorted.
     """
 
     maps: Mapping[str, np.ndarray]
     sparse_depth: np.ndarray
     image: np.ndarray | None
     intrinsics: np.ndarray | None
+    confidence: np.ndarray | None = None
+    lidar_from_camera: np.ndarray | None = None
+    undistorted: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +78,19 @@ class Outputs:
       kinds: which of `PLACES`.
       png_scale: values per metre in the 16-bit PNG files. Depths that do not fit are 0.
       limits: which pixels give no point.
+      min_confidence: pixels with a lower confidence are missing, except in arrays.
     """
 
     folder: Path
     kinds: tuple[str, ...]
     png_scale: float = DEPTH_SCALE
     limits: CloudLimits = field(default_factory=CloudLimits)
+    min_confidence: float = 0.0
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether the confidence of the depth is needed."""
+        return self.min_confidence > 0 or not {*CONFIDENCES}.isdisjoint(self.kinds)
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in PLACES]
@@ -96,38 +117,81 @@ class Outputs:
           ValueError: a point cloud is wanted without intrinsics.
           OSError: a file cannot be written.
         """
-        depth = list(prediction.maps.values())[-1]
+        name_of_depth, depth = list(prediction.maps.items())[-1]
+        shown = self._confident(depth, prediction.confidence)
         paths = self.paths(name)
         if "png" in paths:
-            _write_png(paths["png"], depth, self.png_scale)
+            _write_png(paths["png"], shown, self.png_scale)
         if "npy" in paths:
-            with atomic_path(paths["npy"]) as temporary:
-                np.save(temporary, depth.astype(np.float32, copy=False))
+            _write_array(paths["npy"], depth)
         if "colour" in paths:
-            write_image(paths["colour"], colour_depth(depth))
+            write_image(paths["colour"], colour_depth(shown))
         if "panel" in paths:
-            image, sparse_depth = prediction.image, prediction.sparse_depth
-            write_image(paths["panel"], panel(image, sparse_depth, prediction.maps))
+            maps = {**prediction.maps, name_of_depth: shown}
+            write_image(paths["panel"], _draw(prediction, maps))
+        if "image" in paths and prediction.image is not None:
+            write_image(paths["image"], prediction.image)
+        if prediction.confidence is not None:
+            if "confidence" in paths:
+                levels = np.rint(_CERTAIN * np.clip(prediction.confidence, 0, 1))
+                write_image(paths["confidence"], levels.astype(np.uint8))
+            if "confidence_npy" in paths:
+                _write_array(paths["confidence_npy"], prediction.confidence)
         if {*CLOUDS} & paths.keys():
-            cloud = self._cloud(name, depth, prediction)
+            cloud, comments = self._cloud(name, depth, prediction), _comments(prediction)
             if "ply" in paths:
-                point_clouds.write_ply(paths["ply"], cloud)
+                point_clouds.write_ply(paths["ply"], cloud, comments)
             if "pcd" in paths:
-                point_clouds.write_pcd(paths["pcd"], cloud)
+                point_clouds.write_pcd(paths["pcd"], cloud, comments)
+
+    def _confident(self, depth: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+        """The depth map without pixels whose confidence is too low."""
+        if confidence is None or not self.min_confidence:
+            return depth
+        return np.where(confidence >= self.min_confidence, depth, np.float32(0))
 
     def _cloud(
         self, name: str, depth: np.ndarray, prediction: Prediction
     ) -> point_clouds.PointCloud:
         if prediction.intrinsics is None:
             raise ValueError(f"{name}: a point cloud needs the intrinsics of the camera")
-        return point_clouds.point_cloud(
+        cloud = point_clouds.point_cloud(
             depth,
             prediction.image,
             prediction.intrinsics,
             max_depth=self.limits.max_depth,
             max_jump=self.limits.max_jump,
             sparse_depth=None if self.limits.above_scan else prediction.sparse_depth,
+            confidence=prediction.confidence,
+            min_confidence=self.min_confidence,
         )
+        motion = prediction.lidar_from_camera
+        return cloud if motion is None else point_clouds.moved(cloud, motion)
+
+
+def _draw(prediction: Prediction, maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    return panel(
+        prediction.image,
+        prediction.sparse_depth,
+        maps,
+        confidence=prediction.confidence,
+        image_caption="image, undistorted" if prediction.undistorted else "image",
+    )
+
+
+def _comments(prediction: Prediction) -> list[str]:
+    """What a point cloud says about its frame."""
+    camera = prediction.lidar_from_camera is None
+    frame = f"of the camera: {_AXES}" if camera else "of the scanner"
+    lines = [f"metres in the frame {frame}"]
+    if prediction.undistorted:
+        lines.append("pixels of the undistorted image")
+    return lines
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, values.astype(np.float32, copy=False))
 
 
 def _write_png(path: Path, depth: np.ndarray, scale: float) -> None:

@@ -242,5 +242,10 @@ def _render_frame(root: Path, plan: Plan, place: Place) -> None:
 
 
 def _render(plan: Plan, place: Place) -> RenderedFrame:
-    key = jax.random.fold_in(jax.random.key(plan.seed), place.drive)
+    key = frame_key(plan, place)
     return render_scene(key, plan.camera, plan.lidar, SPACING * place.number)
+
+
+def frame_key(plan: Plan, place: Place) -> jax.Array:
+    """Returns the random key of the street of a frame."""
+    return jax.random.fold_in(jax.random.key(plan.seed), place.drive)

@@ -104,6 +104,21 @@ def render_scene(
 
 
 @partial(jax.jit, static_argnames=("camera", "lidar"))
+def scan_points(key: jax.Array, camera: Camera = KITTI, lidar: Lidar = HDL64) -> jax.Array:
+    """Returns the raw scan of a frame of `render_scene`, of which its sparse depth is a projection.
+
+    Args:
+      key, camera, lidar: as for `render_scene`.
+
+    Returns:
+      The points `[3, N]` in metres in the camera's frame; infinite where a shot has no echo.
+    """
+    street = make_street(key, 0.0)
+    keys = jax.random.split(_frame_key(key, 0.0), 3)
+    return scan(keys[1], street, lidar, camera, check_window(camera, None), (0, 0))
+
+
+@partial(jax.jit, static_argnames=("camera", "lidar"))
 def scan_scene(
     key: jax.Array, camera: Camera, lidar: Lidar, dense: float | jax.Array = 0.0
 ) -> jax.Array:

@@ -1,14 +1,39 @@
 """A small synthetic dataset in KITTI's layout, for running the commands without a download."""
 
+import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-from fcfrnet_jax.files import cache_dir
-from fcfrnet_jax.sensors.camera import KITTI
+import numpy as np
+
+from fcfrnet_jax.files import atomic_path, cache_dir
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.sensors.calibration.calibration import rigid
+from fcfrnet_jax.sensors.camera import KITTI, Camera
+from fcfrnet_jax.sensors.lidar import Lidar
 from fcfrnet_jax.sensors.rig import scaled_rig
-from fcfrnet_jax.streets.data_set import VERSION, Plan, write_data_set
+from fcfrnet_jax.streets.data_set import VERSION, Plan, frame_key, places, write_data_set
+from fcfrnet_jax.streets.frame import scan_points
+from fcfrnet_jax.streets.frame_files import frame_paths
 
 SAMPLE_NAME = f"sample-v{VERSION}"
+# The scanner's axes, x forward, y to the left and z up, in those of a camera.
+_AXES = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+
+
+class SampleScan(NamedTuple):
+    """The files of a rendered image and its raw scan.
+
+    Attributes:
+      image: PNG.
+      scan: `.bin` with x, y, z in metres and the intensity, which is 0.
+      calibration: JSON.
+    """
+
+    image: Path
+    scan: Path
+    calibration: Path
 
 
 def sample_dir(cache: str | os.PathLike | None = None) -> Path:
@@ -57,7 +82,69 @@ def write_sample(
     """
     if frames < 1:
         raise ValueError(f"a sample dataset needs at least 1 frame, got {frames}")
+    write_data_set(root, _plan(frames, seed, (height, width)))
+
+
+def sample_scan(cache: str | os.PathLike | None = None) -> SampleScan:
+    """Returns the first frame of `val` of the sample dataset with its raw scan.
+
+    Args:
+      cache: as for `sample_dir`.
+
+    Raises:
+      OSError, ValueError: as `sample_dir`.
+    """
+    root = sample_dir(cache)
+    return write_scan(root, root.with_name(f"{SAMPLE_NAME}-scan"))
+
+
+def write_scan(
+    root: Path,
+    folder: Path,
+    frames: int = 6,
+    seed: int = 0,
+    size: Size = (KITTI.height, KITTI.width),
+) -> SampleScan:
+    """Writes the raw scan of the first frame of `val` of a dataset of `write_sample`.
+
+    Args:
+      root: the dataset.
+      folder: for the scan and its calibration. Files that exist are not written again.
+      frames, seed, size: those of the dataset.
+    """
+    plan = _plan(frames, seed, size)
+    place = next(place for place in places(plan) if place.split == "val")
+    files = SampleScan(
+        frame_paths(root, place)[2], folder / "scan.bin", folder / "calibration.json"
+    )
+    if not (files.scan.is_file() and files.calibration.is_file()):
+        motion = _camera_from_lidar(plan.lidar)
+        points = np.asarray(scan_points(frame_key(plan, place), plan.camera, plan.lidar)).T
+        points = points[np.isfinite(points).all(axis=1)] - motion[:3, 3]
+        rows = np.pad(points @ motion[:3, :3], ((0, 0), (0, 1))).astype("<f4")
+        with atomic_path(files.scan) as temporary:
+            temporary.write_bytes(rows.tobytes())
+        with atomic_path(files.calibration) as temporary:
+            temporary.write_text(json.dumps(_describe(plan.camera, motion)))
+    return files
+
+
+def _plan(frames: int, seed: int, size: Size) -> Plan:
     drive = (frames + 1) // 2
-    camera, lidar = scaled_rig((height, width))
-    plan = Plan(drive, frames, frames, drive_length=drive, seed=seed, camera=camera, lidar=lidar)
-    write_data_set(root, plan)
+    camera, lidar = scaled_rig(size)
+    return Plan(drive, frames, frames, drive_length=drive, seed=seed, camera=camera, lidar=lidar)
+
+
+def _camera_from_lidar(lidar: Lidar) -> np.ndarray:
+    # The beams start above the scanner's position.
+    up = lidar.rotation()[:, 1] * np.mean(lidar.heights)
+    return rigid(lidar.rotation() @ _AXES, np.array(lidar.position) - up)
+
+
+def _describe(camera: Camera, motion: np.ndarray) -> dict[str, object]:
+    return {
+        "K": camera.matrix().tolist(),
+        "T_cam_lidar": motion.tolist(),
+        "width": camera.width,
+        "height": camera.height,
+    }

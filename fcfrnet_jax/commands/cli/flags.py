@@ -30,9 +30,11 @@ PATHS = (
     "depth",
     "intrinsics",
     "predictions",
+    "scan",
     "scans",
     "calibration",
     "extrinsics",
+    "oxts",
     "poses",
 )
 # The arguments that messages below the commands name, each as `NAME=VALUE`.

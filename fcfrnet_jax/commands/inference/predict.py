@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,60 +15,37 @@ from rich.console import Console
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands.inference import devices, models, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
+from fcfrnet_jax.commands.inference.readers import DepthReader, ScanReader
 from fcfrnet_jax.commands.inference.records import Record
+from fcfrnet_jax.commands.inference.rigs import find_imu, parse_columns
 from fcfrnet_jax.commands.inference.sources import Source, find_source
-from fcfrnet_jax.commands.settings import Range, check_ranges, named
+from fcfrnet_jax.commands.inference.steps import EXPECTED_ERROR, make_step
+from fcfrnet_jax.commands.settings import Range, check_choices, check_ranges, named
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.check import LOGGED
 from fcfrnet_jax.data.frame import BadFile, Frame
-from fcfrnet_jax.evaluation.depth_maps import make_predict_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
-from fcfrnet_jax.files import describe
-from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.prediction import inputs
+from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.outputs import CLOUDS, PLACES, CloudLimits, Outputs, Prediction
+from fcfrnet_jax.prediction.recordings import lidar_from_camera
 from fcfrnet_jax.weights.checkpoint import Model
 
 RANGES = {
     "depth_scale": Range(0.0),
     "max_depth": Range(0.0),
     "png_scale": Range(0.0, above=True),
+    "min_confidence": Range(0.0, 1.0),
     "cloud.max_depth": Range(0.0, above=True),
     "cloud.max_jump": Range(0.0, above=True),
 }
 RECORD = Record(
     "predict.json",
     {folder for folder, _ in PLACES.values()},
-    ("outputs", "image_pattern", "depth_pattern"),
+    ("outputs", "image_pattern", "depth_pattern", "scan_pattern"),
 )
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads the files of a frame, as `data.check.read_frame` does for KITTI's.
-
-    Attributes:
-      form: how depth is stored.
-    """
-
-    form: inputs.DepthFormat
-
-    def __call__(self, frame: Frame, crop: Size) -> tuple[Arrays, list[BadFile]]:
-        """Reads whole frames; see `evaluation.batches.Read`."""
-        assert not any(crop)
-        arrays: Arrays = {}
-        path = frame.sparse
-        try:
-            arrays["sparse_depth"] = inputs.read_depth(path, self.form)
-            if frame.image is not None:
-                path = frame.image
-                arrays["image"] = inputs.read_image(path)
-                inputs.check_pair(arrays["image"], arrays["sparse_depth"])
-        except (OSError, ValueError) as error:
-            return {}, [BadFile(frame, path, describe(error).removeprefix(f"{path}: "))]
-        return arrays, []
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -88,16 +64,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     outputs = check_config(config, Path(workdir))
     source = find_source(config)
     model = models.load_model(config)
-    if model and model[0].uses_image and source.frames[0].image is None:
-        raise ValueError(
-            "--config.image is empty, but the model needs images; give it, or a model for depth "
-            "alone, such as --config.checkpoint= for the classical fill"
-        )
-    if {*CLOUDS} & {*outputs.kinds} and not source.matrices:
-        raise ValueError(
-            "--config.intrinsics is empty, but point clouds need the camera: give fx,fy,cx,cy, a "
-            "file or a folder"
-        )
+    check_outputs(config, outputs, model, source)
+    read = make_reader(config, source)
     started = time.time()
     with lock_folder(outputs.folder, partial(RECORD.clean, outputs.folder)):
         record = records.describe(config, describe_origins(config))
@@ -106,12 +74,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         else:
             RECORD.check_unused(outputs.folder)
         left = [f for f in source.frames if not (source.is_folder and outputs.complete(f.name))]
-        skipped = predict_frames(config, model, source, left, outputs) if left else []
+        skipped = predict_frames(config, model, source, left, outputs, read) if left else []
         if len(skipped) == len(source.frames):
             raise ValueError(f"{skipped[0].path}: {skipped[0].reason}")
         result = records.counts(len(source.frames), len(left), skipped, time.time() - started)
         for name in ("without_depth", "without_image"):
             result[name] = [str(path) for path in getattr(source.unpaired, name)]
+        result |= describe_scans(source, read)
         if source.is_folder:
             RECORD.write(outputs.folder, record | result)
     report(result, outputs)
@@ -126,6 +95,7 @@ def check_config(config: ConfigDict, workdir: Path) -> Outputs:
     """
     check_ranges(config, RANGES)
     devices.check(config)
+    check_choices(config, {"cloud.frame": ("camera", "lidar")})
     kinds = [kind.strip() for kind in config.outputs.split(",")]
     with named("outputs"):
         return Outputs(
@@ -133,7 +103,58 @@ def check_config(config: ConfigDict, workdir: Path) -> Outputs:
             tuple(dict.fromkeys(filter(None, kinds))),
             config.png_scale,
             CloudLimits(config.cloud.max_depth, config.cloud.max_jump, config.cloud.above_scan),
+            config.min_confidence,
         )
+
+
+def check_outputs(
+    config: ConfigDict, outputs: Outputs, model: Model | None, source: Source
+) -> None:
+    """Raises ValueError if the inputs or the model do not suffice for the outputs."""
+    without_image = source.frames[0].image is None
+    if model and model[0].uses_image and without_image:
+        raise ValueError(
+            "--config.image is empty, but the model needs images; give it, or a model for depth "
+            "alone, such as --config.checkpoint= for the classical fill"
+        )
+    if "image" in outputs.kinds and without_image:
+        raise ValueError("--config.image is empty, but --config.outputs contains image")
+    if {*CLOUDS} & {*outputs.kinds} and not source.matrices:
+        raise ValueError(
+            "--config.intrinsics is empty, but point clouds need the camera: give fx,fy,cx,cy, a "
+            "file or a folder"
+        )
+    if config.cloud.frame == "lidar" and not source.rigs:
+        raise ValueError(
+            "--config.cloud.frame=lidar needs the calibration of a scanner: give --config.scan and "
+            "--config.calibration, or choose camera"
+        )
+    if outputs.needs_confidence:
+        if model is None:
+            raise ValueError(
+                "--config.checkpoint= selects the classical fill, which has no confidence; give "
+                "the compact model, or remove confidence from --config.outputs and "
+                "--config.min_confidence"
+            )
+        with named("checkpoint"):
+            check_confidence(model[0])
+
+
+def make_reader(config: ConfigDict, source: Source) -> DepthReader | ScanReader:
+    """Makes the reader of the frames."""
+    form = inputs.DepthFormat(config.depth_scale, config.max_depth, config.check_depth)
+    if not source.rigs:
+        return DepthReader(form)
+    columns = parse_columns(config.columns)
+    return ScanReader(source.rigs, form, columns, config.remove_hidden, find_imu(config))
+
+
+def describe_scans(source: Source, read: DepthReader | ScanReader) -> dict[str, Any]:
+    """Returns how many points were dropped, and whether the images were undistorted."""
+    if not isinstance(read, ScanReader):
+        return {}
+    distorted = [rig for rig in source.rigs.values() if rig.calibration.distortion]
+    return {"dropped_points": sum(read.dropped.values()), "undistorted": bool(distorted)}
 
 
 def predict_frames(
@@ -142,6 +163,7 @@ def predict_frames(
     source: Source,
     frames: Sequence[Frame],
     outputs: Outputs,
+    read: DepthReader | ScanReader,
 ) -> list[BadFile]:
     """Predicts frames and writes their files.
 
@@ -151,6 +173,7 @@ def predict_frames(
       source: where the frames are from.
       frames: those to predict.
       outputs: what is written.
+      read: reads the files of a frame.
 
     Returns:
       The bad files of the frames that were skipped.
@@ -159,7 +182,6 @@ def predict_frames(
       ValueError: the depth of sampled frames cannot be right, or none of them can be read.
       OSError: a file cannot be written.
     """
-    read = Reader(inputs.DepthFormat(config.depth_scale, config.max_depth, config.check_depth))
     check_samples(frames, read)
     skipped: list[BadFile] = []
 
@@ -170,9 +192,7 @@ def predict_frames(
 
     def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         del metrics
-        sparse_depth = example["sparse_depth"][..., 0]
-        matrix = source.matrices.get(frame.name)
-        outputs.write(frame.name, Prediction(maps, sparse_depth, example.get("image"), matrix))
+        outputs.write(frame.name, make_prediction(config, source, frame, example, maps))
 
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
@@ -180,7 +200,7 @@ def predict_frames(
     total = len(source.frames)
     with progress.frames_progress(total, total - len(frames), label="Predicting") as advance:
         measure_frames(
-            make_predict_step(network, options),
+            make_step(network, options, with_error=outputs.needs_confidence),
             parallel.replicate(variables, jax.local_devices()),
             frames,
             batch_size=devices.batch_size(config),
@@ -193,23 +213,37 @@ def predict_frames(
     return skipped
 
 
-def check_samples(frames: Sequence[Frame], read: Reader) -> None:
+def make_prediction(
+    config: ConfigDict, source: Source, frame: Frame, example: Arrays, maps: Arrays
+) -> Prediction:
+    """Collects what the outputs of a frame need."""
+    confidence = None
+    if EXPECTED_ERROR in maps:
+        maps, error = dict(maps), maps[EXPECTED_ERROR]
+        del maps[EXPECTED_ERROR]
+        confidence = DepthEstimate(list(maps.values())[-1], error).confidence
+    rig = source.rigs.get(frame.name)
+    return Prediction(
+        maps,
+        example["sparse_depth"][..., 0],
+        example.get("image"),
+        source.matrices.get(frame.name),
+        confidence,
+        lidar_from_camera(rig.calibration) if rig and config.cloud.frame == "lidar" else None,
+        rig is not None and rig.calibration.distortion is not None,
+    )
+
+
+def check_samples(frames: Sequence[Frame], read: DepthReader | ScanReader) -> None:
     """Reads a few frames, spread over the list, before a model is compiled.
 
     Raises:
-      ValueError: the depth of one cannot be right, or none can be read.
+      ValueError: none can be read.
     """
-    errors = []
     sampled = plausibility.sample_frames(frames)
-    for frame in sampled:
-        try:
-            inputs.read_depth(frame.sparse, read.form)
-        except plausibility.ImpossibleDepthError:
-            raise
-        except (OSError, ValueError) as error:
-            errors.append(error)
-    if len(errors) == len(sampled):
-        raise errors[0]
+    found = [bad for frame in sampled for bad in read(frame, (0, 0))[1]]
+    if len(found) == len(sampled):
+        raise ValueError(f"{found[0].path}: {found[0].reason}")
 
 
 def report(result: dict[str, Any], outputs: Outputs) -> None:
@@ -221,6 +255,17 @@ def report(result: dict[str, Any], outputs: Outputs) -> None:
         console.print(
             f"Skipped {len(result['skipped'])} frames with files that cannot be used and "
             f"{unpaired} files without a partner; see {outputs.folder / RECORD.name}",
+            soft_wrap=True,
+        )
+    if result.get("dropped_points"):
+        console.print(
+            f"Dropped {result['dropped_points']} points of the scans that are NaN, infinite or "
+            "(0, 0, 0)"
+        )
+    if result.get("undistorted"):
+        console.print(
+            "The images have been undistorted, and the outputs belong to the undistorted images; "
+            "image in --config.outputs writes them",
             soft_wrap=True,
         )
     folders = ", ".join(PLACES[kind][0] for kind in outputs.kinds)

@@ -1,18 +1,21 @@
-"""The frames that a prediction reads: one image, two folders, or a rendered sample frame."""
+"""The frames that a prediction reads: one image, two folders, or a rendered sample."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.data import kitti
+from fcfrnet_jax.commands.inference.readers import Rig
+from fcfrnet_jax.commands.inference.rigs import find_rigs
 from fcfrnet_jax.data.frame import Frame, Intrinsics
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
 from fcfrnet_jax.prediction import folders
+from fcfrnet_jax.sensors.calibration import read_calibration
+from fcfrnet_jax.sensors.scans import READERS
 from fcfrnet_jax.streets import sample
 
 SAMPLE = "sample"
@@ -27,12 +30,14 @@ class Source:
       matrices: the camera matrix `[3, 3]` by the name of the frame, as far as it is known.
       is_folder: whether they are the files of folders, of which an interrupted run is continued.
       unpaired: what has no partner.
+      rigs: the camera and the scanner by the name of the frame, if the frames have scans.
     """
 
     frames: list[Frame]
     matrices: dict[str, np.ndarray]
     is_folder: bool
     unpaired: folders.Pairs
+    rigs: dict[str, Rig] = field(default_factory=dict)
 
 
 def find_source(config: ConfigDict) -> Source:
@@ -41,11 +46,18 @@ def find_source(config: ConfigDict) -> Source:
     Raises:
       ValueError: a path does not exist, or there are no frames; see `folders.find_pairs`.
     """
+    if config.scan:
+        return _scans(config)
+    for name in ("calibration", "extrinsics", "oxts"):
+        if config[name]:
+            raise ValueError(
+                f"--config.{name}={config[name]} is for raw scans: give them by --config.scan"
+            )
     if not config.depth:
         if config.image:
             raise ValueError(
-                f"--config.image={config.image} has no depth: give its sparse depth by "
-                "--config.depth"
+                f"--config.image={config.image} has neither depth nor a scan: give its sparse "
+                "depth by --config.depth, or its scan by --config.scan and --config.calibration"
             )
         return _sample()
     with _flags():
@@ -55,17 +67,45 @@ def find_source(config: ConfigDict) -> Source:
             image_pattern=config.image_pattern,
             depth_pattern=config.depth_pattern,
         )
-    frames = [Frame(p.name, p.image, p.depth, None, None, None) for p in found.pairs]
+    frames = _frames(found)
     matrices = _matrices(config.intrinsics, frames)
     return Source(frames, matrices, Path(config.depth).is_dir(), found)
 
 
+def _scans(config: ConfigDict) -> Source:
+    for name in ("depth", "intrinsics"):
+        if config[name]:
+            raise ValueError(
+                f"--config.{name}={config[name]} and --config.scan={config.scan} exclude each "
+                "other: leave one of them empty"
+            )
+    with _flags():
+        found = folders.find_pairs(
+            config.image or None,
+            config.scan,
+            image_pattern=config.image_pattern,
+            depth_pattern=config.scan_pattern,
+            depth_suffixes=tuple(READERS),
+            kind="scan",
+        )
+    frames = _frames(found)
+    rigs = find_rigs(config, frames)
+    return Source(frames, _camera_matrices(rigs), Path(config.scan).is_dir(), found, rigs)
+
+
 def _sample() -> Source:
-    frames = kitti.find_frames(sample.sample_dir(), "val", require={"image", "intrinsics"})
-    frame = replace(frames[0], name=SAMPLE)
-    assert frame.intrinsics is not None
-    matrices = {SAMPLE: _matrix(frame.intrinsics)}
-    return Source([frame], matrices, False, folders.Pairs([], [], []))
+    files = sample.sample_scan()
+    frames = [Frame(SAMPLE, files.image, files.scan, None, None, None)]
+    rigs = {SAMPLE: Rig(read_calibration(files.calibration), files.calibration)}
+    return Source(frames, _camera_matrices(rigs), False, folders.Pairs([], [], []), rigs)
+
+
+def _frames(found: folders.Pairs) -> list[Frame]:
+    return [Frame(p.name, p.image, p.depth, None, None, None) for p in found.pairs]
+
+
+def _camera_matrices(rigs: dict[str, Rig]) -> dict[str, np.ndarray]:
+    return {name: rig.calibration.projection[:, :3] for name, rig in rigs.items()}
 
 
 def _matrices(intrinsics: str, frames: list[Frame]) -> dict[str, np.ndarray]:
@@ -108,7 +148,7 @@ def _matrix(intrinsics: Intrinsics) -> np.ndarray:
 @contextmanager
 def _flags() -> Iterator[None]:
     """Writes the arguments that an error of `find_pairs` names as flags."""
-    names = "image|depth|image_pattern|depth_pattern"
+    names = "image|depth|scan|image_pattern|depth_pattern|scan_pattern"
     try:
         yield
     except ValueError as error:

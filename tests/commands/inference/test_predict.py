@@ -162,7 +162,7 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depth": ""}, "--config.image=.* has no depth: give its sparse depth by --config.depth"),
+        ({"depth": ""}, "--config.image=.* has neither depth nor a scan: give its sparse depth by"),
         ({"depth": "absent"}, "--config.depth=absent: there is no such file or folder"),
         ({"image_pattern": "cam"}, "^--config.image_pattern=cam must have fields in braces"),
         ({"outputs": "png,jpg"}, "--config.outputs: outputs must be some of png, .*unknown 'jpg'"),

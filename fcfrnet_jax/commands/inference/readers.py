@@ -1,0 +1,149 @@
+"""Reads the files of a frame to predict."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.evaluation.frames import Arrays
+from fcfrnet_jax.files import describe
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.prediction import inputs, recordings
+from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.motion import azimuth_times, compensate, read_oxts
+from fcfrnet_jax.sensors.scans import Scan, read_scan
+from fcfrnet_jax.sensors.scans.scan import Columns
+
+
+class BadFileError(ValueError):
+    """A file that cannot be used.
+
+    Attributes:
+      path: the file.
+    """
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(reason)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class DepthReader:
+    """Reads an image and its sparse depth.
+
+    Attributes:
+      form: how depth is stored.
+    """
+
+    form: inputs.DepthFormat
+
+    def __call__(self, frame: Frame, crop: Size) -> tuple[Arrays, list[BadFile]]:
+        """Reads whole frames; see `evaluation.batches.Read`."""
+        assert not any(crop)
+        arrays: Arrays = {}
+        path = frame.sparse
+        try:
+            arrays["sparse_depth"] = inputs.read_depth(path, self.form)
+            if frame.image is not None:
+                path = frame.image
+                arrays["image"] = inputs.read_image(path)
+                inputs.check_pair(arrays["image"], arrays["sparse_depth"])
+        except (OSError, ValueError) as error:
+            return {}, [BadFile(frame, path, describe(error).removeprefix(f"{path}: "))]
+        return arrays, []
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The camera and the scanner of a frame.
+
+    Attributes:
+      calibration: of both.
+      path: the file of the calibration.
+      oxts: the file with the motion of KITTI's scanner, or None.
+    """
+
+    calibration: Calibration
+    path: Path
+    oxts: Path | None = None
+
+
+@dataclass(frozen=True)
+class ScanReader:
+    """Reads an image and a raw scan, which it projects into the undistorted image.
+
+    Attributes:
+      rigs: by the name of the frame.
+      form: the coordinates per metre, the largest depth and whether the depth is checked.
+      columns: see `sensors.scans.read_scan`.
+      remove_hidden: leave out points that the camera does not see.
+      imu_to_lidar: the calibration of KITTI's GPS/IMU unit, or None for that of the drive's date.
+      dropped: the number of points that were dropped, by the name of the frame; filled by reading.
+    """
+
+    rigs: Mapping[str, Rig]
+    form: inputs.DepthFormat
+    columns: Columns | None = None
+    remove_hidden: bool = True
+    imu_to_lidar: Path | None = None
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, frame: Frame, crop: Size) -> tuple[Arrays, list[BadFile]]:
+        """Reads whole frames; see `evaluation.batches.Read`."""
+        assert not any(crop)
+        path = frame.image or frame.sparse
+        try:
+            image = None if frame.image is None else inputs.read_image(frame.image)
+            path = frame.sparse
+            scan = read_scan(path, columns=self.columns)
+            self.dropped[frame.name] = scan.dropped
+            return self._arrays(image, scan, frame), []
+        except BadFileError as error:
+            return {}, [BadFile(frame, error.path, str(error))]
+        except (OSError, ValueError) as error:
+            return {}, [BadFile(frame, path, describe(error).removeprefix(f"{path}: "))]
+
+    def _arrays(self, image: np.ndarray | None, scan: Scan, frame: Frame) -> Arrays:
+        rig = self.rigs[frame.name]
+        _check_size(image, rig)
+        scale = self.form.scale or 1.0
+        scan = self._compensated(replace(scan, points=scan.points / np.float32(scale)), rig)
+        try:
+            image, depth = recordings.prepare(
+                image, scan, rig.calibration, remove_hidden=self.remove_hidden
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} (the calibration is {rig.path})") from error
+        if self.form.check:
+            inputs.check_plausible(frame.sparse, depth * np.float32(scale), depth, scale)
+        if self.form.max_depth:
+            depth[depth > self.form.max_depth] = 0.0
+            if not depth.any():
+                raise ValueError(f"no point in the image is nearer than {self.form.max_depth:g} m")
+        return {"sparse_depth": depth} | ({} if image is None else {"image": image})
+
+    def _compensated(self, scan: Scan, rig: Rig) -> Scan:
+        """The scan as seen from where the scanner was when the image was taken."""
+        if rig.oxts is None:
+            return scan
+        try:
+            motion = read_oxts(rig.oxts, self.imu_to_lidar)
+        except ValueError as error:
+            raise BadFileError(rig.oxts, str(error).removeprefix(f"{rig.oxts}: ")) from error
+        points = compensate(scan.points, azimuth_times(scan.points), motion)
+        return replace(scan, points=points.astype(np.float32))
+
+
+def _check_size(image: np.ndarray | None, rig: Rig) -> None:
+    expected = rig.calibration.size
+    if image is None or expected is None or image.shape[:2] == expected:
+        return
+    height, width = image.shape[:2]
+    raise BadFileError(
+        rig.path,
+        f"the calibration is for images of {expected[0]}x{expected[1]} (height x width), the image "
+        f"is {height}x{width}; give the calibration of this camera and resolution",
+    )
