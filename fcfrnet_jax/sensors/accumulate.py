@@ -39,6 +39,21 @@ class Accumulated(NamedTuple):
     hidden: int
 
 
+class Survey(NamedTuple):
+    """A scan and the surfaces that it measured; see `survey`.
+
+    Attributes:
+      points: float64 `[N, 3]`, the points in the direction of the camera, in the scanner's frame.
+      triangles: int `[M, 3]`, the surfaces, by the indices of their corners.
+      surface: float64 `[H, W]` metres, the surfaces as a camera in the place of the scanner sees
+        them; infinite where there is none.
+    """
+
+    points: np.ndarray
+    triangles: np.ndarray
+    surface: np.ndarray
+
+
 class _Seen(NamedTuple):
     """The points of a scan in a camera's image, each `[N]`, by their numbers in the scan."""
 
@@ -49,7 +64,7 @@ class _Seen(NamedTuple):
 
 
 def accumulate(
-    scans: Sequence[np.ndarray | Scan],
+    scans: Sequence[np.ndarray | Scan | Survey],
     poses: Sequence[np.ndarray],
     calibration: Calibration,
     size: Size | None = None,
@@ -66,7 +81,8 @@ def accumulate(
 
     Args:
       scans: at least one, each a scan or `[N, 3]` or wider, in metres in the scanner's frame. The
-        motion of the scanner during a scan should be compensated (`motion.compensate`).
+        motion of the scanner during a scan should be compensated (`motion.compensate`). Where a
+        scan is used for several images, `survey` saves most of the time.
       poses: of each scan, `[4, 4]`, from the scanner's frame to a fixed frame.
       calibration: of the camera and the scanner.
       size: (height, width) of the image, by default that of the calibration.
@@ -80,28 +96,41 @@ def accumulate(
     size = image_size(calibration, size)
     reference = len(scans) // 2 if reference is None else reference
     _check(scans, poses, reference)
-    points = [_in_front(coordinates(scan), calibration) for scan in scans]
+    surveys = [
+        scan if isinstance(scan, Survey) else survey(scan, calibration, size) for scan in scans
+    ]
+    points = [item.points for item in surveys]
     from_world = np.linalg.inv(poses[reference])
     seen = [
         _see(_move(points[i], from_world @ poses[i]), calibration, size) for i in range(len(points))
     ]
-    # Of the whole scans, so that a triangle with a corner that has moved can be left out.
-    triangles = [surface_triangles(cloud, calibration) for cloud in points]
     total = sum(len(item.number) for item in seen)
     kept = [np.ones(len(item.number), bool) for item in seen]
     if remove_moved:
+        surfaces = [item.surface for item in surveys]
         scanner = _scanner(calibration, size)
-        surfaces = _own_surfaces(points, triangles, scanner, size)
         kept = [~moved for moved in _moved(points, poses, seen, surfaces, scanner, reference)]
     moved = total - sum(int(some.sum()) for some in kept)
     if remove_hidden:
-        kept = _visible(points, triangles, seen, kept, size)
+        kept = _visible(surveys, seen, kept, size)
     left = sum(int(some.sum()) for some in kept)
     depth = _merge(seen, kept, reference, size)
     return Accumulated(depth, total, moved, total - moved - left)
 
 
-def _check(scans: Sequence[np.ndarray | Scan], poses: Sequence[np.ndarray], reference: int) -> None:
+def survey(scan: np.ndarray | Scan, calibration: Calibration, size: Size | None = None) -> Survey:
+    """Finds the surfaces of a scan, for `accumulate` with the same calibration and size."""
+    size = image_size(calibration, size)
+    points = _in_front(coordinates(scan), calibration)
+    # Of the whole scan, so that a triangle with a corner that has moved can be left out.
+    triangles = surface_triangles(points, calibration)
+    seen = _see(points, _scanner(calibration, size), size)
+    return Survey(points, triangles, _surface(seen, triangles, np.full(size, np.inf), len(points)))
+
+
+def _check(
+    scans: Sequence[np.ndarray | Scan | Survey], poses: Sequence[np.ndarray], reference: int
+) -> None:
     if not scans or len(scans) != len(poses):
         raise ValueError(
             f"expected at least one scan and a pose for each, got {len(scans)} scans and "
@@ -145,17 +174,6 @@ def _scanner(calibration: Calibration, size: Size) -> Calibration:
     return Calibration(pinhole(calibration.projection[:, :3]), rotation, size)
 
 
-def _own_surfaces(
-    points: list[np.ndarray], triangles: list[np.ndarray], scanner: Calibration, size: Size
-) -> list[np.ndarray]:
-    """The surfaces that each scan sees, as depth of a camera in its place."""
-    everywhere = np.full(size, np.inf)
-    return [
-        _surface(_see(cloud, scanner, size), corners, everywhere, len(cloud))
-        for cloud, corners in zip(points, triangles, strict=True)
-    ]
-
-
 def _moved(
     points: list[np.ndarray],
     poses: Sequence[np.ndarray],
@@ -185,20 +203,16 @@ def _moved(
 
 
 def _visible(
-    points: list[np.ndarray],
-    triangles: list[np.ndarray],
-    seen: list[_Seen],
-    kept: list[np.ndarray],
-    size: Size,
+    surveys: list[Survey], seen: list[_Seen], kept: list[np.ndarray], size: Size
 ) -> list[np.ndarray]:
     """Which of the points that are kept are visible from the camera."""
     farthest = np.zeros(size)
     for item, some in zip(seen, kept, strict=True):
         np.maximum.at(farthest, (item.rows[some], item.columns[some]), item.depth[some])
     surface = np.full(size, np.inf)
-    for cloud, corners, item, some in zip(points, triangles, seen, kept, strict=True):
+    for (points, triangles, _), item, some in zip(surveys, seen, kept, strict=True):
         left = _Seen(*(values[some] for values in item))
-        surface = np.minimum(surface, _surface(left, corners, farthest, len(cloud)))
+        surface = np.minimum(surface, _surface(left, triangles, farthest, len(points)))
     return [
         some & (item.depth <= hiding_limit(surface[item.rows, item.columns]))
         for item, some in zip(seen, kept, strict=True)

@@ -16,16 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import convert, evaluate, render, train
 from fcfrnet_jax.commands.inference import coarse_maps, predict, submit
 from fcfrnet_jax.commands.output import results
+from fcfrnet_jax.commands.recordings import project
 from fcfrnet_jax.configs import coarse_maps as coarse_config
 from fcfrnet_jax.configs import predict as predict_config
+from fcfrnet_jax.configs import project as project_config
 from fcfrnet_jax.configs import render as render_config
 from fcfrnet_jax.configs import submit as submit_config
 from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.images import write_image
 from fcfrnet_jax.data.kitti.submission import Benchmark, check_zip
 from fcfrnet_jax.streets.sample import write_sample
 from fcfrnet_jax.weights import checkpoint
@@ -152,6 +156,27 @@ def prediction(shared: Path) -> Case:
     return Case(lambda _: None, lambda folder: predict.run(config, folder) and None, read)
 
 
+def projection(shared: Path) -> Case:
+    """Scans and images of a folder."""
+    for folder in ("scans", "images"):
+        (shared / folder).mkdir(exist_ok=True)
+    for i in range(4):
+        np.save(shared / "scans" / f"{i}.npy", [[1.0, 0, 2], [0, 1, 3 + i]])
+        write_image(shared / "images" / f"{i}.png", np.full((16, 32, 3), i, np.uint8))
+    camera = {"K": [[9, 0, 9], [0, 9, 8], [0, 0, 1]], "width": 32, "height": 16}
+    camera["T_cam_lidar"] = np.eye(4).tolist()
+    # With distortion, images are written.
+    (shared / "camera.json").write_text(json.dumps(camera | {"distortion": [0.1, 0, 0, 0]}))
+    config = project_config.get_config()
+    paths = {"scans": "scans", "image": "images", "calibration": "camera.json"}
+    config.update(workers=1, **{name: str(shared / path) for name, path in paths.items()})
+
+    def read(folder: Path) -> object:
+        return whole_files(folder, 4 + 4 + 1 + 1)
+
+    return Case(lambda _: None, lambda folder: project.run(config, folder) and None, read)
+
+
 def coarse(shared: Path) -> Case:
     write_drive(shared / "kitti", numbers=range(4), size=(16, 32))
     config = coarse_config.get_config()
@@ -189,6 +214,7 @@ CASES = {
     "predict": prediction,
     "coarse_maps": coarse,
     "submit": submission,
+    "project": projection,
 }
 
 

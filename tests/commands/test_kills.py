@@ -44,6 +44,7 @@ def test_a_killed_command_leaves_the_old_or_the_new_result(task, step, tmp_path)
         ("predict", 1),
         ("coarse_maps", 1),
         ("submit", 1),
+        ("project", 1),
     ],
 )
 def test_a_command_that_is_killed_at_any_operation(task, step, tmp_path):

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.data.images import DEPTH_SCALE, write_depth, write_image
-from fcfrnet_jax.files import describe
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.prediction.inputs import read_image
-from fcfrnet_jax.sensors.accumulate import accumulate
+from fcfrnet_jax.sensors.accumulate import Survey, accumulate, survey
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate
 from fcfrnet_jax.sensors.projection import project
@@ -111,32 +110,62 @@ def write_frames(rules: Rules, jobs: Sequence[Job]) -> list[Skipped]:
     Raises:
       OSError: a file cannot be written.
     """
-    points: dict[Path, np.ndarray | ValueError] = {}
-    skipped = []
+    scans, skipped = Scans(rules), []
     for job in jobs:
-        needed = {shot.path for shot in job.shots}
-        points = {path: found for path, found in points.items() if path in needed}
-        scans = []
-        for shot in job.shots:
-            if shot.path not in points:
-                points[shot.path] = _try_read(rules, shot)
-            found = points[shot.path]
-            if isinstance(found, ValueError):
-                reason = str(found).removeprefix(f"{shot.path}: ")
-                skipped.append(Skipped(job.name, str(shot.path), reason))
-                break
-            scans.append(found)
-        else:
-            skipped += _write_frame(rules, job, scans)
+        scans.forget_others(job)
+        try:
+            _write_frame(rules, job, scans)
+        except BadFileError as error:
+            skipped.append(Skipped(job.name, str(error.path), error.reason))
     return skipped
 
 
-def _try_read(rules: Rules, shot: Shot) -> np.ndarray | ValueError:
-    """The points `[N, 3]` of a scan at the time of its image, or why it cannot be read."""
-    try:
-        points = read_scan(shot.path, columns=_columns(rules, shot.path)).points
-    except ValueError as error:
-        return error
+class BadFileError(Exception):
+    """A scan or an image that cannot be used."""
+
+    def __init__(self, path: Path, error: ValueError) -> None:
+        super().__init__(path, error)
+        self.path, self.reason = path, str(error).removeprefix(f"{path}: ")
+
+
+class Scans:
+    """The scans of a few frames, each of which is read and surveyed once."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._points: dict[Path, np.ndarray] = {}
+        self._surveys: dict[tuple[Path, int], Survey] = {}
+
+    def forget_others(self, job: Job) -> None:
+        """Frees the scans that a frame does not need."""
+        paths = {shot.path for shot in job.shots}
+        self._points = {path: item for path, item in self._points.items() if path in paths}
+        self._surveys = {key: item for key, item in self._surveys.items() if key[0] in paths}
+
+    def points(self, shot: Shot) -> np.ndarray:
+        """The points of a scan."""
+        if shot.path not in self._points:
+            try:
+                self._points[shot.path] = _read(self._rules, shot)
+            except ValueError as error:
+                raise BadFileError(shot.path, error) from error
+        return self._points[shot.path]
+
+    def survey(self, shot: Shot, camera: int, view: View) -> Survey:
+        """The survey of a scan for one of the cameras, which are numbered."""
+        key = shot.path, camera
+        if key not in self._surveys:
+            points = self.points(shot)
+            try:
+                self._surveys[key] = survey(points, view.calibration, view.size)
+            except ValueError as error:
+                raise BadFileError(shot.path, error) from error
+        return self._surveys[key]
+
+
+def _read(rules: Rules, shot: Shot) -> np.ndarray:
+    """The points `[N, 3]` of a scan at the time of its image."""
+    points = read_scan(shot.path, columns=_columns(rules, shot.path)).points
     if shot.motion is None:
         return points
     times = azimuth_times(points, period=rules.period, clockwise=rules.clockwise)
@@ -148,34 +177,39 @@ def _columns(rules: Rules, path: Path) -> Columns | None:
     return rules.columns if path.suffix.lower() in (".bin", ".npy", ".npz") else None
 
 
-def _write_frame(rules: Rules, job: Job, scans: list[np.ndarray]) -> list[Skipped]:
-    """Writes the files of a frame, or returns why it is skipped."""
+def _write_frame(rules: Rules, job: Job, scans: Scans) -> None:
+    """Writes the files of a frame; nothing if a scan or an image cannot be used.
+
+    Raises:
+      BadFileError: such a file.
+    """
     maps = []
-    path = job.middle.path
-    try:
-        for view in job.views:
-            sparse = project(
-                scans[len(scans) // 2],
-                view.calibration,
-                view.size,
-                remove_hidden=rules.remove_hidden,
-            )
-            truth = None
-            if view.ground_truth is not None:
-                poses = [shot.pose for shot in job.shots if shot.pose is not None]
-                truth = accumulate(scans, poses, view.calibration, view.size).depth
-            maps.append((sparse, truth))
-        for view in job.views:
-            if view.image is not None:
-                path = view.image
+    for camera, view in enumerate(job.views):
+        points = scans.points(job.middle)
+        try:
+            sparse = project(points, view.calibration, view.size, remove_hidden=rules.remove_hidden)
+        except ValueError as error:
+            raise BadFileError(job.middle.path, error) from error
+        maps.append((sparse, _ground_truth(job, scans, camera, view)))
+    for view in job.views:
+        if view.image is not None:
+            try:
                 _write_image(view)
-    except ValueError as error:
-        return [Skipped(job.name, str(path), describe(error).removeprefix(f"{path}: "))]
+            except ValueError as error:
+                raise BadFileError(view.image, error) from error
     for view, (sparse, truth) in zip(job.views, maps, strict=True):
         if view.ground_truth is not None and truth is not None:
             write_depth(view.ground_truth, as_stored(truth))
         write_depth(view.sparse, as_stored(sparse))
-    return []
+
+
+def _ground_truth(job: Job, scans: Scans, camera: int, view: View) -> np.ndarray | None:
+    """The accumulated depth `[H, W]`, if it is wanted."""
+    if view.ground_truth is None:
+        return None
+    surveys = [scans.survey(shot, camera, view) for shot in job.shots]
+    poses = [shot.pose for shot in job.shots if shot.pose is not None]
+    return accumulate(surveys, poses, view.calibration, view.size).depth
 
 
 def as_stored(depth: np.ndarray) -> np.ndarray:

@@ -4,14 +4,19 @@ import json
 import shutil
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
+from benchmarks import accumulation
 from fcfrnet_jax.commands.recordings import project
 from fcfrnet_jax.configs import project as project_config
 from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.images import read_depth
+from fcfrnet_jax.sensors.accumulate import accumulate
+from fcfrnet_jax.streets.frame import render_scene
 from tests.sensors import rigs
+from tests.streets.conftest import CAMERA, LIDAR
 
 COUNT, STEP, OFFSET = 5, 0.25, np.array([0.0, -0.5, -0.2])
 SIZE = rigs.SIZE
@@ -269,3 +274,29 @@ def test_an_official_frame_agrees(real_sensors, tmp_path):
         agrees = (np.abs(ours - official) <= 1 / 256)[official > 0]
         # The rounded motion is worth 2% of the pixels.
         assert 0.93 < agrees.mean() < 0.98
+
+
+@pytest.mark.slow
+def test_a_rendered_drive_is_close_to_its_exact_depth(tmp_path):
+    calibrated, key = accumulation.calibrate(CAMERA, LIDAR), jax.random.key(3)
+    scans, poses = accumulation.drive(key, CAMERA, LIDAR, calibrated)
+    (tmp_path / "street").mkdir()
+    for i, points in enumerate(scans):
+        np.save(tmp_path / "street" / f"{i}.npy", points)
+    np.savetxt(tmp_path / "poses.txt", [pose[:3].ravel() for pose in poses])
+    size = {"height": CAMERA.height, "width": CAMERA.width}
+    camera = {"K": calibrated.projection[:, :3].tolist()} | size
+    camera["T_cam_lidar"] = calibrated.camera_from_lidar.tolist()
+    (tmp_path / "camera.json").write_text(json.dumps(camera))
+    settings = {"scans": str(tmp_path / "street"), "calibration": str(tmp_path / "camera.json")}
+    settings |= {"poses": str(tmp_path / "poses.txt"), "poses_of": "scanner"}
+    project.run(config_of(ground_truth_scans=11, **settings), tmp_path / "out")
+    (frame,) = kitti.find_frames(tmp_path / "out", "train", require={"ground_truth"})
+    sparse, truth = read_depth(frame.sparse), read_depth(frame.ground_truth)
+    exact_depth = np.asarray(render_scene(key, CAMERA, LIDAR).depth)
+    error = np.abs(truth - exact_depth)[(truth > 0) & (exact_depth > 0)]
+    assert (truth > 0).sum() > 2 * (sparse > 0).sum()
+    # The benchmark `accumulation` has figures for larger images.
+    assert np.median(error) < 0.2
+    direct = accumulate(scans, poses, calibrated).depth
+    np.testing.assert_allclose(truth, np.floor(direct * 256) / 256, rtol=0, atol=1 / 256)
