@@ -1,28 +1,19 @@
 """Predicts depth maps in other programs, without TensorFlow."""
 
-import warnings
-from functools import partial
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Literal, overload
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fcfrnet_jax.data import plausibility
-from fcfrnet_jax.networks import models, select
-from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
-from fcfrnet_jax.prediction import arrays, recordings
+from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.networks import models
+from fcfrnet_jax.networks.specs import Spec
+from fcfrnet_jax.prediction import arrays
 from fcfrnet_jax.prediction.arrays import Array
-from fcfrnet_jax.prediction.estimate import (
-    DepthEstimate,
-    check_confidence,
-    predict,
-    predict_with_error,
-)
-from fcfrnet_jax.prediction.inputs import scale_advice
-from fcfrnet_jax.sensors.calibration import Calibration
-from fcfrnet_jax.sensors.scans import Scan
+from fcfrnet_jax.prediction.depth_check import DepthCheck
+from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
+from fcfrnet_jax.prediction.programs import Inputs, Programs
 from fcfrnet_jax.weights import checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -49,16 +40,8 @@ class Predictor:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.spec = spec
-        network, folded, options = select.for_prediction(spec, variables, jnp.dtype(dtype))
-        self._variables = jax.device_put(folded)
-        # Compiled once for each batch and image size.
-        self._apply = jax.jit(partial(predict, network), compiler_options=options)
-        self._apply_with_error = jax.jit(
-            partial(predict_with_error, network), compiler_options=options
-        )
-        self._checks_depth = check_depth
-        self._to_check = plausibility.SAMPLES
-        self._warned: set[str] = set()
+        self._programs = Programs(spec, variables, dtype)
+        self._check = DepthCheck(spec) if check_depth else None
 
     @overload
     def __call__(
@@ -120,88 +103,94 @@ class Predictor:
         """
         if return_confidence:
             check_confidence(self.spec)
-        frames = arrays.prepare(self.spec, image, depth, depth_scale)
-        if frames.depth is not None and self._checks_depth:
-            self._check_depth(frames.depth[..., 0], depth_scale)
-        apply = self._apply_with_error if return_confidence else self._apply
-        inputs = (arrays.padded(frames.image), arrays.padded(frames.depth))
-        height, width = frames.size
-        maps = [
-            np.asarray(leaf)[0 if frames.single else slice(None), :height, :width, 0]
-            for leaf in jax.tree.leaves(apply(self._variables, *inputs))
-        ]
-        return DepthEstimate(*maps) if return_confidence else maps[0]
+        inputs = self._load(image, depth, depth_scale)
+        return self._programs.collect(inputs, self._programs.start(inputs, return_confidence))
 
-    @overload
-    def from_scan(
+    def warm_up(
         self,
-        image: Array | None,
-        points: Array | Scan,
-        calibration: Calibration,
+        sizes: Iterable[Size],
         *,
-        remove_hidden: bool = True,
-        return_confidence: Literal[False] = False,
-    ) -> np.ndarray: ...
-
-    @overload
-    def from_scan(
-        self,
-        image: Array | None,
-        points: Array | Scan,
-        calibration: Calibration,
-        *,
-        remove_hidden: bool = True,
-        return_confidence: Literal[True],
-    ) -> DepthEstimate: ...
-
-    def from_scan(
-        self,
-        image: Array | None,
-        points: Array | Scan,
-        calibration: Calibration,
-        *,
-        remove_hidden: bool = True,
+        batch_size: int = 1,
+        gray: bool = False,
         return_confidence: bool = False,
-    ) -> np.ndarray | DepthEstimate:
-        """Predicts dense depth for one image and a raw scan.
+    ) -> None:
+        """Compiles the model for images that will come, so that no call has to wait for it.
 
         Args:
-          image: uint8 `[H, W, 3]` RGB, or gray `[H, W, 1]` or `[H, W]`, as the camera records it;
-            None for the modality `d`.
-          points: the result of `fcfrnet_jax.read_scan`, or `[N, 3]` or wider: x, y, z in metres in
-            the scanner's frame.
-          calibration: the result of `fcfrnet_jax.read_calibration`.
-          remove_hidden: leave out the points that the camera does not see.
-          return_confidence: as in `__call__`.
-
-        Returns:
-          As `__call__` for one frame, `[H, W]`. With distortion, the depth belongs to the image
-          that `sensors.undistortion.undistort` returns.
+          sizes: (height, width) of the images in pixels. Sizes that are padded to the same
+            multiples of 16 share a program.
+          batch_size: the number of frames of a call, B.
+          gray: whether the images will have one channel.
+          return_confidence: as in `__call__`; depth with and without it are different programs.
 
         Raises:
-          ValueError: as `__call__`, an image of another size than that of the calibration, or no
-            point in the image. The message then says where the points fall.
+          ValueError: a size or the batch size is not positive, or the model predicts no confidence.
         """
-        recording = recordings.prepare(image, points, calibration, remove_hidden=remove_hidden)
         if return_confidence:
-            return self(recording.image, recording.sparse_depth, return_confidence=True)
-        return self(recording.image, recording.sparse_depth)
+            check_confidence(self.spec)
+        for height, width in sizes:
+            shape = batch_size, height, width
+            if min(shape) < 1:
+                raise ValueError(
+                    f"sizes and batch_size must be positive, got {height}x{width} pixels and a "
+                    f"batch of {batch_size}"
+                )
+            self._programs.warm_up(shape, 1 if gray else 3, return_confidence)
 
-    def _check_depth(self, depth: np.ndarray, scale: float) -> None:
-        """Checks the first frames of a stream, and finds every empty one."""
-        key = "coarse_depth" if isinstance(self.spec, CoarseToFineSpec) else "sparse_depth"
-        for frame in depth:
-            if not self._to_check and frame.any():
-                continue
-            self._to_check = max(self._to_check - 1, 0)
-            for finding in plausibility.find_implausible({key: frame}):
-                text = f"{key.replace('_', ' ')}: {finding.text}"
-                if finding.impossible:
-                    advice = scale_advice(frame * np.float32(scale), scale)
-                    raise ValueError(f"{text}{advice}; check_depth=False skips this check")
-                if finding.kind not in self._warned:
-                    self._warned.add(finding.kind)
-                    warnings.warn(text, stacklevel=3)
+    @overload
+    def stream(
+        self,
+        frames: Iterable[tuple[Array | None, Array | None]],
+        *,
+        depth_scale: float = 1.0,
+        return_confidence: Literal[False] = False,
+    ) -> Generator[np.ndarray, None, None]: ...
+
+    @overload
+    def stream(
+        self,
+        frames: Iterable[tuple[Array | None, Array | None]],
+        *,
+        depth_scale: float = 1.0,
+        return_confidence: Literal[True],
+    ) -> Generator[DepthEstimate, None, None]: ...
+
+    def stream(
+        self,
+        frames: Iterable[tuple[Array | None, Array | None]],
+        *,
+        depth_scale: float = 1.0,
+        return_confidence: bool = False,
+    ) -> Generator[np.ndarray | DepthEstimate, None, None]:
+        """Predicts one frame after the other, while the next ones are read and transferred.
+
+        A thread iterates over `frames`, checks them and begins their transfer. If `frames` is a
+        generator that reads and decodes files, this happens while the device works. A second thread
+        starts the prediction of a frame as soon as it is there, while the caller uses the one
+        before it. At most three frames are taken that have not been returned.
+
+        Args:
+          frames: pairs of image and depth as for `__call__`, of single frames or batches.
+          depth_scale, return_confidence: as for `__call__`.
+
+        Yields:
+          What `__call__` returns, in the order of `frames`.
+
+        Raises:
+          ValueError: as `__call__`. It is raised in the place of the frame, which ends the stream,
+            as errors of `frames` do.
+        """
+        if return_confidence:
+            check_confidence(self.spec)
+        loaded = (self._load(image, depth, depth_scale) for image, depth in frames)
+        return self._programs.stream(loaded, return_confidence)
+
+    def _load(self, image: Array | None, depth: Array | None, depth_scale: float) -> Inputs:
+        """Checks the inputs of a call and begins their transfer."""
+        frames = arrays.prepare(self.spec, image, depth, depth_scale)
+        if frames.depth is not None and self._check is not None:
+            self._check(frames.depth[..., 0], depth_scale)
+        return self._programs.load(frames)
 
 
 def load(

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import warnings
 from functools import cache
 
 import jax
@@ -265,6 +267,54 @@ def test_an_empty_scan_gives_one_warning(folders):
     scan = np.where(depth < 8, depth, 0)
     for _ in range(5):
         coarse(image, scan)  # more frames than are checked
+    coarse.warm_up([(32, 48)], batch_size=4)
     with pytest.warns(UserWarning, match="sparse depth: no pixel has a depth") as warned:
         coarse(np.tile(image, (2, 1, 1, 1)), np.tile(0 * depth, (2, 1, 1)))
     assert len(warned) == 1
+
+
+def test_a_stream_returns_what_calls_return(fine):
+    batches = [inputs(batch=1), inputs(), inputs(batch=1)]
+    pairs = [batches[0], batches[1], (batches[2][0][0], batches[2][1][0] / 2)]
+    fine.warm_up([(32, 48)])
+    found = list(fine.stream(pair for pair in pairs))
+    for depth, pair in zip(found, pairs, strict=True):
+        np.testing.assert_array_equal(depth, fine(*pair))
+    assert [depth.ndim for depth in found] == [3, 3, 2]
+
+
+def test_an_error_ends_a_stream_at_its_frame(fine):
+    image, depth = inputs()
+    stream = fine.stream([(image, depth), (image, depth), (image, -depth), (image, depth)])
+    assert [next(stream).shape for _ in range(2)] == [(2, 32, 48)] * 2
+    with pytest.raises(ValueError, match="a depth map must hold finite metres"):
+        next(stream)
+    assert list(stream) == []
+
+
+def test_a_stream_may_be_left(fine):
+    def endless():
+        while True:
+            yield inputs()
+
+    for depth in fine.stream(endless()):
+        assert depth.shape == (2, 32, 48)
+        break
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any("fcfrnet-stream" in name for name in names)
+
+
+def test_a_new_size_gives_a_warning_unless_it_was_warmed_up(folders):
+    coarse = fcfrnet_jax.load(folders[COARSE], check_depth=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coarse(*inputs())
+        coarse.warm_up([(16, 32)], batch_size=2)
+        coarse(*inputs(15, 30))
+        coarse(*inputs(31, 47))
+    with pytest.warns(UserWarning, match="compiling the model for a batch of 1 and 32x48 pixels"):
+        coarse(*inputs(batch=1))
+    with pytest.raises(ValueError, match="must be positive, got 0x48 pixels and a batch of 1"):
+        coarse.warm_up([(0, 48)])
+    with pytest.raises(ValueError, match="predicts no confidence"):
+        coarse.warm_up([(32, 48)], return_confidence=True)

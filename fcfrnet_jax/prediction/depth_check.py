@@ -1,0 +1,42 @@
+"""Checks the depth that callers pass to a predictor."""
+
+import warnings
+
+import numpy as np
+
+from fcfrnet_jax.data import plausibility
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
+from fcfrnet_jax.prediction.inputs import scale_advice
+
+
+class DepthCheck:
+    """Checks the first frames of a stream of depth maps, and finds every empty one."""
+
+    def __init__(self, spec: Spec) -> None:
+        coarse = isinstance(spec, CoarseToFineSpec)
+        self._key = "coarse_depth" if coarse else "sparse_depth"
+        self._left = plausibility.SAMPLES
+        self._warned: set[str] = set()
+
+    def __call__(self, depth: np.ndarray, scale: float) -> None:
+        """Checks `[B, H, W]` metres; unusual depth gives one warning of its kind.
+
+        Args:
+          depth: in metres, 0 = missing.
+          scale: by which the depth was divided, for messages.
+
+        Raises:
+          ValueError: depth that is impossible.
+        """
+        for frame in depth:
+            if not self._left and frame.any():
+                continue
+            self._left = max(self._left - 1, 0)
+            for finding in plausibility.find_implausible({self._key: frame}):
+                text = f"{self._key.replace('_', ' ')}: {finding.text}"
+                if finding.impossible:
+                    advice = scale_advice(frame * np.float32(scale), scale)
+                    raise ValueError(f"{text}{advice}; check_depth=False skips this check")
+                if finding.kind not in self._warned:
+                    self._warned.add(finding.kind)
+                    warnings.warn(text, stacklevel=4)
