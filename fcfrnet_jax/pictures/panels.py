@@ -149,7 +149,8 @@ def _error(depth: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
 
 
 def _share(depth: np.ndarray) -> str:
-    return f"{np.count_nonzero(_has_depth(depth)) / depth.size:.1%} of pixels"
+    share = np.count_nonzero(_has_depth(depth)) / depth.size
+    return f"{share:.1%} of pixels" if share >= 0.001 else f"{share:.3%} of pixels"
 
 
 def _has_depth(depth: np.ndarray) -> np.ndarray:

@@ -79,6 +79,7 @@ class Outputs:
       png_scale: values per metre in the 16-bit PNG files. Depths that do not fit are 0.
       limits: which pixels give no point.
       min_confidence: pixels with a lower confidence are missing, except in arrays.
+      colour_max_depth: the far end of the colours, in metres.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Outputs:
     png_scale: float = DEPTH_SCALE
     limits: CloudLimits = field(default_factory=CloudLimits)
     min_confidence: float = 0.0
+    colour_max_depth: float = 80.0
 
     @property
     def needs_confidence(self) -> bool:
@@ -125,10 +127,10 @@ class Outputs:
         if "npy" in paths:
             _write_array(paths["npy"], depth)
         if "colour" in paths:
-            write_image(paths["colour"], colour_depth(shown))
+            write_image(paths["colour"], colour_depth(shown, self.colour_max_depth))
         if "panel" in paths:
             maps = {**prediction.maps, name_of_depth: shown}
-            write_image(paths["panel"], _draw(prediction, maps))
+            write_image(paths["panel"], self._panel(prediction, maps))
         if "image" in paths and prediction.image is not None:
             write_image(paths["image"], prediction.image)
         if prediction.confidence is not None:
@@ -143,6 +145,16 @@ class Outputs:
                 point_clouds.write_ply(paths["ply"], cloud, comments)
             if "pcd" in paths:
                 point_clouds.write_pcd(paths["pcd"], cloud, comments)
+
+    def _panel(self, prediction: Prediction, maps: Mapping[str, np.ndarray]) -> np.ndarray:
+        return panel(
+            prediction.image,
+            prediction.sparse_depth,
+            maps,
+            max_depth=self.colour_max_depth,
+            confidence=prediction.confidence,
+            image_caption="image, undistorted" if prediction.undistorted else "image",
+        )
 
     def _confident(self, depth: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
         """The depth map without pixels whose confidence is too low."""
@@ -167,16 +179,6 @@ class Outputs:
         )
         motion = prediction.lidar_from_camera
         return cloud if motion is None else point_clouds.moved(cloud, motion)
-
-
-def _draw(prediction: Prediction, maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    return panel(
-        prediction.image,
-        prediction.sparse_depth,
-        maps,
-        confidence=prediction.confidence,
-        image_caption="image, undistorted" if prediction.undistorted else "image",
-    )
 
 
 def _comments(prediction: Prediction) -> list[str]:

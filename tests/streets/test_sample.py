@@ -3,13 +3,20 @@
 import shutil
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from fcfrnet_jax.data import kitti
+from fcfrnet_jax.sensors.calibration import read_calibration
+from fcfrnet_jax.sensors.projection import project
+from fcfrnet_jax.sensors.scans import read_scan
 from fcfrnet_jax.streets import data_set, frame_files, sample
-from fcfrnet_jax.streets.sample import sample_dir, write_sample
+from fcfrnet_jax.streets.frame import render_scene
+from fcfrnet_jax.streets.sample import sample_dir, write_sample, write_scan
 from tests import numbered_scenes
 from tests.conftest import ROOT
+from tests.streets.conftest import CAMERA, LIDAR, SIZE
 
 # Written by the version before the renderer was moved to `streets`.
 OLD_MARKER = ROOT / "tests/fixtures/streets/rendered.json"
@@ -87,3 +94,18 @@ def test_a_cache_that_is_not_writable_names_the_variable(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="set XDG_CACHE_HOME to a writable folder"):
         sample_dir(tmp_path / "file")
+
+
+@pytest.mark.slow
+def test_the_scan_of_the_sample_projects_to_its_sparse_depth(tmp_path):
+    files = write_scan(tmp_path / "set", tmp_path / "scan", frames=2, seed=3, size=SIZE)
+    # The first drive is that of `train`.
+    assert "drive_0002" in str(files.image)
+    frame = render_scene(jax.random.fold_in(jax.random.key(3), 2), CAMERA, LIDAR, 0.0)
+    scan, rig = read_scan(files.scan), read_calibration(files.calibration)
+    assert rig.size == SIZE
+    found = project(scan, rig, remove_hidden=False)
+    wrong = np.abs(found - frame.sparse_depth) > 1e-3
+    # Rounding may put a point into the next pixel.
+    assert wrong.sum() <= 0.01 * np.count_nonzero(found)
+    assert np.count_nonzero(found) > 100

@@ -37,6 +37,7 @@ RANGES = {
     "depth_scale": Range(0.0),
     "max_depth": Range(0.0),
     "png_scale": Range(0.0, above=True),
+    "colour_max_depth": Range(0.0, above=True),
     "min_confidence": Range(0.0, 1.0),
     "cloud.max_depth": Range(0.0, above=True),
     "cloud.max_jump": Range(0.0, above=True),
@@ -104,6 +105,7 @@ def check_config(config: ConfigDict, workdir: Path) -> Outputs:
             config.png_scale,
             CloudLimits(config.cloud.max_depth, config.cloud.max_jump, config.cloud.above_scan),
             config.min_confidence,
+            config.colour_max_depth,
         )
 
 

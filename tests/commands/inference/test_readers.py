@@ -1,0 +1,219 @@
+"""Prediction from raw scans, from the command line's settings to the files that it writes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcfrnet_jax.commands.inference import predict
+from fcfrnet_jax.configs import predict as predict_config
+from fcfrnet_jax.data.images import read_depth
+from fcfrnet_jax.networks.fill import classical_fill
+from fcfrnet_jax.sensors.calibration import read_calibration
+from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate
+from fcfrnet_jax.sensors.projection import project
+
+SIZE = (32, 48)
+CALIBRATION = {
+    "K": [[40, 0, 24], [0, 40, 16], [0, 0, 1]],
+    "T_cam_lidar": [[0, -1, 0, 0], [0, 0, -1, -0.2], [1, 0, 0, 0], [0, 0, 0, 1]],
+    "width": SIZE[1],
+    "height": SIZE[0],
+}
+BENT = CALIBRATION | {"distortion": [-0.2, 0.05, 0, 0]}
+# Forward, to the left and up in m/s, and about these axes in rad/s.
+VELOCITY, RATES = (10.0, 0.5, 0.0), (0.0, 0.0, 0.3)
+
+
+def points_of(seed):
+    """A wall in front of the scanner."""
+    random = np.random.default_rng(seed)
+    return random.uniform([8, -4, -3], [8.5, 4, 3], (300, 3)).astype(np.float32)
+
+
+def config_of(tmp_path, **settings):
+    config = predict_config.get_config()
+    config.update(checkpoint="", outputs="png", image=str(tmp_path / "rgb"))
+    config.update(scan=str(tmp_path / "scans"), calibration=str(tmp_path / "rig.json"))
+    config.update_from_flattened_dict(settings)
+    return config.lock()
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Two images and scans, in folders."""
+    for name in ("rgb", "scans"):
+        (tmp_path / name).mkdir()
+    for i in range(2):
+        image = np.random.default_rng(i).integers(0, 256, (*SIZE, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / f"rgb/{i}.png")
+        np.save(tmp_path / f"scans/{i}.npy", points_of(i))
+    (tmp_path / "rig.json").write_text(json.dumps(CALIBRATION))
+    return tmp_path
+
+
+def filled(sparse_depth):
+    return np.asarray(classical_fill(sparse_depth[None, ..., None]))[0, ..., 0]
+
+
+def assert_predicted(folder, name, sparse_depth):
+    stored = read_depth(folder / "depth" / f"{name}.png")
+    np.testing.assert_allclose(stored, filled(sparse_depth), atol=0.51 / 256)
+
+
+def test_scans_are_projected(recording):
+    result = predict.run(config_of(recording), recording / "out")
+    assert (result["predicted"], result["undistorted"], result["dropped_points"]) == (2, False, 0)
+    rig = read_calibration(recording / "rig.json")
+    for i in range(2):
+        assert_predicted(recording / "out", i, project(points_of(i), rig))
+
+
+def test_images_are_undistorted_and_the_record_says_so(recording, capsys):
+    (recording / "rig.json").write_text(json.dumps(BENT))
+    result = predict.run(config_of(recording, outputs="image"), recording / "out")
+    assert result["undistorted"]
+    assert "The images have been undistorted" in capsys.readouterr().err
+    written = np.asarray(Image.open(recording / "out" / "images" / "0.png"))
+    assert not np.array_equal(written, np.asarray(Image.open(recording / "rgb" / "0.png")))
+
+
+def test_missing_points_are_counted_and_dropped(recording, capsys):
+    bad = np.concatenate([points_of(0), np.full((3, 3), np.nan), np.zeros((2, 3))])
+    np.save(recording / "scans" / "0.npy", bad)
+    result = predict.run(config_of(recording), recording / "out")
+    assert result["dropped_points"] == 5
+    assert "Dropped 5 points of the scans that are NaN" in capsys.readouterr().err
+    assert_predicted(
+        recording / "out", 0, project(points_of(0), read_calibration(recording / "rig.json"))
+    )
+
+
+def test_coordinates_in_millimetres_are_read_with_their_scale(recording):
+    for i in range(2):
+        np.save(recording / "scans" / f"{i}.npy", 1000 * points_of(i))
+    predict.run(config_of(recording, depth_scale=1000.0), recording / "out")
+    assert_predicted(
+        recording / "out", 1, project(points_of(1), read_calibration(recording / "rig.json"))
+    )
+
+
+def test_the_motion_of_kittis_scanner_is_compensated(recording):
+    (recording / "oxts").mkdir()
+    values = np.zeros(30)
+    values[8:11], values[17:20] = VELOCITY, RATES
+    for i in range(2):
+        (recording / "oxts" / f"{i}.txt").write_text(" ".join(map(str, values)))
+    (recording / "calib_imu_to_velo.txt").write_text("R: 1 0 0 0 1 0 0 0 1\nT: 0 0 0\n")
+    predict.run(config_of(recording, oxts=str(recording / "oxts")), recording / "out")
+    points = points_of(0)
+    moved = compensate(points, azimuth_times(points), Motion(np.array(VELOCITY), np.array(RATES)))
+    rig = read_calibration(recording / "rig.json")
+    assert_predicted(recording / "out", 0, project(moved.astype(np.float32), rig))
+    assert not np.array_equal(project(moved, rig), project(points, rig))
+
+
+def test_each_frame_may_have_its_own_calibration(recording):
+    (recording / "rigs").mkdir()
+    shifted = CALIBRATION | {"K": [[40, 0, 20], [0, 40, 16], [0, 0, 1]]}
+    for i, rig in enumerate((CALIBRATION, shifted)):
+        (recording / "rigs" / f"{i}.json").write_text(json.dumps(rig))
+    predict.run(config_of(recording, calibration=str(recording / "rigs")), recording / "out")
+    for i in range(2):
+        rig = read_calibration(recording / "rigs" / f"{i}.json")
+        assert_predicted(recording / "out", i, project(points_of(i), rig))
+
+
+def inverted(rig):
+    return rig | {"T_cam_lidar": np.linalg.inv(rig["T_cam_lidar"]).tolist()}
+
+
+def write_rig(recording, rig):
+    (recording / "rig.json").write_text(json.dumps(rig))
+
+
+def write_scans(recording, content):
+    for i in range(2):
+        path = recording / "scans" / f"{i}.npy"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "content", "message"),
+    [
+        (
+            write_rig,
+            inverted(CALIBRATION),
+            r"scans/0\.npy: none of the 300 points falls into the image of 32x48 \(\d+ behind.*"
+            r"the inverse of T_cam_lidar, \d+ would: .* so invert it \(the calibration is .*rig",
+        ),
+        (
+            write_rig,
+            CALIBRATION | {"width": 96},
+            r"rig\.json: the calibration is for images of 32x96 \(height x width\), the image is "
+            "32x48; give the calibration of this camera and resolution",
+        ),
+        (
+            write_rig,
+            {"K": CALIBRATION["K"]},
+            r"--config\.calibration: .*rig\.json.*T_cam_lidar",
+        ),
+        (
+            write_scans,
+            1000 * points_of(0),
+            r"scans/0\.npy: with 1 values per metre, the median .*likely depth_scale=1000 \(milli",
+        ),
+        (
+            write_scans,
+            256 * points_of(0),
+            r"scans/0\.npy: with 1 values per metre, .*depth_scale=256 \(1/256 m, as KITTI's\)",
+        ),
+        (write_scans, np.zeros((0, 3)), r"scans/0\.npy: the scan is empty, expected at least one"),
+        (
+            write_scans,
+            np.full((4, 3), np.nan),
+            r"scans/0\.npy: all 4 points are NaN, infinite or \(0, 0, 0\), expected at least one",
+        ),
+        (write_scans, b"\x93NUMPY damaged", r"scans/0\.npy: "),
+    ],
+    ids=["inverse", "size", "no motion", "millimetres", "1/256 m", "empty", "missing", "damaged"],
+)  # fmt: skip
+def test_recordings_that_cannot_be_used(spoil, content, message, recording):
+    spoil(recording, content)
+    with pytest.raises(ValueError, match=message) as raised:
+        predict.run(config_of(recording), recording / "out")
+    assert "\n" not in str(raised.value)
+    assert not (recording / "out" / "depth").exists()
+
+
+def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
+    (recording / "scans" / "0.npy").write_bytes((recording / "scans" / "0.npy").read_bytes()[:500])
+    result = predict.run(config_of(recording), recording / "out")
+    assert [item["name"] for item in result["skipped"]] == ["0"]
+    assert result["predicted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"calibration": ""}, "^--config.calibration is empty, but --config.scan=.* needs the cal"),
+        ({"scan": ""}, r"^--config.calibration=.* is for raw scans: give them by --config.scan"),
+        ({"depth": "depth"}, "^--config.depth=depth and --config.scan=.* exclude each other"),
+        ({"scan": "absent"}, "^--config.scan=absent: there is no such file or folder"),
+        ({"scan_pattern": "lidar_{name}"}, r"no file that matches --config.scan_pattern=lidar_{name}"),
+        ({"camera": "2"}, "^--config.camera must be one of 00, 01, 02, 03, got '2'"),
+        ({"columns": "2"}, "^--config.columns: columns must be 3 to 6 or the names"),
+        ({"calibration": "absent"}, "^--config.calibration: absent: cannot be read"),
+        ({"oxts": "."}, r"^--config.oxts=\. has no file for 2 of 2 frames; the first"),
+        ({"cloud.frame": "world"}, "^--config.cloud.frame must be one of camera, lidar, got"),
+        ({"outputs": "confidence"}, "^--config.checkpoint= selects the classical fill, which has"),
+        ({"min_confidence": 2.0}, "min_confidence must be at least 0.0 and at most 1.0, got 2.0"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_used(settings, message, recording):
+    with pytest.raises(ValueError, match=message):
+        predict.run(config_of(recording, **settings), recording / "out")
