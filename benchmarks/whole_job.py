@@ -42,7 +42,7 @@ from fcfrnet_jax.evaluation.depth_maps import EvalStep
 from fcfrnet_jax.evaluation.metrics import depth_metrics
 from fcfrnet_jax.files import describe
 from fcfrnet_jax.networks.fill import classical_fill
-from fcfrnet_jax.process import keep_compiled, quiet_tensorflow
+from fcfrnet_jax.process import enable_compile_cache, quiet_tensorflow
 
 KINDS = {"image": "image", "velodyne_raw": "sparse", "groundtruth_depth": "ground_truth"}
 
@@ -172,7 +172,7 @@ def main() -> None:
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
     quiet_tensorflow()
-    keep_compiled()
+    enable_compile_cache()
 
     frames = find_frames(options.data_dir.expanduser(), options.split)[: options.distinct]
     tables: list[Table] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fcfrnet_jax.pictures.point_clouds import point_cloud
     from fcfrnet_jax.prediction.predictor import Predictor, load
+    from fcfrnet_jax.process import enable_compile_cache
     from fcfrnet_jax.sensors.calibration import read_calibration
     from fcfrnet_jax.sensors.projection import project
     from fcfrnet_jax.sensors.scans import read_scan
@@ -16,6 +17,7 @@ __all__ = [
     "COMPACT",
     "Predictor",
     "convert_paddle",
+    "enable_compile_cache",
     "load",
     "point_cloud",
     "project",
@@ -29,6 +31,7 @@ COMPACT = Path(__file__).parent / "pretrained" / "compact"
 _MODULES = {
     "Predictor": "fcfrnet_jax.prediction.predictor",
     "convert_paddle": "fcfrnet_jax.weights.convert",
+    "enable_compile_cache": "fcfrnet_jax.process",
     "load": "fcfrnet_jax.prediction.predictor",
     "point_cloud": "fcfrnet_jax.pictures.point_clouds",
     "project": "fcfrnet_jax.sensors.projection",

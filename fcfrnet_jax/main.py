@@ -70,7 +70,7 @@ def set_up_process(config: ConfigDict) -> None:
         process.add_xla_flags(config.xla_flags)
     process.collect_rarely()
     process.keep_freed_memory()
-    process.keep_compiled()
+    process.enable_compile_cache()
     process.quiet_tensorflow()
 
 

@@ -1,10 +1,11 @@
-"""Settings of the whole process, for commands; importing this module changes nothing."""
+"""Settings of the whole process; importing this module changes nothing."""
 
 import ctypes
 import gc
 import os
 import sys
 from importlib import metadata, util
+from pathlib import Path
 
 from fcfrnet_jax.files import cache_dir
 
@@ -57,23 +58,44 @@ def collect_rarely() -> None:
     gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
-def keep_compiled() -> None:
-    """Makes jax cache compiled programs on disk, so that the next command can load them.
+def enable_compile_cache(folder: str | os.PathLike | None = None) -> Path | None:
+    """Makes jax cache compiled programs on disk, so that the next process can load them.
 
-    The folder is `compiled` in `files.cache_dir()`, unless one is set (JAX_COMPILATION_CACHE_DIR).
+    Programs that take at least 0.3 s to compile are cached. All commands use the cache. Other
+    programs call this once, before what they want to have cached is compiled.
+
+    Args:
+      folder: the cache, which is created. None for the folder that is already set for jax, such as
+        by the environment variable JAX_COMPILATION_CACHE_DIR, and otherwise `compiled` in
+        `$XDG_CACHE_HOME/fcfrnet_jax` or `~/.cache/fcfrnet_jax`.
+
+    Returns:
+      The folder of the cache; None if the default one cannot be created, because the cache only
+      saves time.
+
+    Raises:
+      OSError: `folder` cannot be created.
     """
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
-        return
-    try:
-        folder = cache_dir() / "compiled"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        # The cache only saves time.
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    known = jax.config.values["jax_compilation_cache_dir"]
+    if folder is None and known is not None:
+        return Path(known)
+    if folder is not None:
+        path = Path(folder).expanduser().absolute()
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        try:
+            path = cache_dir() / "compiled"
+            path.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):
+            return None
+    jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # jax decides at the first compilation whether there is a cache.
+    compilation_cache.reset_cache()
+    return path
 
 
 def quiet_tensorflow() -> None:

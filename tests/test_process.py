@@ -52,7 +52,7 @@ def test_importing_it_imports_no_library():
 def compiled_files(tmp_path, cache_dir=None):
     """The folders of the user's cache, and whether each has a program that was compiled."""
     program = (
-        "import jax; from fcfrnet_jax.process import keep_compiled; keep_compiled(); "
+        "import jax; from fcfrnet_jax.process import enable_compile_cache; enable_compile_cache(); "
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
         "print(jax.jit(lambda x: x + 1)(41))"
     )
@@ -68,6 +68,20 @@ def test_compiled_programs_are_kept(tmp_path):
 def test_a_cache_that_is_set_already_is_used(tmp_path):
     assert compiled_files(tmp_path, str(tmp_path / "mine")) == {}
     assert any((tmp_path / "mine").iterdir())
+
+
+def test_programs_of_others_are_kept_on_request(tmp_path):
+    folder = tmp_path / "mine" / "compiled"
+    program = (
+        "import jax, fcfrnet_jax; jax.jit(lambda x: x + 1)(1); "
+        f"print(fcfrnet_jax.enable_compile_cache({str(folder)!r})); "
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
+        "jax.jit(lambda x: x + 2)(1)"
+    )
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "other"), "JAX_COMPILATION_CACHE_DIR": None}
+    assert run(program, **environment) == str(folder)
+    assert any(folder.glob("*-cache"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_programs_run_without_a_cache(tmp_path):
