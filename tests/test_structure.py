@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fcfrnet_jax"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What each part may import, besides itself and the modules that all may import.
 OPEN = {"files", "geometry", "locks", "process", "progress"}
 MAY_IMPORT = {
@@ -40,7 +41,7 @@ MAY_IMPORT = {
 # The command line may import everything, and nothing else imports it.
 TOP = {"commands", "main", "__main__", "__init__"}
 # Not installed where models are trained on rendered streets and measured.
-OPTIONAL = ("tensorflow", "ml_collections", "tensorboardX", "cv2")
+OPTIONAL = ("tensorflow", "ml_collections", "tensorboardX", "cv2", "rerun")
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -55,6 +56,7 @@ DISTRIBUTIONS = {
     "ml_collections": "ml-collections",
     "ml_dtypes": "ml-dtypes",
     "orbax": "orbax-checkpoint",
+    "rerun": "rerun-sdk",
     "yaml": "PyYAML",
 }
 # For datasets in shards, which are planned.
@@ -202,14 +204,14 @@ def third_party(folder: Path) -> set[str]:
 
 def test_the_requirements_are_what_the_package_imports():
     required = distributions((ROOT / "requirements.txt").read_text().splitlines())
-    assert third_party(PACKAGE) == required - NOT_YET_USED - USED_BY_OTHERS
+    viewer = distributions(PROJECT["optional-dependencies"]["viewer"])
+    assert third_party(PACKAGE) == required - NOT_YET_USED - USED_BY_OTHERS | viewer
     assert required >= NOT_YET_USED | USED_BY_OTHERS
 
 
 def test_the_extras_contain_what_tests_and_benchmarks_import():
     required = distributions((ROOT / "requirements.txt").read_text().splitlines())
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
+    extras = PROJECT["optional-dependencies"]
     dev, peers = distributions(extras["dev"]), distributions(extras["peers"])
     # PyTorch writes the stored fixtures; the tests only read them.
     assert third_party(ROOT / "tests") <= required | dev | {"torch"}
