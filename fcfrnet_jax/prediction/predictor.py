@@ -9,11 +9,13 @@ import numpy as np
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.specs import Spec
-from fcfrnet_jax.prediction import arrays
+from fcfrnet_jax.prediction import arrays, recordings
 from fcfrnet_jax.prediction.arrays import Array
 from fcfrnet_jax.prediction.depth_check import DepthCheck
 from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.programs import Inputs, Programs
+from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.scans import Scan
 from fcfrnet_jax.weights import checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -105,6 +107,61 @@ class Predictor:
             check_confidence(self.spec)
         inputs = self._load(image, depth, depth_scale)
         return self._programs.collect(inputs, self._programs.start(inputs, return_confidence))
+
+    @overload
+    def from_scan(
+        self,
+        image: Array | None,
+        points: Array | Scan,
+        calibration: Calibration,
+        *,
+        remove_hidden: bool = True,
+        return_confidence: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def from_scan(
+        self,
+        image: Array | None,
+        points: Array | Scan,
+        calibration: Calibration,
+        *,
+        remove_hidden: bool = True,
+        return_confidence: Literal[True],
+    ) -> DepthEstimate: ...
+
+    def from_scan(
+        self,
+        image: Array | None,
+        points: Array | Scan,
+        calibration: Calibration,
+        *,
+        remove_hidden: bool = True,
+        return_confidence: bool = False,
+    ) -> np.ndarray | DepthEstimate:
+        """Predicts dense depth for one image and a raw scan.
+
+        Args:
+          image: uint8 `[H, W, 3]` RGB, or gray `[H, W, 1]` or `[H, W]`, as the camera records it;
+            None for the modality `d`.
+          points: the result of `fcfrnet_jax.read_scan`, or `[N, 3]` or wider: x, y, z in metres in
+            the scanner's frame.
+          calibration: the result of `fcfrnet_jax.read_calibration`.
+          remove_hidden: leave out the points that the camera does not see.
+          return_confidence: as in `__call__`.
+
+        Returns:
+          As `__call__` for one frame, `[H, W]`. With distortion, the depth belongs to the image
+          that `sensors.undistortion.undistort` returns.
+
+        Raises:
+          ValueError: as `__call__`, an image of another size than that of the calibration, or no
+            point in the image. The message then says where the points fall.
+        """
+        recording = recordings.prepare(image, points, calibration, remove_hidden=remove_hidden)
+        if return_confidence:
+            return self(recording.image, recording.sparse_depth, return_confidence=True)
+        return self(recording.image, recording.sparse_depth)
 
     def warm_up(
         self,
