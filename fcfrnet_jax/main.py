@@ -60,6 +60,21 @@ def run(arguments: Sequence[str]) -> None:
         runner(line.config.task)(line.config, line.workdir)
     except ValueError as error:
         raise ValueError(flags.name_flags(str(error))) from error
+    except OSError as error:
+        if not _is_within(error.filename, line.workdir):
+            raise
+        raise OSError(
+            f"{describe(error)}; --workdir={line.workdir} must be a folder that can be created and "
+            "written"
+        ) from error
+
+
+def _is_within(path: object, folder: str) -> bool:
+    """Whether an operation on a file or folder that is in another one has failed."""
+    if not isinstance(path, str | os.PathLike):
+        return False
+    inner, outer = os.path.abspath(path), os.path.abspath(folder)
+    return os.path.commonpath([inner, outer]) == outer
 
 
 def set_up_process(config: ConfigDict) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import fcfrnet_jax
@@ -127,3 +128,16 @@ assert "jax" in sys.modules
 def test_the_package_has_no_other_names():
     with pytest.raises(AttributeError, match="module 'fcfrnet_jax' has no attribute 'laod'"):
         _ = fcfrnet_jax.laod
+
+
+def test_a_workdir_that_cannot_be_created_is_named(tmp_path):
+    np.save(tmp_path / "depth.npy", np.full((16, 16), 5.0))
+    (tmp_path / "file").write_text("")
+    # A link that leads nowhere does not exist, but it cannot become a folder either.
+    workdir = tmp_path / "link"
+    workdir.symlink_to(tmp_path / "file" / "below")
+    command = ["--config=predict", "--config.checkpoint=", f"--config.depth={tmp_path}/depth.npy"]
+    with pytest.raises(SystemExit) as ended:
+        main.main([*command, f"--workdir={workdir}"])
+    assert str(ended.value.code).startswith(f"Error: {workdir}")
+    assert f"; --workdir={workdir} must be a folder that can be created" in str(ended.value.code)

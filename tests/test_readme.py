@@ -226,9 +226,9 @@ def test_training_on_rendered_streets_learns(tmp_path, cache):
 
 @pytest.mark.slow
 def test_prediction_command_writes_a_point_cloud(tmp_path, cache):
-    run(block("predict-command"), tmp_path, cache)
+    run(block("predict-command").replace("\\\n", " "), tmp_path, cache)
     written = {str(path.relative_to(tmp_path)) for path in (tmp_path / "output").rglob("*.*")}
-    names = ("depth/sample.png", "panels/sample.png", "ply/sample.ply")
+    names = ("depth/sample.png", "panels/sample.png", "ply/sample.ply", "pcd/sample.pcd")
     assert written == {f"output/predict/{name}" for name in names}
 
 

@@ -104,7 +104,8 @@ class ScanReader:
         except BadFileError as error:
             return {}, [BadFile(frame, error.path, str(error))]
         except (OSError, ValueError) as error:
-            return {}, [BadFile(frame, path, describe(error).removeprefix(f"{path}: "))]
+            reason = describe(error).removeprefix(f"{path}: ")
+            return {}, [BadFile(frame, path, reason.replace("set columns", "set --config.columns"))]
 
     def _arrays(self, image: np.ndarray | None, scan: Scan, frame: Frame) -> Arrays:
         rig = self.rigs[frame.name]

@@ -53,8 +53,8 @@ def _detected(content: bytes, where: str) -> int:
     found = "both 4 and 5" if plausible else "neither 4 nor 5"
     raise ValueError(
         f"{where}: {found} float32 numbers per point give plausible values for its "
-        f"{len(content)} bytes, expected x, y, z, intensity and possibly ring; set columns to what "
-        "the file holds"
+        f"{len(content)} bytes, expected x, y, z in metres, intensity and possibly ring; set "
+        "columns to what the file holds"
     )
 
 

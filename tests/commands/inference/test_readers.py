@@ -142,6 +142,12 @@ def write_scans(recording, content):
             np.save(path, content)
 
 
+def write_bins(recording, content):
+    for path in list((recording / "scans").iterdir()):
+        path.unlink()
+        path.with_suffix(".bin").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "content", "message"),
     [
@@ -179,8 +185,14 @@ def write_scans(recording, content):
             r"scans/0\.npy: all 4 points are NaN, infinite or \(0, 0, 0\), expected at least one",
         ),
         (write_scans, b"\x93NUMPY damaged", r"scans/0\.npy: "),
+        (
+            write_bins,
+            bytes(37),
+            r"scans/0\.bin: has 37 bytes, expected a multiple of 16 or 20, .*truncated, or set "
+            "--config.columns to",
+        ),
     ],
-    ids=["inverse", "size", "no motion", "millimetres", "1/256 m", "empty", "missing", "damaged"],
+    ids=("inverse", "size", "extrinsics", "mm", "1/256 m", "empty", "missing", "damaged", "cut"),
 )  # fmt: skip
 def test_recordings_that_cannot_be_used(spoil, content, message, recording):
     spoil(recording, content)
@@ -204,14 +216,14 @@ def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
         ({"scan": ""}, r"^--config.calibration=.* is for raw scans: give them by --config.scan"),
         ({"depth": "depth"}, "^--config.depth=depth and --config.scan=.* exclude each other"),
         ({"scan": "absent"}, "^--config.scan=absent: there is no such file or folder"),
-        ({"scan_pattern": "lidar_{name}"}, r"no file that matches --config.scan_pattern=lidar_{name}"),
+        ({"scan_pattern": "a_{name}"}, "no file that matches --config.scan_pattern=a_"),
         ({"camera": "2"}, "^--config.camera must be one of 00, 01, 02, 03, got '2'"),
         ({"columns": "2"}, "^--config.columns: columns must be 3 to 6 or the names"),
         ({"calibration": "absent"}, "^--config.calibration: absent: cannot be read"),
         ({"oxts": "."}, r"^--config.oxts=\. has no file for 2 of 2 frames; the first"),
         ({"cloud.frame": "world"}, "^--config.cloud.frame must be one of camera, lidar, got"),
         ({"outputs": "confidence"}, "^--config.checkpoint= selects the classical fill, which has"),
-        ({"min_confidence": 2.0}, "min_confidence must be at least 0.0 and at most 1.0, got 2.0"),
+        ({"min_confidence": 2.0}, "min_confidence must be at least 0.0 and at most 1.0, got 2"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_used(settings, message, recording):
