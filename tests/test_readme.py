@@ -19,6 +19,7 @@ import yaml
 import fcfrnet_jax
 from fcfrnet_jax.commands.cli import config_files, flags
 from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.training.journal import read_journal
 from tests import fresh_install
 from tests.conftest import ROOT
@@ -38,6 +39,7 @@ MARKS = {
     "render-command",
     "predict-command",
     "coarse-maps-command",
+    "project-command",
     "tested",
 }
 
@@ -276,6 +278,32 @@ def test_projection_example(tmp_path, monkeypatch):
     seen = (np.abs(u - 319.5) < 320) & (np.abs(v - 239.5) < 240)
     assert names["sparse_depth"].shape == (480, 640)
     assert 0.95 * seen.sum() < (names["sparse_depth"] > 0).sum() <= seen.sum()
+
+
+@pytest.mark.slow
+def test_the_example_of_a_drive_can_be_projected(tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    example("docs/project.md")
+    run(block("project-command").replace("\\\n", " "), tmp_path, cache)
+    frames = kitti.find_frames("output/projected", "train", require={"ground_truth", "intrinsics"})
+    assert [frame.name[-1] for frame in frames] == ["1", "2", "3"]
+    for frame in frames:
+        sparse, truth = read_depth(frame.sparse), read_depth(frame.ground_truth)
+        assert sparse.max() == truth.max() == 12 - 0.5 * int(frame.name[-1])
+        assert (truth > 0).sum() > 2 * (sparse > 0).sum() > 1000
+
+
+@pytest.mark.slow
+def test_the_example_of_a_stream(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    (code,) = (block.code for block in BLOCKS if block[:2] == ("docs/robot.md", "tested"))
+    line = [sys.executable, "-c", f"{code}\nprint(depth.shape, nearest > 0)"]
+    environment |= {"PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+    done = subprocess.run(
+        line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "(64, 96) True\n", done.stderr
+    assert any((tmp_path / "compiled").glob("*-cache"))
 
 
 def test_program_example_predicts_depth():
