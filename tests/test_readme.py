@@ -264,7 +264,9 @@ def example(document: str) -> dict:
 
 def test_point_cloud_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cloud = example("docs/predict.md")["cloud"]
+    names = example("docs/predict.md")
+    assert names["depth"].shape == (200, 300)
+    cloud = names["cloud"]
     assert len(cloud.points) == len(cloud.colours) > 0
     assert (tmp_path / "cloud.ply").stat().st_size > 15 * len(cloud.points)
 
