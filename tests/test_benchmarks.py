@@ -98,6 +98,20 @@ def test_the_whole_job_is_measured(tmp_path):
     assert "write prediction" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_robots_loop_is_measured(tmp_path):
+    path = tmp_path / "times.json"
+    line = [sys.executable, "benchmarks/robot_loop.py", "--height", "32", "--width", "64"]
+    line += ["--frames", "2", "--rate", "9", "--json", str(path)]
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
+    subprocess.run(line, cwd=ROOT, check=True, env=environment)
+    rows = json.loads(path.read_text())
+    assert 0 < rows["warm start"]["first_depth_s"] < rows["first start"]["first_depth_s"]
+    for name in ("call", "from_scan", "stream", "stream at 9 Hz"):
+        assert 0 < rows[name]["p50_ms"] <= rows[name]["p99_ms"]
+    assert rows["stream at 9 Hz"]["frames_per_s"] < 10
+
+
 def test_the_whole_job_needs_frames(tmp_path):
     line = [sys.executable, "benchmarks/whole_job.py", "--data_dir", str(tmp_path)]
     done = subprocess.run(
