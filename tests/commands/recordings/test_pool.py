@@ -1,0 +1,85 @@
+"""Processes that share work: order, errors, and what happens when one of them is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fcfrnet_jax.commands.recordings.pool import map_in_processes
+from tests.conftest import ROOT
+
+
+def slow_square(number):
+    # Later items take less time.
+    time.sleep(0.02 * (5 - number))
+    return number * number, os.getpid()
+
+
+def refuse(number):
+    if number == 1:
+        raise ValueError("one is refused")
+    return number
+
+
+def kill(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_are_in_order_and_from_other_processes():
+    squares, processes = zip(*map_in_processes(slow_square, range(5), 2), strict=True)
+    assert squares == (0, 1, 4, 9, 16)
+    assert os.getpid() not in processes
+    assert {process for _, process in map_in_processes(slow_square, range(2), 1)} == {os.getpid()}
+
+
+def test_items_are_taken_as_they_are_needed():
+    taken = []
+    results = map_in_processes(refuse, (taken.append(i) or 2 for i in range(99)), 1)
+    assert next(results) == 2
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_function_is_raised(workers):
+    results = map_in_processes(refuse, [0, 1, 2], workers)
+    assert next(results) == 0
+    with pytest.raises(ValueError, match="one is refused"):
+        next(results)
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_named():
+    with pytest.raises(OSError, match="one of the processes has ended, perhaps for lack of memory"):
+        list(map_in_processes(kill, [0], 2))
+
+
+FOREVER = """
+from fcfrnet_jax.commands.recordings.pool import map_in_processes
+from tests.commands.recordings.test_pool import announce
+if __name__ == "__main__":
+    list(map_in_processes(announce, range(2), 2))
+"""
+
+
+def announce(number):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_parent_that_was_killed(tmp_path):
+    path = tmp_path / "forever.py"
+    path.write_text(FOREVER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen(
+        [sys.executable, str(path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.kill()
+    parent.wait()
+    assert len(set(children)) == 2
+    # Their output is closed when the last of them has ended; they would sleep for a minute.
+    assert parent.communicate(timeout=30)[0] == ""
