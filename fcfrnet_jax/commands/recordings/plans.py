@@ -257,21 +257,24 @@ def known_size(
     Raises:
       ValueError: it is unknown, or they differ.
     """
-    given = tuple(config.size)
+    sizes: dict[str, Size] = {}
     for calibration in calibrations.values():
         if calibration.size is not None:
-            if any(given) and given != calibration.size:
-                raise ValueError(
-                    f"--config.size={given} is not the size of the calibration, "
-                    f"{calibration.size}; leave it out"
-                )
-            return calibration.size
-    if all(given):
-        return given[0], given[1]
+            sizes["the calibration"] = calibration.size
+    if all(config.size):
+        sizes["--config.size"] = (config.size[0], config.size[1])
     if images:
-        height, width = read_image(next(iter(images.values()))).shape[:2]
-        return height, width
-    raise ValueError(
-        "--config.size: the calibration does not contain the size of the images; give their rows "
-        "and columns"
-    )
+        path = next(iter(images.values()))
+        height, width = read_image(path).shape[:2]
+        sizes[str(path)] = (height, width)
+    if not sizes:
+        raise ValueError(
+            "--config.size: the calibration does not contain the size of the images; give their "
+            "rows and columns"
+        )
+    if len({*sizes.values()}) > 1:
+        listed = ", ".join(f"{name} {height}x{width}" for name, (height, width) in sizes.items())
+        raise ValueError(
+            f"the sizes of the images differ: {listed}; use the calibration of these images"
+        )
+    return next(iter(sizes.values()))

@@ -15,6 +15,7 @@ from fcfrnet_jax.data import kitti
 from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.sensors.accumulate import accumulate
 from fcfrnet_jax.streets.frame import render_scene
+from tests.commands.evaluations import evaluated
 from tests.sensors import rigs
 from tests.streets.conftest import CAMERA, LIDAR
 
@@ -101,6 +102,17 @@ def test_accumulated_ground_truth_is_exact(poses_of, recording, tmp_path):
         truth, sparse = read_depth(frame.ground_truth), read_depth(frame.sparse)
         assert wrong(truth, i) < 0.01
         assert (truth > 0).sum() > 2 * (sparse > 0).sum()
+
+
+@pytest.mark.slow
+def test_the_evaluation_reads_the_result(recording, tmp_path):
+    settings = {"ground_truth_scans": 3, "poses": str(tmp_path / "poses.txt")}
+    project.run(config_of(**settings, **recording), tmp_path / "out")
+    found = {"data_dir": str(tmp_path / "out"), "split": "train", "crop": (0, 0)}
+    result = evaluated(tmp_path / "eval", checkpoint="", check_depth=False, **found)
+    assert result["frames"] == 3
+    # Off at the edges of the plate, which is 14 m before the wall.
+    assert 0 < result["metrics"]["fill"]["rmse_mm"] < 4000
 
 
 def contents(folder):
@@ -248,7 +260,9 @@ def test_faults_of_a_recording_are_named(recording, raw, tmp_path):
     refused("no drive has more than 5 scans", **recording | {"ground_truth_scans": 7})
     refused("--config.drives: b is not among the drives scans", **recording, drives="b")
     refused("5 of 5 scans have no oxts", **recording, ground_truth_scans=3)
-    refused(r"--config.size=\(9, 9\) is not the size of the calibration", **recording, size=(9, 9))
+    refused("differ: the calibration 180x300, --config.size 9x9", **recording, size=(9, 9))
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((90, 150, 3), np.uint8))
+    refused("differ: the calibration 180x300, .*/0.png 90x150; use the calib", **recording)
     (tmp_path / "images" / "1.png").unlink()
     refused("1 of 5 scans have no image; the first one would be 1.png", **recording)
     (tmp_path / "kitti/2011_09_26/2011_09_26_drive_0001_sync/oxts/data/0000000001.txt").unlink()
