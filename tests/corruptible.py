@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.inference.readers import Rig, ScanReader
 from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.pictures.point_clouds import PointCloud, write_pcd, write_ply
+from fcfrnet_jax.prediction.inputs import DepthFormat
+from fcfrnet_jax.sensors.calibration import read_calibration
 from fcfrnet_jax.streets import data_set
 from fcfrnet_jax.training.journal import Journal, read_journal
 from fcfrnet_jax.training.snapshots import Snapshots
@@ -28,6 +32,12 @@ from tests.training.states import state_of
 
 SPEC = SparseToCoarseSpec(18, "gd", width=4)
 PLAN = data_set.Plan(train=2, val=2, selection=1)
+RIG = {
+    "K": [[40, 0, 24], [0, 40, 16], [0, 0, 1]],
+    "T_cam_lidar": [[0, -1, 0, 0], [0, 0, -1, -0.2], [1, 0, 0, 0], [0, 0, 0, 1]],
+    "width": 48,
+    "height": 32,
+}
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,11 @@ def short_networks() -> Iterator[None]:
 
 def make_kinds(root: Path) -> list[Kind]:
     """Writes intact files of every kind below a folder."""
-    names = ("snapshots", "model", "selection", "drive", "run", "results", "rendered")
-    snapshots, model, selection, drive, run, results_of, rendered = (root / name for name in names)
+    names = ("snapshots", "model", "selection", "drive", "run", "results", "rendered", "recording")
+    snapshots, model, selection, drive, run, results_of, rendered, recording = (
+        root / name for name in names
+    )
+    write_recording(recording)
     write_snapshot(snapshots)
     checkpoint.save_model(model, SPEC, random_variables(SPEC), provenance={"source": "noise"})
     kitti_tree.write_val_selection(selection / kitti_tree.SELECTION)
@@ -105,6 +118,8 @@ def make_kinds(root: Path) -> list[Kind]:
         Kind("metrics.jsonl", run, "metrics.jsonl", resumed, False),
         Kind("metrics.json", results_of, "metrics.json", check_ours, False, "root"),
         Kind("rendered.json", rendered, "rendered.json", is_complete, False, "root"),
+        Kind("raw scan", recording, "scans/*", recorded, False),
+        Kind("calibration of a scanner", recording, "rigs/*", recorded, False),
     ]
 
 
@@ -164,3 +179,34 @@ def check_ours(folder: Path) -> None:
 
 def is_complete(folder: Path) -> bool:
     return data_set.write_data_set(folder, PLAN)
+
+
+def write_recording(folder: Path) -> None:
+    """Writes scans and calibrations in formats of different kinds."""
+    points = np.random.default_rng(0).uniform([8, -4, -3], [9, 4, 3], (60, 3)).astype(np.float32)
+    for name in ("scans", "rigs"):
+        (folder / name).mkdir(parents=True)
+    np.save(folder / "scans" / "npy.npy", points)
+    np.savez(folder / "scans" / "npz.npz", points=points)
+    np.pad(points, ((0, 0), (0, 1))).tofile(folder / "scans" / "bin.bin")
+    write_ply(folder / "scans" / "ply.ply", PointCloud(points, None))
+    write_pcd(folder / "scans" / "pcd.pcd", PointCloud(points, None))
+    write_json(folder / "rigs" / "json.json", RIG)
+    text = "\n".join(f"{name}: {value}" for name, value in RIG.items())
+    (folder / "rigs" / "yaml.yaml").write_text(text)
+
+
+def recorded(folder: Path) -> list[np.ndarray]:
+    """Reads every scan with every calibration as prediction does."""
+    reader = ScanReader({}, DepthFormat(check=False))
+    found = []
+    for rig in sorted((folder / "rigs").iterdir()):
+        calibration = read_calibration(rig)
+        for scan in sorted((folder / "scans").iterdir()):
+            frame = Frame(scan.stem, None, scan, None, None, None)
+            reader = replace(reader, rigs={scan.stem: Rig(calibration, rig)})
+            arrays, bad = reader(frame, (0, 0))
+            if bad:
+                raise ValueError(f"{bad[0].path}: {bad[0].reason}")
+            found.append(arrays["sparse_depth"])
+    return found

@@ -64,7 +64,7 @@ def prepare(
         points = arrays.as_numpy(points, "points")
         if points.ndim == 2 and points.shape[1] >= 3:
             # Drivers mark missing echoes by (0, 0, 0).
-            points = points[points[:, :3].any(axis=1)]
+            points = points[(points[:, :3] != 0).any(axis=1)]
     return Recording(image, project(points, calibration, size, remove_hidden=remove_hidden))
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,15 +48,22 @@ def sample_dir(cache: str | os.PathLike | None = None) -> Path:
       OSError: the cache folder cannot be written.
       ValueError: the dataset's folder exists and holds something else.
     """
-    try:
+    with _named():
         root = (cache_dir() if cache is None else Path(cache)) / SAMPLE_NAME
         write_sample(root)
+    return root
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Says what to do if the cache folder cannot be written."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         raise OSError(
             f"cannot keep the sample dataset in a cache folder ({error}); "
             "set XDG_CACHE_HOME to a writable folder"
         ) from error
-    return root
 
 
 def write_sample(
@@ -95,7 +104,8 @@ def sample_scan(cache: str | os.PathLike | None = None) -> SampleScan:
       OSError, ValueError: as `sample_dir`.
     """
     root = sample_dir(cache)
-    return write_scan(root, root.with_name(f"{SAMPLE_NAME}-scan"))
+    with _named():
+        return write_scan(root, root.with_name(f"{SAMPLE_NAME}-scan"))
 
 
 def write_scan(

@@ -78,6 +78,11 @@ def _motions(oxts: str, names: Sequence[str]) -> dict[str, Path]:
         return {}
     if Path(oxts).is_dir():
         return _beside(Path(oxts), names, (".txt",), "oxts")
+    if len(names) > 1:
+        raise ValueError(
+            f"--config.oxts={oxts} is not a folder, but there are {len(names)} scans; give the "
+            "folder with a file for each of them"
+        )
     return dict.fromkeys(names, Path(oxts))
 
 

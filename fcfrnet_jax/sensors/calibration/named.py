@@ -52,6 +52,11 @@ def read_values(path: Path) -> dict[str, Any]:
             values = json.loads(_COMMENT.sub("", text))
         else:
             values = _load_yaml(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}: is not JSON from line {error.lineno}, column {error.colno} on; correct the "
+            "file, in which names have double quotes and values are separated by commas"
+        ) from error
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -69,7 +69,8 @@ def make_scan(fields: Mapping[str, np.ndarray], where: str) -> Scan:
         )
     with np.errstate(over="ignore"):
         points = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float32)
-    kept = np.isfinite(points).all(axis=1) & points.any(axis=1)
+    # Not any(), which warns about some kinds of NaN.
+    kept = np.isfinite(points).all(axis=1) & (points != 0).any(axis=1)
     if not len(points):
         raise ValueError(f"{where}: the scan is empty, expected at least one point; leave it out")
     if not kept.any():

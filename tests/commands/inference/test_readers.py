@@ -221,6 +221,7 @@ def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
         ({"columns": "2"}, "^--config.columns: columns must be 3 to 6 or the names"),
         ({"calibration": "absent"}, "^--config.calibration: absent: cannot be read"),
         ({"oxts": "."}, r"^--config.oxts=\. has no file for 2 of 2 frames; the first"),
+        ({"oxts": "0.txt"}, "^--config.oxts=0.txt is not a folder, but there are 2 scans; give"),
         ({"cloud.frame": "world"}, "^--config.cloud.frame must be one of camera, lidar, got"),
         ({"outputs": "confidence"}, "^--config.checkpoint= selects the classical fill, which has"),
         ({"min_confidence": 2.0}, "min_confidence must be at least 0.0 and at most 1.0, got 2"),

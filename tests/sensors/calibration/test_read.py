@@ -178,7 +178,7 @@ MIRROR = np.diag([1.0, 1, -1, 1]).tolist()
             "unknown distortion_coeffs; the distortion is",
         ),
         ("a.json", json_with(width=5), "height and width must both be integers, got None and 5"),
-        ("a.json", "{K: 1", "cannot be read as JSON: .*; correct the file"),
+        ("a.json", "{K: 1", "is not JSON from line 1, column 2 on; correct the file, in which"),
         ("a.json", "[1]", "holds list, expected named values such as K"),
         ("a.yaml", "K: [1", "cannot be read as YAML: .*; correct the file"),
         ("a.txt", OBJECT.replace("P3", "P4"), "expected P3, found P0, P4, R0_rect, Tr_velo_to_cam"),
