@@ -51,6 +51,7 @@ class Programs:
 
     def load(self, frames: Frames) -> Inputs:
         """Pads inputs and begins their transfer to the device."""
+        # Padding copies the arrays, which the caller may reuse.
         padded = arrays.padded(frames.image), arrays.padded(frames.depth)
         image, depth = jax.device_put(padded)
         return Inputs(image, depth, frames.size, frames.single)

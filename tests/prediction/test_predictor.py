@@ -283,6 +283,19 @@ def test_a_stream_returns_what_calls_return(fine):
     assert [depth.ndim for depth in found] == [3, 3, 2]
 
 
+def test_the_source_of_a_stream_may_reuse_its_arrays(fine):
+    image, depth = inputs()
+    expected = [fine(image, depth / (1 + number)) for number in range(4)]
+
+    def source():
+        buffer = np.empty_like(depth)
+        for number in range(4):
+            np.copyto(buffer, depth / (1 + number))
+            yield image, buffer
+
+    np.testing.assert_array_equal(list(fine.stream(source())), expected)
+
+
 def test_an_error_ends_a_stream_at_its_frame(fine):
     image, depth = inputs()
     stream = fine.stream([(image, depth), (image, depth), (image, -depth), (image, depth)])
