@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fcfrnet_jax.commands.inference import predict
+from fcfrnet_jax.commands.inference.sources import find_source
 from fcfrnet_jax.configs import predict as predict_config
 from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.networks.fill import classical_fill
@@ -230,3 +231,35 @@ def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
 def test_settings_that_cannot_be_used(settings, message, recording):
     with pytest.raises(ValueError, match=message):
         predict.run(config_of(recording, **settings), recording / "out")
+
+
+KITTI = "kitti_official/raw/2011_09_26"
+DRIVE = f"{KITTI}/2011_09_26_drive_0001_sync"
+RECORDINGS = {
+    "kitti": (f"{DRIVE}/image_02/data", f"{DRIVE}/velodyne_points/data", KITTI),
+    "object": tuple(f"kitti_object/training/{name}" for name in ("image_2", "velodyne", "calib")),
+    "nuscenes": ("nuscenes_32/front.jpg", "nuscenes_32/scan.bin", "nuscenes_32/calibration.json"),
+    "vlp16": ("vlp16/front.jpg", "vlp16/scan.pcd", "vlp16/calibration.json"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "pixels"),
+    [
+        ("kitti", (375, 1242), 19137),
+        ("object", (375, 1242), 18600),
+        # 3067 points fall into the image.
+        ("nuscenes", (900, 1600), 3059),
+        ("vlp16", (720, 1280), 3003),
+    ],
+)
+def test_recordings_are_read_without_own_code(name, size, pixels, real_sensors, tmp_path):
+    image, scan, calibration = (str(real_sensors / path) for path in RECORDINGS[name])
+    files = {"image": image, "scan": scan, "calibration": calibration}
+    config = config_of(tmp_path, **files, remove_hidden=False)
+    source = find_source(config)
+    (frame,) = source.frames
+    arrays, bad = predict.make_reader(config, source)(frame, (0, 0))
+    assert bad == []
+    assert np.count_nonzero(arrays["sparse_depth"]) == pixels
+    assert arrays["sparse_depth"].shape == arrays["image"].shape[:2] == size
