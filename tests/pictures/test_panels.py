@@ -159,3 +159,23 @@ def test_maps_of_another_size_are_refused():
 def test_sparse_depth_of_another_rank_is_refused():
     with pytest.raises(ValueError, match=r"sparse depth \[H, W\], got shape \(4, 5, 1\)"):
         panel(None, np.zeros((4, 5, 1)), {})
+
+
+def test_confidence_is_the_last_tile_in_gray(texts):
+    image, sparse, truth = make_frame(40, 320)
+    confidence = np.tile(np.linspace(0, 1, 320, dtype=np.float32), (40, 1))
+    drawn = panel(image, sparse, {"fine": truth}, confidence=confidence, image_caption="mine")
+    assert texts[0] == "mine"
+    captions = [text for text in texts if text.startswith(("fine", "confidence"))]
+    assert captions == ["fine", "confidence: black 0, white 1"]
+    gray = np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
+    windows = np.lib.stride_tricks.sliding_window_view(drawn, gray.shape)[:, :, 0]
+    assert any((window == gray).all() for row in windows for window in row)
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, "0.008%"), (100, "0.8%")])
+def test_captions_state_small_shares(count, share, texts):
+    sparse = np.zeros((40, 320), np.float32)
+    sparse.flat[:count] = 5
+    panel(None, sparse, {})
+    assert f"sparse depth, {share} of pixels" in texts

@@ -10,6 +10,7 @@ import pytest
 import fcfrnet_jax
 from fcfrnet_jax.pictures import point_clouds
 from fcfrnet_jax.pictures.point_clouds import PointCloud, covered, flying, point_cloud
+from fcfrnet_jax.sensors.scans import read_scan
 
 K = np.array([[20.0, 0.5, 7.0], [0.0, 25.0, 4.0], [0.0, 0.0, 1.0]])
 ROWS, COLUMNS = 10, 16
@@ -145,3 +146,21 @@ def test_colours_of_another_shape_are_refused(tmp_path):
 
 def test_the_function_is_public():
     assert fcfrnet_jax.point_cloud is point_cloud
+
+
+@pytest.mark.parametrize("write", [point_clouds.write_ply, point_clouds.write_pcd])
+def test_comments_are_in_the_header_and_clouds_can_be_read(write, depth, image, tmp_path):
+    cloud = everything(depth, image, K)
+    path = tmp_path / f"cloud.{write.__name__[-3:]}"
+    write(path, cloud, ["metres in the frame of the camera"])
+    assert b"metres in the frame of the camera\n" in path.read_bytes()
+    np.testing.assert_array_equal(read_scan(path).points, cloud.points)
+
+
+def test_a_moved_cloud_keeps_its_colours(depth, image):
+    cloud = everything(depth, image, K)
+    motion = np.array([[0.0, 0, 1, 5], [-1, 0, 0, 0], [0, -1, 0, 2], [0, 0, 0, 1]])
+    found = point_clouds.moved(cloud, motion)
+    x, y, z = cloud.points.T
+    np.testing.assert_allclose(found.points, np.stack([z + 5, -x, 2 - y], axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(found.colours, cloud.colours)
