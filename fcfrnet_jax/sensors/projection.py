@@ -9,6 +9,8 @@ from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.occlusion import hidden_points
 from fcfrnet_jax.sensors.scans import Scan
 
+# Scans spread less in height than this share of their spread in each horizontal direction.
+_LEVEL = 0.5
 # Points nearer to the image plane are not projected, in metres.
 MIN_DEPTH = 0.1
 
@@ -169,6 +171,33 @@ def without_hidden(depth: np.ndarray, calibration: Calibration) -> np.ndarray:
     result = depth.copy()
     result[rows[hidden], columns[hidden]] = 0
     return result
+
+
+def looks_inverted(points: np.ndarray | Scan, calibration: Calibration) -> bool:
+    """Whether the inverse of T_cam_lidar puts a scan into a more likely position.
+
+    The points of a scanner spread less in height than horizontally, for most scanners see all
+    around, and level cameras are the rule. Some points fall into the image in any case.
+
+    Returns:
+      True if the points do not spread in this way as the camera sees them, but would with the
+      inverse.
+
+    Raises:
+      ValueError: as `coordinates`.
+    """
+    points = coordinates(points)
+    points = points[np.isfinite(points).all(axis=1)]
+    rotation = calibration.camera_from_lidar[:3, :3]
+    return not _is_level(points @ rotation.T) and _is_level(points @ rotation)
+
+
+def _is_level(points: np.ndarray) -> bool:
+    """Whether points `[N, 3]`, x right, y down, z forward, spread much less along y."""
+    if not len(points):
+        return False
+    across, down, forward = np.percentile(np.abs(points - np.median(points, axis=0)), 75, axis=0)
+    return bool(down < _LEVEL * min(across, forward))
 
 
 def count_sides(points: np.ndarray, calibration: Calibration, size: Size) -> dict[str, int]:

@@ -10,7 +10,13 @@ from benchmarks import projection as benchmark
 from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.sensors.calibration import Calibration, read_calibration
 from fcfrnet_jax.sensors.motion import azimuth_times
-from fcfrnet_jax.sensors.projection import count_sides, project, unproject, without_hidden
+from fcfrnet_jax.sensors.projection import (
+    count_sides,
+    looks_inverted,
+    project,
+    unproject,
+    without_hidden,
+)
 from fcfrnet_jax.sensors.scans import Scan, read_scan
 from tests.sensors.rigs import ROTATION, SIZE, K, rig, scan
 
@@ -142,3 +148,26 @@ def test_the_official_sparse_depth_is_that_of_the_moving_scanner(real_sensors):
     constant, motion = benchmark.fit_motion(cameras, points, turns)
     assert min(benchmark.agreement(cameras, benchmark.move(points, turns, constant))) > 0.96
     assert min(benchmark.agreement(cameras, benchmark.move(points, turns, motion))) > 0.99
+
+
+def inverse(calibration):
+    matrix = np.linalg.inv(calibration.camera_from_lidar)
+    return Calibration(calibration.projection, matrix, calibration.size)
+
+
+def test_an_inverted_mount_of_a_scanner_that_sees_all_around_is_found():
+    random = np.random.default_rng(0)
+    azimuth, distance = random.uniform(-np.pi, np.pi, 2000), random.uniform(3, 40, 2000)
+    height = random.uniform(-2, 2, 2000)
+    points = np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), height], axis=1)
+    assert looks_inverted(points, inverse(rig(OFFSET)))
+    assert not looks_inverted(points, rig(OFFSET))
+    # Some points fall into the image nevertheless.
+    assert project(points, inverse(rig(OFFSET)), remove_hidden=False).any()
+
+
+def test_the_mount_of_a_scan_without_a_level_is_not_judged():
+    points = np.random.default_rng(0).uniform(-9, 9, (500, 3))
+    assert not looks_inverted(points, rig(OFFSET))
+    assert not looks_inverted(points, inverse(rig(OFFSET)))
+    assert not looks_inverted(np.full((3, 3), np.nan), rig(OFFSET))

@@ -185,6 +185,8 @@ def predict_frames(
       OSError: a file cannot be written.
     """
     check_samples(frames, read)
+    if isinstance(read, ScanReader):
+        read.warn_of_mount(frames[0])
     skipped: list[BadFile] = []
 
     def leave_out(bad: list[BadFile]) -> None:

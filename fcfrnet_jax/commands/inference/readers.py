@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.evaluation.frames import Arrays
@@ -14,6 +15,7 @@ from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.prediction import inputs, recordings
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import azimuth_times, compensate, read_oxts
+from fcfrnet_jax.sensors.projection import looks_inverted
 from fcfrnet_jax.sensors.scans import Scan, read_scan
 from fcfrnet_jax.sensors.scans.scan import Columns
 
@@ -106,6 +108,24 @@ class ScanReader:
         except (OSError, ValueError) as error:
             reason = describe(error).removeprefix(f"{path}: ")
             return {}, [BadFile(frame, path, reason.replace("set columns", "set --config.columns"))]
+
+    def warn_of_mount(self, frame: Frame) -> None:
+        """Logs a warning if the scanner of a frame is likely to be mounted in another way."""
+        rig = self.rigs[frame.name]
+        try:
+            inverted = looks_inverted(
+                read_scan(frame.sparse, columns=self.columns), rig.calibration
+            )
+        except ValueError:
+            return  # reported where the scan is used
+        if inverted:
+            logging.warning(
+                "%s: the scan is not level in the camera's frame, but with the inverse of "
+                "T_cam_lidar it would be: T_cam_lidar must take points from the LiDAR's frame to "
+                "the camera's. If the camera is level, invert it, and compare the sparse depth in "
+                "the panel with the image",
+                rig.path,
+            )
 
     def _arrays(self, image: np.ndarray | None, scan: Scan, frame: Frame) -> Arrays:
         rig = self.rigs[frame.name]

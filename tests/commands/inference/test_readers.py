@@ -203,6 +203,19 @@ def test_recordings_that_cannot_be_used(spoil, content, message, recording):
     assert not (recording / "out" / "depth").exists()
 
 
+def test_a_likely_inverse_is_reported(recording, caplog):
+    random = np.random.default_rng(0)
+    azimuth, distance = random.uniform(-np.pi, np.pi, 4000), random.uniform(8, 20, 4000)
+    height = random.uniform(-2, 2, 4000)
+    around = np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), height], axis=1)
+    write_scans(recording, around)
+    predict.run(config_of(recording), recording / "right")
+    assert "level" not in caplog.text
+    write_rig(recording, inverted(CALIBRATION))
+    predict.run(config_of(recording), recording / "wrong")
+    assert "with the inverse of T_cam_lidar it would be" in caplog.text
+
+
 def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
     (recording / "scans" / "0.npy").write_bytes((recording / "scans" / "0.npy").read_bytes()[:500])
     result = predict.run(config_of(recording), recording / "out")
