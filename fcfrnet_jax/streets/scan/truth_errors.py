@@ -26,7 +26,7 @@ EDGE = 0.1
 # through the windows of cars, to the farthest depth within a window of this height and width.
 PANE, PANE_DISTANCE, PANE_SIZE = 14, 25.0, (49, 81)
 # Panes cover this share of a frame times (u - 0.3)^1.5, with u even in [0, 1], none below 0.3.
-PANE_SHARE = 0.025
+PANE_SHARE = 0.05
 # The background must be farther than the surface by this share, and the surface within this share
 # of the nearest one around it, so that it is no road.
 BEHIND, FACING = 0.2, 0.06
