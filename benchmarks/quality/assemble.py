@@ -42,7 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     specs, models = zip(*map(checkpoint.load_model, options.models), strict=True)
     spec = specs[0]
-    if not isinstance(spec, TwoStageSpec) or spec.fine.patch == 1 or set(specs) != {spec}:
+    patches = isinstance(spec, TwoStageSpec) and 1 not in (spec.coarse.patch, spec.fine.patch)
+    if not patches or set(specs) != {spec}:
         parser.error("expected two-stage models of patches with equal networks")
     variables = average(list(models))
     prefer_base(variables, "coarse", spec.coarse.patch, options.coarse)

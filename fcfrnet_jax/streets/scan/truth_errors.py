@@ -58,6 +58,8 @@ def see_through(
 ) -> tuple[jax.Array, tuple[Points, Points]]:
     """Lets scans and ground truth see the background through panes; returns both.
 
+    Behind panes there is ground truth also where it was missing, as renderers leave out glass.
+
     Args:
       key: the JAX random key.
       ground_truth: metres, 0 = missing.
