@@ -34,7 +34,7 @@ class Task:
         self.name, self.dtype, self.mode = (described[key] for key in ("name", "dtype", "mode"))
         self.spec: Spec = CoarseToFineSpec(described["layers"], "rgbd", width=described["width"])
         self.trained: dict[str, Any] | None = None
-        if described["checkpoint"]:
+        if described.get("checkpoint"):
             self.spec, self.trained = load_model(described["checkpoint"])
         random = np.random.default_rng(0)
         shape = (described["batch"], *described["size"])

@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=("predict", "train"), default="predict")
     parser.add_argument("--layers", type=int, choices=(18, 34), default=34)
     parser.add_argument("--width", type=int, default=64, help="channels at full resolution")
-    parser.add_argument("--checkpoint", help="`compact`, or a model file: times the whole model")
+    parser.add_argument("--checkpoint", help="`compact` or a folder: times the whole model")
     parser.add_argument("--size", type=int, nargs=2, default=(352, 1216), help="rows, columns")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--dtype", nargs="+", choices=sorted(TOLERANCE), default=["float32"])

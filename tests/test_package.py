@@ -137,7 +137,7 @@ def test_the_evaluation_in_the_environment(run, tmp_path):
 @pytest.mark.slow
 def test_the_main_job_in_the_environment(run, tmp_path):
     printed = run("fcfrnet", "--config=eval", XLA_FLAGS="")
-    assert "trained for 2400 steps on rendered streets only" in printed
+    assert "trained for 8350 steps on rendered streets only" in printed
     result = json.loads((tmp_path / "output" / "metrics.json").read_text())
     assert result["frames"] == 6
     assert result["metrics"]["fine"]["rmse_mm"] < result["metrics"]["fill"]["rmse_mm"]

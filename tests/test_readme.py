@@ -194,7 +194,8 @@ def test_main_command_works_on_a_fresh_machine(tmp_path):
     fill, coarse, fine = (result["metrics"][name] for name in ("fill", "coarse", "fine"))
     for measure in ("rmse_mm", "mae_mm"):
         assert 0 < fine[measure] < coarse[measure] < fill[measure] < 2000
-    assert result["provenance"]["checkpoint"]["settings"]["source"] == "synthetic"
+    models = result["provenance"]["checkpoint"]["averaged"]
+    assert {model["settings"]["source"] for model in models} == {"synthetic"}
     assert len(list((tmp_path / "output" / "panels").iterdir())) == result["frames"] == 6
 
 
@@ -317,8 +318,8 @@ def test_program_example_predicts_depth():
 def test_features_are_those_of_the_network():
     names = example("docs/python.md")
     assert names["fine_depth"].shape == names["coarse_depth"].shape == (1, 64, 96, 1)
-    assert names["colour"].shape == names["depth"].shape == (1, 64, 96, 8)
-    assert names["fused"].shape == (1, 4, 6, 64)
+    assert names["colour"].shape == names["depth"].shape == (1, 16, 24, 32)
+    assert names["fused"].shape == (1, 1, 2, 128)
     layers = names["features"].keys()
     convolutions = {f"conv{i}{branch}" for i in range(2, 7) for branch in ("", "_2")}
     assert convolutions | {f"shuffle{i}" for i in range(2, 7)} <= layers

@@ -109,7 +109,7 @@ def case(
 
 
 def compact(batch: int, dtype: str, size: tuple[int, int], repeats: int) -> Turns:
-    """Prediction with the shipped model, from arrays on the host to arrays on the host."""
+    """Prediction with the compact model, from arrays on the host to arrays on the host."""
     predictor = fcfrnet_jax.load(fcfrnet_jax.COMPACT, dtype)
     inputs = model.random_batch(batch, *size)
     arrays = inputs["image"], inputs["sparse_depth"][..., 0]

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the figures")
     parser.add_argument("--model", default="compact")
     parser.add_argument("--before", help="the model that it is compared with")
-    parser.add_argument("--without_image", help="a model of the same recipe on gray images")
+    parser.add_argument("--without_image", help="a model trained on gray images")
     parser.add_argument("--kitti", help="real frames in KITTI's layout")
     parser.add_argument("--split", nargs="+", default=["val_selection", "val"])
     parser.add_argument("--official", help="real frames with official ground truth, split train")

@@ -87,6 +87,9 @@ def origin(provenance: dict[str, Any]) -> str:
     """Describes where weights come from, given the `provenance` of their checkpoint."""
     if {"coarse", "fine"} <= provenance.keys():
         return "; ".join(f"{stage} {origin(provenance[stage])}" for stage in ("coarse", "fine"))
+    if "averaged" in provenance:
+        models = provenance["averaged"]
+        return f"mean of {len(models)} models, the last one {origin(models[-1])}"
     if "source" in provenance:
         return f"converted from {provenance['source']}"
     if "trained_steps" not in provenance:

@@ -2,7 +2,7 @@
 
   fcfrnet --config=pretrain_compact --workdir=output/compact
 
-The settings are for one GPU. On an H200, 7250 of these steps took 155 s (20 ms each), and rendering
+The settings are for one GPU. On an H200, 7250 steps of this size took 155 s in all, and rendering
 6464 frames took 202 s on the 16 cores of its host. CPUs need a smaller run:
 
   fcfrnet --config=pretrain_compact --config.batch_size=8 --config.pool_frames=1024 \\

@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     # Rows and columns of the rendered images, at least those of the crop; every size shows the
     # field of view of KITTI's camera.
     config.camera = (375, 1242)
-    # With source=synthetic, render this many frames once, a multiple of 32, and train on windows of
+    # With source=synthetic, render this many frames once, a multiple of 16, and train on windows of
     # them, with the exact depth, mixed scan patterns and strongly varied images. 0 renders every
     # example anew.
     config.pool_frames = 0

@@ -252,7 +252,9 @@ def _points(depth: jax.Array, camera: Camera, lidar: Lidar) -> dict[str, np.ndar
     """The measured points of a sparse depth map `[h, w]`, with the names of `Pool.read`."""
     beam = np.asarray(_beam(depth, camera, lidar)).ravel()
     flat = np.asarray(depth).ravel()
-    found = np.flatnonzero(flat > 0)[:POINTS]
+    found = np.flatnonzero(flat > 0)
+    if len(found) > POINTS:
+        raise ValueError(f"a scan has {len(found)} points in the image, more than {POINTS}")
     pixel = np.full(POINTS, -1, np.int32)
     ranges, beams = np.zeros(POINTS, np.uint16), np.zeros(POINTS, np.uint8)
     count = len(found)

@@ -97,7 +97,7 @@ class Objective:
             self.mode,
             weight * depth,
             image=batch.get("image"),
-            sparse_depth=batch["sparse_depth"],
+            sparse_depth=weight * batch["sparse_depth"],
             ground_truth=target if target is None else weight * target,
             near=near,
             depth_loss=self._depth_loss(),

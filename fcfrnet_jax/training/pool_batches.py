@@ -34,7 +34,7 @@ FULL_DENSITY, LEAST_DENSITY, DENSITY_POWER = 0.05, 1e-4, 0.6
 SPREADS = (0, 1, 1, 2, 2)
 # The largest share of an image that shows another part of it. Where image and scan contradict each
 # other, as at glass, the ground truth follows the scan.
-SWAPPED = 0.25
+SWAPPED = 0.5
 # Foreground grows only where it is nearer than the background by more than this share.
 EDGE = 0.05
 # The ground truth is the scan's depth where that differs from the exact depth by less than this

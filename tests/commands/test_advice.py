@@ -212,7 +212,7 @@ TRAININGS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings | N
     (
         None,
         {**runs.STREETS, "schedule": "step"},
-        "use constant or cosine",
+        "use constant, cosine or plateau",
         {"schedule": "constant"},
     ),
     (

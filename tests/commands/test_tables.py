@@ -12,6 +12,10 @@ from fcfrnet_jax.evaluation.metrics import NAMES
     ("provenance", "words"),
     [
         ({}, "of unknown origin"),
+        (
+            {"averaged": [{"source": "a"}, {"source": "b"}]},
+            "mean of 2 models, the last one converted from b",
+        ),
         ({"source": "std.pdparams"}, "converted from std.pdparams"),
         ({"trained_steps": 7}, "trained for 7 steps on sample scenes"),
         (

@@ -538,3 +538,15 @@ def test_step_and_state_agree_on_the_moving_average(settings, ema, message):
     state = parallel.replicate(initial_state(variables_of(COARSE), SGD, ema=ema))
     with pytest.raises(ValueError, match=message):
         step_of(COARSE, **settings)(state, {}, parallel.shard(batch_of(8)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "target"), [("dense", "ground_truth"), ("sparse", "sparse_depth")]
+)
+def test_the_weight_of_a_frame_scales_its_errors(mode, target):
+    rng = np.random.default_rng(0)
+    depth, truth = rng.uniform(5, 20, (2, 2, 6, 8, 1)).astype(np.float32)
+    weight = np.array([1.0, 0.1], np.float32).reshape(2, 1, 1, 1)
+    batch = {"ground_truth": truth, "sparse_depth": truth, "weight": weight}
+    found = Objective(mode, "l1").parts(jnp.array(depth), batch, None)["depth"]
+    np.testing.assert_allclose(found, np.mean(weight * np.abs(depth - truth)), rtol=1e-5)

@@ -30,10 +30,10 @@ def make_rendered_validation(
     """
     options = select.compiler_options(jnp.dtype(config.dtype))
     frames = pools.validation_frames(config)
-    measure = make_pool_validation(model.network, options, frames, validation_crop(config))
+    compare = make_pool_validation(model.network, options, frames, validation_crop(config))
 
     def validate(state: TrainState) -> dict[str, float]:
-        figures = measure(model.whole(trained_variables(state))[1])
+        figures = compare(model.whole(trained_variables(state))[1])
         named = {
             f"val/{case}/{name}/{measure}": value
             for case, maps in figures.items()

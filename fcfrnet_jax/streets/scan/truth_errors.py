@@ -26,7 +26,7 @@ EDGE = 0.1
 # through the windows of cars, to the farthest depth within a window of this height and width.
 PANE, PANE_DISTANCE, PANE_SIZE = 14, 25.0, (49, 81)
 # Panes cover this share of a frame times (u - 0.3)^1.5, with u even in [0, 1], none below 0.3.
-PANE_SHARE = 0.025
+PANE_SHARE = 0.05
 # The background must be farther than the surface by this share, and the surface within this share
 # of the nearest one around it, so that it is no road.
 BEHIND, FACING = 0.2, 0.06
@@ -57,6 +57,8 @@ def see_through(
     key: jax.Array, ground_truth: jax.Array, exact: jax.Array, scans: tuple[Points, Points]
 ) -> tuple[jax.Array, tuple[Points, Points]]:
     """Lets scans and ground truth see the background through panes; returns both.
+
+    Behind panes there is ground truth also where it was missing, as renderers leave out glass.
 
     Args:
       key: the JAX random key.
