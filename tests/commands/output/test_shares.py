@@ -1,6 +1,5 @@
 """Evaluation in several processes, and what they tell each other."""
 
-import contextlib
 import json
 import os
 import signal
@@ -49,6 +48,8 @@ def start(workdirs, processes=1, **settings):
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                # A shell lets commands in the background ignore Ctrl-C, and these would inherit it.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         )
     return found
@@ -130,14 +131,8 @@ def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
     while not any(predictions.rglob("*.png")):
         time.sleep(0.01)
         assert all(process.poll() is None for process in processes), finish(processes)
+    processes[victim].send_signal(ends)
     try:
-        # Python loses a signal that arrives in a callback of the garbage collector, so it is sent
-        # again after a second, as a user would press Ctrl-C again.
-        for _ in range(5):
-            processes[victim].send_signal(ends)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                processes[victim].wait(1)
-                break
         # Without an end of its own, a job gives up after minutes.
         statuses = [process.wait(60) for process in processes]
     finally:
