@@ -10,6 +10,7 @@ important where both are equal, and changes little where the network is sure.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import jax
@@ -57,4 +58,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
