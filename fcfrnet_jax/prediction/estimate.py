@@ -7,6 +7,7 @@ import numpy as np
 
 from fcfrnet_jax.networks import models, patches
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec, TwoStageSpec
+from fcfrnet_jax.prediction.expected_error import expected_error
 
 # The relative error below which `DepthEstimate.confidence` counts a depth as correct.
 CORRECT = 0.05
@@ -15,13 +16,12 @@ CORRECT = 0.05
 class DepthEstimate(NamedTuple):
     """Depth and its expected error, each float32 `[B, H, W]`, or `[H, W]` for one frame.
 
-    The network predicts the scale b of a Laplace distribution of the error of log depth (Kendall
-    and Gal 2017, arXiv 1703.04977). It is the scale before measured depths are put back, so it says
-    nothing about the scanner's own errors.
+    The error is that of the network's own depth, before measured depths are put back, so it says
+    nothing about the scanner's own errors. See `expected_error.py`.
 
     Attributes:
       depth: metres.
-      expected_error: the expected absolute error in metres, b times the depth, positive.
+      expected_error: the expected absolute error in metres, positive.
     """
 
     depth: np.ndarray
@@ -29,7 +29,10 @@ class DepthEstimate(NamedTuple):
 
     @property
     def confidence(self) -> np.ndarray:
-        """The probability that the relative error is below 5%, in [0, 1]: 1 - exp(-0.05 / b)."""
+        """The probability that the relative error is below 5%, in [0, 1].
+
+        It is 1 - exp(-0.05 depth / expected_error), that of a Laplace distribution.
+        """
         return -np.expm1(-CORRECT * self.depth / self.expected_error)
 
 
@@ -69,10 +72,23 @@ def predict_with_error(
     depth: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Predicts depth as `predict` does and its expected error, each `[B, H, W, 1]`."""
+    prediction, *shown = predict_with_scale(network, variables, image, depth)
+    return prediction, expected_error(prediction, *shown)
+
+
+def predict_with_scale(
+    network: models.Network,
+    variables: models.Variables,
+    image: jax.Array | None,
+    depth: jax.Array | None,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Predicts depth as `predict` does. Returns it and the other arguments of `expected_error`."""
     prediction, stored = network.apply(variables, image, depth, mutable=["intermediates"])
     features: dict[str, Any] = stored["intermediates"]
+    sparse_depth, before = None, depth
     if isinstance(network, models.TwoStage):
-        (_, prediction), features = prediction, features["fine"]
+        sparse_depth, (before, prediction), features = depth, prediction, features["fine"]
+    assert before is not None
     prediction = models.clip_depth(prediction, network.spec.max_depth)
     [log_scale] = features[patches.LOG_SCALE]
-    return prediction, prediction * patches.error_scale(log_scale)
+    return prediction, before, log_scale, sparse_depth

@@ -7,6 +7,7 @@ import pytest
 import fcfrnet_jax
 from fcfrnet_jax.networks import models, patches
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
+from fcfrnet_jax.prediction.expected_error import expected_error
 from tests.random_weights import random_variables
 
 NARROW = {"layers": 10, "width": 8, "patch": 4}
@@ -16,7 +17,7 @@ SPEC = TwoStageSpec(
 )
 
 
-def test_the_expected_error_is_the_stored_scale_times_the_depth():
+def test_the_expected_error_is_that_of_the_stored_scale():
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (30, 45, 3), np.uint8)
     sparse = random.uniform(2, 80, (30, 45)) * (random.random((30, 45)) < 0.05)
@@ -25,13 +26,14 @@ def test_the_expected_error_is_the_stored_scale_times_the_depth():
 
     padded = [np.pad(image, ((0, 2), (0, 3), (0, 0))), np.pad(sparse, ((0, 2), (0, 3)))[..., None]]
     apply = jax.jit(lambda *inputs: models.build(SPEC).apply(*inputs, mutable="intermediates"))
-    (_, depth), stored = apply(random_variables(SPEC), *(np.float32(x)[None] for x in padded))
-    depth = np.clip(depth, 0.9, 85)[0, :30, :45, 0]
+    (coarse, depth), stored = apply(random_variables(SPEC), *(np.float32(x)[None] for x in padded))
     [log_scale] = stored["intermediates"]["fine"][patches.LOG_SCALE]
-    scale = 0.03 * np.exp(log_scale)[0, :30, :45, 0]
+    padded_depth = np.float32(padded[1])[None]
+    error = expected_error(np.clip(depth, 0.9, 85), coarse, log_scale, padded_depth)
+    depth, error = (np.asarray(x)[0, :30, :45, 0] for x in (np.clip(depth, 0.9, 85), error))
     np.testing.assert_allclose(found.depth, depth, rtol=1e-3)
-    np.testing.assert_allclose(found.expected_error, depth * scale, rtol=5e-3)
-    np.testing.assert_allclose(found.confidence, 1 - np.exp(-0.05 / scale), rtol=5e-3)
+    np.testing.assert_allclose(found.expected_error, error, rtol=2e-2)
+    np.testing.assert_allclose(found.confidence, 1 - np.exp(-0.05 * depth / error), rtol=2e-2)
 
 
 @pytest.mark.parametrize(
