@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.files import list_some
+from fcfrnet_jax.sensors.calibration.kitti import UNIT_FILE
 from fcfrnet_jax.sensors.motion import Motion, motion_between, read_oxts
 from fcfrnet_jax.sensors.poses import read_poses, read_unit_poses
 from fcfrnet_jax.sensors.scans import READERS
@@ -15,7 +16,6 @@ from fcfrnet_jax.sensors.scans import READERS
 # Where the drives are, relative to the folder of KITTI's raw data; the first that fits is used.
 _RAW_LAYOUTS = ("raw/*/*", "*/*", "*", ".")
 _SCANS = Path("velodyne_points", "data")
-UNIT_CALIBRATION = "calib_imu_to_velo.txt"
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,13 @@ def unit_motions(drive: Drive) -> list[Motion | None]:
 def pose_motions(poses: Sequence[np.ndarray], period: float) -> list[Motion | None]:
     """The mean motion between the scans before and after each scan, taken every `period` seconds.
 
+    Args:
+      poses: of the scanner, `[4, 4]` from its frame to a fixed frame.
+      period: from one scan to the next.
+
+    Returns:
+      For each scan the motion in the scanner's frame at that scan.
+
     Raises:
       ValueError: there is only one scan.
     """
@@ -148,7 +155,10 @@ def pose_motions(poses: Sequence[np.ndarray], period: float) -> list[Motion | No
     motions: list[Motion | None] = []
     for i in range(len(poses)):
         before, after = max(i - 1, 0), min(i + 1, last)
-        motions.append(motion_between(poses[before], poses[after], (after - before) * period))
+        motion = motion_between(poses[before], poses[after], (after - before) * period)
+        # In a curve, the frame of the scan before has another direction.
+        turn = poses[i][:3, :3].T @ poses[before][:3, :3]
+        motions.append(Motion(turn @ motion.velocity, turn @ motion.rotation_rate))
     return motions
 
 
@@ -172,7 +182,7 @@ def drive_poses(drive: Drive, path: str | os.PathLike | None = None) -> list[np.
                 "no oxts/data/<frame>.txt, from which their poses are read; give a file of poses"
             )
         assert drive.date is not None
-        return read_unit_poses(units, drive.date / UNIT_CALIBRATION)
+        return read_unit_poses(units, drive.date / UNIT_FILE)
     poses = read_poses(path)
     stems = [scan.stem for scan in drive.scans]
     if all(stem.isdecimal() and int(stem) < len(poses) for stem in stems):

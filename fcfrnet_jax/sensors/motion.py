@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.sensors.calibration.calibration import check_rigid
-from fcfrnet_jax.sensors.calibration.kitti import read_rigid
+from fcfrnet_jax.sensors.calibration.kitti import UNIT_FILE, read_rigid
 from fcfrnet_jax.sensors.calibration.text import matrix, read_text
 
-# Positions in a line of KITTI's oxts files: the velocity forward, to the left and upward in m/s,
-# and the rates about these axes in rad/s.
-_OXTS_NUMBERS, _OXTS_VELOCITY, _OXTS_RATES = 30, slice(8, 11), slice(17, 20)
+# Positions in a line of KITTI's oxts files: roll and pitch in rad, the velocity forward, left and
+# upward in m/s, and the rates about the unit's axes in rad/s. Forward and left are parallel to the
+# ground, whereas the unit's axes are tilted by roll and pitch.
+_OXTS_NUMBERS, _OXTS_TILT, _OXTS_VELOCITY, _OXTS_RATES = 30, (3, 4), slice(8, 11), slice(17, 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,14 +135,28 @@ def read_oxts(path: str | os.PathLike, imu_to_lidar: str | os.PathLike | None = 
     path = Path(path)
     if imu_to_lidar is None:
         # <date>/<drive>/oxts/data/<frame>.txt
-        imu_to_lidar = path.absolute().parents[3] / "calib_imu_to_velo.txt"
+        imu_to_lidar = path.absolute().parents[:4][-1] / UNIT_FILE
     lidar_from_imu = read_rigid(Path(imu_to_lidar))
     values = read_measurement(path)
     rotation = lidar_from_imu[:3, :3]
     lever = np.linalg.inv(lidar_from_imu)[:3, 3]
+    roll, pitch = values[list(_OXTS_TILT)]
+    level_from_unit = rotation_about(1, pitch) @ rotation_about(0, roll)
     # The scanner's velocity differs from the unit's by the rotation about it.
-    velocity = values[_OXTS_VELOCITY] + np.cross(values[_OXTS_RATES], lever)
+    velocity = level_from_unit.T @ values[_OXTS_VELOCITY]
+    velocity = velocity + np.cross(values[_OXTS_RATES], lever)
     return Motion(rotation @ velocity, rotation @ values[_OXTS_RATES])
+
+
+def rotation_about(axis: int, angle: float) -> np.ndarray:
+    """Returns the counter-clockwise rotation `[3, 3]` about an axis by an angle in rad."""
+    one, two = [i for i in range(3) if i != axis]
+    # Counter-clockwise about y is from z to x.
+    sine = np.sin(angle) * (-1 if axis == 1 else 1)
+    matrix = np.eye(3)
+    matrix[[one, two], [one, two]] = np.cos(angle)
+    matrix[one, two], matrix[two, one] = -sine, sine
+    return matrix
 
 
 def read_measurement(path: str | os.PathLike) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from fcfrnet_jax.sensors.calibration.calibration import check_rigid, rigid
 from fcfrnet_jax.sensors.calibration.kitti import read_rigid
 from fcfrnet_jax.sensors.calibration.text import numbers, read_text
-from fcfrnet_jax.sensors.motion import read_measurement
+from fcfrnet_jax.sensors.motion import read_measurement, rotation_about
 
 # Metres, for the Mercator projection.
 _EARTH_RADIUS = 6378137.0
@@ -87,17 +87,6 @@ def read_unit_poses(
         position = np.array([scale * _EARTH_RADIUS * east, scale * _EARTH_RADIUS * north, altitude])
         if not poses:
             origin = position
-        rotation = _about(2, yaw) @ _about(1, pitch) @ _about(0, roll)
+        rotation = rotation_about(2, yaw) @ rotation_about(1, pitch) @ rotation_about(0, roll)
         poses.append(rigid(rotation, position - origin) @ imu_from_lidar)
     return poses
-
-
-def _about(axis: int, angle: float) -> np.ndarray:
-    """The rotation about an axis."""
-    one, two = [i for i in range(3) if i != axis]
-    # Counter-clockwise about y is from z to x.
-    sine = np.sin(angle) * (-1 if axis == 1 else 1)
-    matrix = np.eye(3)
-    matrix[[one, two], [one, two]] = np.cos(angle)
-    matrix[one, two], matrix[two, one] = -sine, sine
-    return matrix

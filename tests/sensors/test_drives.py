@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from fcfrnet_jax.sensors import drives
+from fcfrnet_jax.sensors.calibration.calibration import rigid
 
 DRIVE = "2011_09_26_drive_0001_sync"
 
@@ -88,5 +90,19 @@ def test_motion_from_poses_is_the_mean_of_both_sides():
         pose[0, 3] = x
     speeds = [motion.velocity[0] for motion in drives.pose_motions(poses, 0.1)]
     np.testing.assert_allclose(speeds, [10, 20, 30])
+
+
+def test_motion_from_poses_of_a_curve_is_in_the_frame_of_its_scan():
+    # On a circle of 20 m about z, forward along x, a tenth of a radian from scan to scan.
+    poses = []
+    for angle in 0.1 * np.arange(4):
+        turn = Rotation.from_euler("z", angle).as_matrix()
+        poses.append(rigid(turn, 20 * np.array([np.sin(angle), 1 - np.cos(angle), 0])))
+    for motion in drives.pose_motions(poses, 0.1)[1:-1]:
+        np.testing.assert_allclose(motion.velocity, [200 * np.sin(0.1), 0, 0], atol=1e-9)
+        np.testing.assert_allclose(motion.rotation_rate, [0, 0, 1], atol=1e-9)
+
+
+def test_motion_needs_two_poses():
     with pytest.raises(ValueError, match="at least two scans"):
-        drives.pose_motions(poses[:1], 0.1)
+        drives.pose_motions([np.eye(4)], 0.1)

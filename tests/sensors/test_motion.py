@@ -69,11 +69,19 @@ def test_oxts_are_moved_to_the_scanner(tmp_path):
     # In the unit's frame, a point 2 m before it moves at (10, 1, 0) m/s.
     np.testing.assert_allclose(motion.velocity, [1, -10, 0])
     np.testing.assert_allclose(motion.rotation_rate, [0, 0, 0.5])
+    # On a slope, the velocity is parallel to the ground and the unit is not.
+    values[3:5], values[10] = (0.1, -0.2), 0.3
+    path.write_text(" ".join(map(str, values)))
+    tilt = Rotation.from_euler("xyz", [0.1, -0.2, 0])
+    x, y, z = tilt.inv().apply([10, 0, 0.3]) + np.array([0, 1, 0])
+    np.testing.assert_allclose(read_oxts(path).velocity, [y, -x, z])
     path.write_text("1 2 3")
     with pytest.raises(ValueError, match=f"{path}: a measurement .* must be 30 numbers, got 3"):
         read_oxts(path)
     with pytest.raises(ValueError, match=f"{path.parent}/no.txt: cannot be read: No such file"):
         read_oxts(path.parent / "no.txt")
+    with pytest.raises(ValueError, match=r"calib_imu_to_velo\.txt: there is no such file"):
+        read_oxts("/no.txt")
 
 
 def test_wrong_arguments_are_refused():

@@ -10,12 +10,11 @@ from fcfrnet_jax.commands.settings import named
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.prediction import folders
 from fcfrnet_jax.sensors.calibration import read_calibration
-from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE, CAMERAS
+from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE, CAMERAS, UNIT_FILE
 from fcfrnet_jax.sensors.scans.scan import Columns, column_names
 
 # Of the files in a folder of calibrations.
 _SUFFIXES = (".txt", ".json", ".yaml", ".yml")
-_IMU_FILE = "calib_imu_to_velo.txt"
 
 
 def find_rigs(config: ConfigDict, frames: Sequence[Frame]) -> dict[str, Rig]:
@@ -56,7 +55,7 @@ def find_rigs(config: ConfigDict, frames: Sequence[Frame]) -> dict[str, Rig]:
 def find_imu(config: ConfigDict) -> Path | None:
     """The calibration of the GPS/IMU unit beside the other calibrations, if there is one."""
     given = Path(config.calibration)
-    path = (given if given.is_dir() else given.parent) / _IMU_FILE
+    path = (given if given.is_dir() else given.parent) / UNIT_FILE
     return path if path.is_file() else None
 
 

@@ -11,6 +11,7 @@ from fcfrnet_jax.sensors.calibration.text import matrix, read_entries
 CAMERAS = ("00", "01", "02", "03")
 CAMERA_FILE = "calib_cam_to_cam.txt"
 LIDAR_FILE = "calib_velo_to_cam.txt"
+UNIT_FILE = "calib_imu_to_velo.txt"
 
 
 def read_raw(path: Path, camera: str, lidar_file: Path | None = None) -> Calibration:
