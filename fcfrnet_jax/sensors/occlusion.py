@@ -17,6 +17,8 @@ _SURFACE = 0.1
 _APART = 3.0
 # A point is hidden if it is farther behind the surface than this share of its depth, plus metres.
 _SHARE, _METRES = 0.05, 0.3
+# Pairs of a triangle and a pixel that are tested together; each takes about 100 bytes.
+_TOGETHER = 1 << 20
 
 
 def hidden_points(
@@ -97,6 +99,23 @@ def rasterize(
     Returns:
       `[H, W]` metres, infinite where there is no triangle, or none that may hide a point.
     """
+    boxes = np.ptp(columns, axis=1) + 1, np.ptp(rows, axis=1) + 1
+    ends = np.flatnonzero(np.diff(np.cumsum(boxes[0] * boxes[1]) // _TOGETHER)) + 1
+    inverse = np.zeros(farthest.shape)
+    for part in np.split(np.arange(len(depth)), ends):
+        _add_triangles(inverse, columns[part], rows[part], depth[part], farthest)
+    with np.errstate(divide="ignore"):
+        return 1 / inverse
+
+
+def _add_triangles(
+    nearest: np.ndarray,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    depth: np.ndarray,
+    farthest: np.ndarray,
+) -> None:
+    """Raises the inverse depths `nearest` to those of triangles; see `rasterize`."""
     left, top = columns.min(axis=1), rows.min(axis=1)
     width = columns.max(axis=1) - left + 1
     count = width * (rows.max(axis=1) - top + 1)
@@ -111,10 +130,7 @@ def rasterize(
     # The weights of a degenerate triangle are NaN and fail the comparison.
     inside = (weights >= 0).all(axis=1)
     inverse = (weights[inside] / depth[triangle[inside]]).sum(axis=1)
-    nearest = np.zeros(farthest.shape)
     np.maximum.at(nearest, (row[inside], column[inside]), inverse)
-    with np.errstate(divide="ignore"):
-        return 1 / nearest
 
 
 def _barycentric(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcfrnet_jax.sensors.occlusion import hidden_points
+from fcfrnet_jax.sensors.occlusion import hidden_points, rasterize
 from fcfrnet_jax.sensors.projection import pixel_indices, project_points
 from tests.sensors.rigs import SIZE, rig, scan
 
@@ -31,6 +31,21 @@ def test_points_behind_a_surface_are_found(offset):
 def test_a_scanner_at_the_camera_sees_what_the_camera_sees():
     hidden, _ = hidden_and_visible((0.0, 0.0, 0.0))
     assert not hidden.any()
+
+
+def test_many_triangles_are_drawn_like_each_alone():
+    random, size, count = np.random.default_rng(0), (300, 400), 10
+    # More pixels than are tested at once.
+    columns = np.array([0, 200, 399]) * np.ones((count, 1), int)
+    rows = random.permuted([[0, 150, 299]] * count, axis=1)
+    depth, farthest = random.uniform(5, 50, (count, 3)), np.full(size, np.inf)
+    alone = [
+        rasterize(columns[i : i + 1], rows[i : i + 1], depth[i : i + 1], farthest)
+        for i in range(count)
+    ]
+    found = rasterize(columns, rows, depth, farthest)
+    np.testing.assert_array_equal(found, np.min(alone, axis=0))
+    assert np.isfinite(found).sum() > 10000
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 30])
