@@ -18,6 +18,7 @@ from fcfrnet_jax.sensors.projection import (
     coordinates,
     image_size,
     nearest_depth,
+    pixel_indices,
     project_points,
 )
 from fcfrnet_jax.sensors.scans import Scan
@@ -80,9 +81,10 @@ def accumulate(
     image sees through it, or more than half of the scans that have a surface in its direction.
 
     Args:
-      scans: at least one, each a scan or `[N, 3]` or wider, in metres in the scanner's frame. The
-        motion of the scanner during a scan should be compensated (`motion.compensate`). Where a
-        scan is used for several images, `survey` saves most of the time.
+      scans: at least one, each a scan or `[N, 3]` or wider, in metres in the scanner's frame.
+        Points that are not finite are ignored. The motion of the scanner during a scan should be
+        compensated (`motion.compensate`). Where a scan is used for several images, `survey` saves
+        most of the time.
       poses: of each scan, `[4, 4]`, from the scanner's frame to a fixed frame.
       calibration: of the camera and the scanner.
       size: (height, width) of the image, by default that of the calibration.
@@ -145,7 +147,8 @@ def _check(
 
 
 def _in_front(points: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """The points before the scanner in the direction of the camera."""
+    """The points before the scanner in the direction of the camera, without those not finite."""
+    points = points[np.isfinite(points).all(axis=1)]
     return points[points @ calibration.camera_from_lidar[2, :3] > 0]
 
 
@@ -154,9 +157,9 @@ def _move(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
 
 
 def _see(points: np.ndarray, calibration: Calibration, size: Size) -> _Seen:
-    u, v, depth, seen = project_points(points, calibration, size)
-    rows, columns = np.rint(v[seen]).astype(np.int64), np.rint(u[seen]).astype(np.int64)
-    return _Seen(np.flatnonzero(seen), rows, columns, depth[seen])
+    pixels = project_points(points, calibration, size)
+    rows, columns = pixel_indices(pixels)
+    return _Seen(np.flatnonzero(pixels.seen), rows, columns, pixels.depth[pixels.seen])
 
 
 def _surface(seen: _Seen, triangles: np.ndarray, farthest: np.ndarray, total: int) -> np.ndarray:

@@ -81,6 +81,13 @@ def test_each_filter_removes_wrong_depth(left_out, drive, filtered):
     assert filtered.points == other.points
 
 
+def test_points_that_are_not_finite_are_ignored(drive, filtered):
+    scans, poses, _ = drive
+    more = [[np.nan] * 3, [np.inf] * 3, [np.inf, 1, 1], [1, 1, -np.inf]]
+    found = accumulate([np.append(points, more, 0) for points in scans], poses, rig(OFFSET))
+    np.testing.assert_array_equal(found.depth, filtered.depth)
+
+
 def test_wrong_arguments_are_refused(drive):
     scans, poses, _ = drive
     for arguments, fault in (

@@ -57,7 +57,7 @@ def read_values(path: Path) -> dict[str, Any]:
             f"{path}: is not JSON from line {error.lineno}, column {error.colno} on; correct the "
             "file, in which names have double quotes and values are separated by commas"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path}: cannot be read as {path.suffix[1:].upper()}: {reason}; correct the file"
@@ -101,9 +101,10 @@ def calibration(
     source, target = _camera_matrices(values, path)
     rotation = _matrix(values, "R", (3, 3), path)
     rotation = np.eye(3) if rotation is None or not rotation.any() else rotation
+    coefficients = _flat(values, "D", path)
     try:
         check_rotation(rotation, "R")
-        distortion = _distortion(values, source, rotation)
+        distortion = _distortion(values, coefficients, source, rotation)
         if distortion is None and not (
             np.allclose(source, target) and np.allclose(rotation, np.eye(3))
         ):
@@ -160,9 +161,11 @@ def transform(found: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _distortion(
-    values: Mapping[str, Any], matrix: np.ndarray, rotation: np.ndarray
+    values: Mapping[str, Any],
+    coefficients: np.ndarray | None,
+    matrix: np.ndarray,
+    rotation: np.ndarray,
 ) -> Distortion | None:
-    coefficients = _flat(values, "D", Path())
     if coefficients is None or not coefficients.any():
         misspelt = [key for key in values if "dist" in str(key).lower()]
         misspelt = [key for key in misspelt if key not in (*_NAMES["D"], *_NAMES["model"])]

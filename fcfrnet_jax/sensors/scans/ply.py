@@ -55,6 +55,8 @@ def read_ply(content: bytes, where: str, _: Columns | None = None) -> dict[str, 
             raise ValueError("there is no end_header")
         order, elements = _parse_header(header.decode("latin-1"))
         names = [element.name for element in elements]
+        if "vertex" not in names:
+            raise ValueError(f"the elements are {', '.join(names) or 'none'}")
         before, vertex = elements[: names.index("vertex")], elements[names.index("vertex")]
     except (ValueError, IndexError, KeyError) as error:
         raise ValueError(
@@ -82,6 +84,11 @@ def _parse_header(text: str) -> tuple[str, list[_Element]]:
             elements[-1].properties.append((words[-1], kind))
     if order is None:
         raise ValueError("there is no format")
+    for name, rows, properties in elements:
+        names = {name for name, _ in properties}
+        if rows < 0 or not names or len(names) < len(properties):
+            found = ", ".join(name for name, _ in properties) or "none"
+            raise ValueError(f"the element {name} has {rows} rows and the properties {found}")
     return order, elements
 
 

@@ -51,7 +51,8 @@ def make_scan(fields: Mapping[str, np.ndarray], where: str) -> Scan:
       where: the file, for messages.
 
     Raises:
-      ValueError: x, y or z is missing, columns have different lengths, or no point is left.
+      ValueError: x, y or z is missing, columns are no numbers or have different lengths, or no
+        point is left.
     """
     columns = _known(fields)
     missing = [axis for axis in "xyz" if axis not in columns]
@@ -60,6 +61,12 @@ def make_scan(fields: Mapping[str, np.ndarray], where: str) -> Scan:
         raise ValueError(
             f"{where}: the columns are {found}, expected x, y and z among them; "
             "rename the columns of the file"
+        )
+    types = {name: column.dtype for name, column in columns.items()}
+    wrong = [f"{name} of type {kind}" for name, kind in types.items() if kind.kind not in "fiumM"]
+    if wrong:
+        raise ValueError(
+            f"{where}: the columns must be numbers, got {', '.join(wrong)}; write the scan again"
         )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -78,11 +85,11 @@ def make_scan(fields: Mapping[str, np.ndarray], where: str) -> Scan:
             f"{where}: all {len(points)} points are NaN, infinite or (0, 0, 0), expected at least "
             "one measured point; leave the scan out"
         )
-    types = {"intensity": np.float32, "ring": np.int32, "time": np.float64}
+    kinds = {"intensity": np.float32, "ring": np.int32, "time": np.float64}
     with np.errstate(invalid="ignore"):
         others = {
             name: columns[name][kept].astype(kind)
-            for name, kind in types.items()
+            for name, kind in kinds.items()
             if name in columns
         }
     return Scan(points[kept], **others, dropped=int(len(points) - kept.sum()))

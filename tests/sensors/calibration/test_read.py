@@ -170,6 +170,8 @@ MIRROR = np.diag([1.0, 1, -1, 1]).tolist()
         ("a.json", json_with(T_cam_lidar=[1, 2]), "T_cam_lidar must be 16 numbers, a 4x4 .* got 2"),
         ("a.json", json_with(T_cam_lidar=MIRROR), "must be a rotation, got a reflection"),
         ("a.json", json_with(T_cam_lidar=(2 * np.eye(4)).tolist()), "must be a rotation: .* got 3"),
+        ("a.json", json_with(D="abc"), r"(?<!\.: )D must be numbers, got abc"),
+        ("a.json", "[" * 99999, "cannot be read as JSON: maximum recursion depth"),
         ("a.json", json_with(D=[1, 2, 3]), "the distortion model must be one of .*, got 'None'"),
         ("a.json", json_with(D=[1, 2, 3], model="plumb_bob"), r"4 or 5 dist.* got shape \[3\]"),
         (

@@ -67,6 +67,10 @@ def test_arrays_without_points_are_refused(array, fault, tmp_path):
         ({"a": TABLE, "b": TABLE}, "the arrays a, b may all be the points"),
         ({"x": TABLE[:, 0]}, "the columns are x, expected x, y and z among them"),
         (
+            {"x": np.array(["a"]), "y": np.ones(1), "z": np.ones(1)},
+            "the columns must be numbers, got x of type <U1",
+        ),
+        (
             {"p": TABLE[:, :3], "ring": TABLE[:2, 0]},
             "the columns must have equal lengths, got x 4, y 4, z 4, ring 2",
         ),

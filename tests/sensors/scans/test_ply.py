@@ -65,6 +65,12 @@ def test_faces_after_the_points_are_ignored(tmp_path):
         (HEADER + bytes(4) + POINTS.tobytes()[:-1], "has 1 complete vertices, expected 2"),
         (HEADER + bytes(2), "has 0 complete vertices, expected 2"),
         (HEADER[:40], "there is no end_header"),
+        (
+            HEADER.replace(b"vertex 2", b"vertex -2"),
+            "vertex has -2 rows and the properties x, y",
+        ),
+        (HEADER.replace(b"property float fov\n", b""), "camera has 1 rows and the properties none"),
+        (HEADER.replace(b"float y", b"float x"), "vertex has 2 rows and the properties x, x, z"),
         (HEADER.replace(b"vertex", b"points"), "header is not that of a PLY file with vertices"),
         (HEADER.replace(b"float x", b"floats x"), "header is not that of a PLY file .*floats"),
         (HEADER.replace(b"float fov", b"list uchar int i"), "element camera has the list i"),
