@@ -18,6 +18,7 @@ import scipy.optimize
 import fcfrnet_jax
 from benchmarks.quality.scenes import RANDOM, Scene, real_scenes, rendered_scenes
 from fcfrnet_jax.networks import select
+from fcfrnet_jax.networks.models import Variables
 from fcfrnet_jax.prediction.arrays import padded
 from fcfrnet_jax.prediction.estimate import predict_with_scale
 from fcfrnet_jax.prediction.expected_error import error_measures
@@ -41,9 +42,9 @@ def samples(scenes: Iterable[Scene], model: str) -> Iterator[Samples]:
     spec, variables = checkpoint.load_model(model)
     network, folded, options = select.for_prediction(spec, variables)
 
-    def run(variables, image, sparse):
-        depth, *shown = predict_with_scale(network, variables, image, sparse)
-        return depth, error_measures(depth, *shown)
+    def run(variables: Variables, image: jax.Array, sparse: jax.Array) -> tuple[jax.Array, ...]:
+        shown = predict_with_scale(network, variables, image, sparse)
+        return shown[0], *error_measures(*shown)
 
     compiled = jax.jit(run, compiler_options=options)
     for scene in scenes:
@@ -57,8 +58,7 @@ def samples(scenes: Iterable[Scene], model: str) -> Iterator[Samples]:
             maps = compiled(folded, padded(scene.image[None]), padded(sparse))
             height, width = truth.shape
             depth, *measures = (
-                np.asarray(leaf)[0, :height, :width, 0].ravel()[chosen]
-                for leaf in jax.tree.leaves(maps)
+                np.asarray(leaf)[0, :height, :width, 0].ravel()[chosen] for leaf in maps
             )
             true = truth.ravel()[chosen]
             yield np.log(np.stack(measures, axis=-1)), np.abs(depth - true) / depth

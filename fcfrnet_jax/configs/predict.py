@@ -59,8 +59,8 @@ def get_config() -> ConfigDict:
     config.intrinsics = ""
 
     # What is written for each frame, separated by commas: png (16 bits), npy (float32 metres),
-    # colour, panel, image (undistorted), confidence (8 bits, 255 = certain), confidence_npy, and
-    # the point clouds ply and pcd.
+    # colour, panel, image (undistorted), confidence (8 bits, 255 = certain), confidence_npy,
+    # the point clouds ply and pcd, and rrd for the viewer of rerun.
     config.outputs = "png,panel"
     # Values per metre in the 16-bit PNG files that are written.
     config.png_scale = 256.0

@@ -3,6 +3,7 @@
 Needs the extra `viewer`, which installs rerun-sdk.
 """
 
+import importlib.util
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.pictures.point_clouds import PointCloud
 
+MISSING = "recordings need rerun-sdk; install it with pip install 'fcfrnet_jax[viewer]'"
 # Radius of a point in metres.
 _RADIUS = 0.02
 
@@ -103,11 +105,15 @@ class Recording:
             log("cloud", rerun.Points3D(cloud.points, colors=cloud.colours, radii=_RADIUS))
 
 
+def check_rerun() -> None:
+    """Raises ValueError if rerun-sdk is not installed."""
+    if importlib.util.find_spec("rerun") is None:
+        raise ValueError(MISSING)
+
+
 def _import_rerun() -> ModuleType:
     try:
         import rerun
     except ImportError as error:
-        raise ImportError(
-            "recordings need rerun-sdk; install it with pip install 'fcfrnet_jax[viewer]'"
-        ) from error
+        raise ImportError(MISSING) from error
     return rerun

@@ -72,8 +72,8 @@ def predict_with_error(
     depth: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Predicts depth as `predict` does and its expected error, each `[B, H, W, 1]`."""
-    prediction, *shown = predict_with_scale(network, variables, image, depth)
-    return prediction, expected_error(prediction, *shown)
+    shown = predict_with_scale(network, variables, image, depth)
+    return shown[0], expected_error(*shown)
 
 
 def predict_with_scale(
@@ -82,7 +82,7 @@ def predict_with_scale(
     image: jax.Array | None,
     depth: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """Predicts depth as `predict` does. Returns it and the other arguments of `expected_error`."""
+    """Predicts depth as `predict` does. Returns the arguments of `expected_error`."""
     prediction, stored = network.apply(variables, image, depth, mutable=["intermediates"])
     features: dict[str, Any] = stored["intermediates"]
     sparse_depth, before = None, depth

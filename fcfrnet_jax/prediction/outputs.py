@@ -12,6 +12,7 @@ from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.pictures import point_clouds
 from fcfrnet_jax.pictures.colours import colour_depth
 from fcfrnet_jax.pictures.panels import panel
+from fcfrnet_jax.pictures.viewer import Recording
 
 # The folder and the suffix of every kind of output.
 PLACES = {
@@ -21,11 +22,13 @@ PLACES = {
     "panel": ("panels", ".png"),
     "ply": ("ply", ".ply"),
     "pcd": ("pcd", ".pcd"),
+    "rrd": ("rrd", ".rrd"),
     "confidence": ("confidence", ".png"),
     "confidence_npy": ("confidence_npy", ".npy"),
     "image": ("images", ".png"),
 }
-CLOUDS = ("ply", "pcd")
+# These need the intrinsics of the camera.
+CLOUDS = ("ply", "pcd", "rrd")
 CONFIDENCES = ("confidence", "confidence_npy")
 # The largest value of an 8-bit PNG, which stands for the confidence 1.
 _CERTAIN = 255
@@ -116,7 +119,8 @@ class Outputs:
         """Writes the files of a frame.
 
         Raises:
-          ValueError: a point cloud is wanted without intrinsics.
+          ValueError: a point cloud or a recording is wanted without intrinsics.
+          ImportError: a recording is wanted, and rerun-sdk is not installed.
           OSError: a file cannot be written.
         """
         name_of_depth, depth = list(prediction.maps.items())[-1]
@@ -139,12 +143,22 @@ class Outputs:
                 write_image(paths["confidence"], levels.astype(np.uint8))
             if "confidence_npy" in paths:
                 _write_array(paths["confidence_npy"], prediction.confidence)
-        if {*CLOUDS} & paths.keys():
+        if {"ply", "pcd"} & paths.keys():
             cloud, comments = self._cloud(name, depth, prediction), _comments(prediction)
             if "ply" in paths:
                 point_clouds.write_ply(paths["ply"], cloud, comments)
             if "pcd" in paths:
                 point_clouds.write_pcd(paths["pcd"], cloud, comments)
+        if "rrd" in paths:
+            in_camera = prediction._replace(lidar_from_camera=None)
+            with Recording(paths["rrd"]) as recording:
+                recording.add(
+                    image=prediction.image,
+                    sparse_depth=prediction.sparse_depth,
+                    depth=shown,
+                    cloud=self._cloud(name, depth, in_camera),
+                    intrinsics=prediction.intrinsics,
+                )
 
     def _panel(self, prediction: Prediction, maps: Mapping[str, np.ndarray]) -> np.ndarray:
         return panel(

@@ -59,3 +59,20 @@ def test_a_cloud_can_be_in_the_frame_of_the_scanner(tmp_path):
 )
 def test_confidence_is_computed_when_it_is_used(kinds, least, needed, tmp_path):
     assert Outputs(tmp_path, kinds, min_confidence=least).needs_confidence is needed
+
+
+def test_a_recording_is_in_the_frame_of_the_camera(tmp_path):
+    pytest.importorskip("rerun", reason="needs the extra `viewer`, which installs rerun-sdk")
+    reader = pytest.importorskip("rerun.chunk", reason="needs rerun-sdk 0.41 or newer").RrdReader
+    write(tmp_path, ("rrd",), min_confidence=0.5, lidar_from_camera=TURN)
+    found = {}
+    for chunk in reader(str(tmp_path / "rrd" / "a.rrd")).stream():
+        table = chunk.to_record_batch()
+        for name in (n for n in table.schema.names if ":" in n and "time" not in n):
+            found[f"{chunk.entity_path}/{name}"] = table.column(name).to_pylist()
+    kept = CONFIDENCE >= 0.5
+    [cloud] = found["/cloud/Points3D:positions"]
+    np.testing.assert_array_equal(np.float32(cloud)[:, 2], DEPTH[kept])
+    [[depth]] = found["/camera/depth/DepthImage:buffer"]
+    shown = np.array(depth, np.uint8).view(np.float32)
+    np.testing.assert_array_equal(shown, np.where(kept, DEPTH, 0).ravel())

@@ -27,6 +27,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.networks import select
+from fcfrnet_jax.pictures.viewer import check_rerun
 from fcfrnet_jax.prediction import inputs
 from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.outputs import CLOUDS, PLACES, CloudLimits, Outputs, Prediction
@@ -123,9 +124,12 @@ def check_outputs(
         raise ValueError("--config.image is empty, but --config.outputs contains image")
     if {*CLOUDS} & {*outputs.kinds} and not source.matrices:
         raise ValueError(
-            "--config.intrinsics is empty, but point clouds need the camera: give fx,fy,cx,cy, a "
-            "file or a folder"
+            "--config.intrinsics is empty, but point clouds and recordings need the camera: give "
+            "fx,fy,cx,cy, a file or a folder"
         )
+    if "rrd" in outputs.kinds:
+        with named("outputs"):
+            check_rerun()
     if config.cloud.frame == "lidar" and not source.rigs:
         raise ValueError(
             "--config.cloud.frame=lidar needs the calibration of a scanner: give --config.scan and "

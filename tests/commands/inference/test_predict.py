@@ -166,7 +166,7 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         ({"depth": "absent"}, "--config.depth=absent: there is no such file or folder"),
         ({"image_pattern": "cam"}, "^--config.image_pattern=cam must have fields in braces"),
         ({"outputs": "png,jpg"}, "--config.outputs: outputs must be some of png, .*unknown 'jpg'"),
-        ({"outputs": "ply"}, "--config.intrinsics is empty, but point clouds need the camera"),
+        ({"outputs": "ply"}, "--config.intrinsics is empty, but point clouds and recordings need"),
         ({"outputs": "ply", "intrinsics": "1,2"}, "--config.intrinsics=1,2 is neither a file"),
         ({"outputs": "ply", "intrinsics": "."}, r"intrinsics=\. has no file for 12 of 12 frames"),
         ({"depth_scale": 1.0}, "with 1 values per metre, the median .*likely depth_scale=256"),
