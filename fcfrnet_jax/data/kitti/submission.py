@@ -7,7 +7,9 @@ A submission is a ZIP file with one 16-bit depth PNG for each of the 1000 test f
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +80,7 @@ def check_zip(path: Path, benchmark: Benchmark) -> list[Defect]:
                 return lambda: archive.read(name)
 
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+            twice = [name for name, count in Counter(names).items() if count > 1]
             found = _find_defects({name: reader(name) for name in names}, benchmark)
             return [Defect("is in the archive twice", name) for name in twice] + found
     except zipfile.BadZipFile as error:
@@ -119,17 +121,17 @@ def _find_defects(files: Mapping[str, Callable[[], bytes]], benchmark: Benchmark
     if len(maps) != benchmark.frames:
         detail = f"{len(maps)} depth maps instead of {benchmark.frames}"
         found.insert(0, Defect("wrong number of files", "", detail))
-    found += [_misplaced(name, benchmark) for name in files if name not in wanted]
+    found += [_misplaced(name, wanted) for name in files if name not in wanted]
     present = [name for name in expected if name in files]
     with ThreadPoolExecutor(_THREADS) as pool:
         checked = pool.map(lambda name: list(_look(name, files[name], benchmark.size)), present)
         return found + [defect for defects in checked for defect in defects]
 
 
-def _misplaced(name: str, benchmark: Benchmark) -> Defect:
+def _misplaced(name: str, wanted: Collection[str]) -> Defect:
     """What is wrong with a file that has none of the expected names."""
     folder, base = os.path.split(name)
-    if folder and base in benchmark.names():
+    if folder and base in wanted:
         return Defect("in a folder, expected at the top", name)
     if re.fullmatch(r"\d{10}\.png", base) or not base.lower().endswith(".png"):
         return Defect("extra file", name)
@@ -147,7 +149,8 @@ def _look(name: str, read: Callable[[], bytes], size: Size) -> Iterator[Defect]:
             return
         png_pixels.inflate(header, compressed)
         pixels = depth_pixels(data)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        # RuntimeError: the archive is encrypted, or compressed in another way than by deflate.
         yield Defect("damaged PNG file", name, str(error))
         return
     if header.size != size:

@@ -105,6 +105,28 @@ def test_many_equal_defects_are_counted(folder):
     assert text.endswith(" and 2 more")
 
 
+def damaged(data):
+    """The compressed data begin with a block of an unknown type."""
+    return data[:44] + b"\xff" * 6 + data[50:]
+
+
+def encrypted(data):
+    entry = data.index(b"PK\1\2")
+    return data[: entry + 8] + b"\1" + data[entry + 9 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [(damaged, "invalid block type"), (encrypted, "is encrypted")]
+)
+def test_files_that_cannot_be_unpacked_are_named(change, reason, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FIRST, depth())
+    (tmp_path / "a.zip").write_bytes(change((tmp_path / "a.zip").read_bytes()))
+    text = describe(check_zip(tmp_path / "a.zip", Benchmark(1, BENCHMARK.size)))
+    assert text.startswith(f"damaged PNG file: {FIRST} (")
+    assert reason in text
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_archives_that_are_none_or_hold_a_file_twice(folder, tmp_path):
     write_zip(folder, tmp_path / "a.zip", BENCHMARK)
