@@ -126,10 +126,10 @@ def _fields_of(pattern: str, argument: str) -> list[str]:
       ValueError: there is none, or one has no name or appears twice.
     """
     names = [match[1] for match in _FIELD.finditer(pattern) if match[2] is None]
-    if not names or not all(names) or len({*names}) < len(names):
+    if not names or not all(map(str.isidentifier, names)) or len({*names}) < len(names):
         raise ValueError(
-            f"{argument}={pattern} must have fields in braces, each with its own name, such as "
-            "{name} or {drive}/{number}"
+            f"{argument}={pattern} must have fields in braces, each with its own name of letters "
+            "and digits, such as {name} or {drive}/{number}"
         )
     return names
 
@@ -160,15 +160,18 @@ def _files(
     """
     expression, others = _expression(pattern, suffixes), []
     found: dict[Key, Path] = {}
+    names: dict[str, Path] = {}
     for path in _walk(folder):
         match = expression.fullmatch(path.relative_to(folder).as_posix())
         if match is None:
             others.append(path)
             continue
         key = tuple(match[field] for field in fields)
-        if key in found:
+        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
+        other = names.setdefault(_name(key), path)
+        if other is not path:
             raise ValueError(
-                f"{found[key]} and {path} have the same name, {_name(key)}, so it is unclear which "
+                f"{other} and {path} have the same name, {_name(key)}, so it is unclear which "
                 f"one to read; remove one, or set {kind}_pattern to a pattern of one of them"
             )
         found[key] = path

@@ -72,6 +72,7 @@ def test_a_pair_of_files_has_the_name_of_the_image(tmp_path):
         ({"image": "absent"}, "image=.*absent: there is no such file or folder"),
         ({"depth": "lidar/a.npy"}, "image=.*rgb is a folder, but depth=.*a.npy is a file"),
         ({"image_pattern": "left"}, "image_pattern=left must have fields in braces"),
+        ({"depth_pattern": "{0}"}, "depth_pattern={0} must have fields .* of letters and digits"),
         ({"image_pattern": "{n}_{n}"}, "image_pattern={n}_{n} must have fields"),
         ({"image_pattern": "{n}"}, "image_pattern={n} and depth_pattern={name} must have the same"),
         ({"depth_pattern": "{name}_x"}, "depth=.*lidar has no file that matches .*; found a.npy"),
@@ -85,6 +86,12 @@ def test_what_cannot_be_paired_is_refused(arguments, message, tmp_path):
     given |= {name: tmp_path / given[name] for name in ("image", "depth")}
     with pytest.raises(ValueError, match=message.replace("{", re.escape("{"))):
         find_pairs(given.pop("image"), given.pop("depth"), **given)
+
+
+def test_two_frames_with_the_same_name_are_refused(tmp_path):
+    touch(tmp_path, "lidar/x_y/z.npy", "lidar/x/y_z.npy")
+    with pytest.raises(ValueError, match=r"x/y_z\.npy and .*x_y/z\.npy have the same name, x/y/z,"):
+        find_pairs(None, tmp_path / "lidar", depth_pattern="{a}_{b}")
 
 
 def test_files_beside_are_those_that_exist(tmp_path):
