@@ -46,7 +46,7 @@ RANGES = {
 RECORD = Record(
     "predict.json",
     {folder for folder, _ in PLACES.values()},
-    ("outputs", "image_pattern", "depth_pattern", "scan_pattern"),
+    ("outputs",),
 )
 
 
@@ -75,6 +75,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             RECORD.claim(outputs.folder, record)
         else:
             RECORD.check_unused(outputs.folder)
+            check_inputs_kept(source.frames[0], outputs)
         left = [f for f in source.frames if not (source.is_folder and outputs.complete(f.name))]
         skipped = predict_frames(config, model, source, left, outputs, read) if left else []
         if len(skipped) == len(source.frames):
@@ -144,6 +145,14 @@ def check_outputs(
             )
         with named("checkpoint"):
             check_confidence(model[0])
+
+
+def check_inputs_kept(frame: Frame, outputs: Outputs) -> None:
+    """Raises ValueError if a file of a frame would be written over one that is read."""
+    given = [path for path in (frame.image, frame.sparse) if path]
+    for path in outputs.paths(frame.name).values():
+        if path.exists() and any(path.samefile(one) for one in given):
+            raise ValueError(f"{path} is an input and would be replaced; choose another --workdir")
 
 
 def make_reader(config: ConfigDict, source: Source) -> DepthReader | ScanReader:

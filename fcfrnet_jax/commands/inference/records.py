@@ -1,5 +1,6 @@
 """What a run that can be continued records in its workdir."""
 
+import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,14 @@ from fcfrnet_jax.commands.cli.config_files import flat
 from fcfrnet_jax.commands.cli.flags import PATHS
 from fcfrnet_jax.data.frame import BadFile
 from fcfrnet_jax.files import differing, is_temporary, list_some, read_json, remove, write_json
+from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE
 
 # Settings that change nothing of what is written for a frame.
 FREE = ("task", "batch_size", "xla_flags", "check_depth", "coordinator", "processes", "process")
 _ANOTHER = "choose another --workdir"
+# Settings with small files that a user may edit between two runs, and the suffixes of these files.
+_EDITED = ("calibration", "extrinsics", "intrinsics", "oxts", "poses")
+_SUFFIXES = (".txt", ".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Record:
           described: the result of `describe`.
 
         Raises:
-          ValueError: the workdir holds results of other settings, models or inputs, or files that
-            are not recorded.
+          ValueError: the workdir holds results of other settings, models, calibrations or poses,
+            or files that are not recorded.
         """
         path = folder / self.name
         written = [name for name in sorted(self.places) if _has_files(folder / name)]
@@ -63,6 +68,10 @@ class Record:
         ]
         if not changed and before.get("digests") != described["digests"]:
             changed = ["the weights of the model have changed"]
+        contents = before.get("contents")
+        if not changed and isinstance(contents, dict):
+            names = differing(contents, described["contents"])
+            changed = [f"the content of {settings[name]} has changed" for name in names]
         if changed:
             raise ValueError(
                 f"{folder} holds the results of another run: {list_some(changed)}; {_ANOTHER}, or "
@@ -94,7 +103,10 @@ def _has_files(folder: Path) -> bool:
 
 
 def describe(config: ConfigDict, origins: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, as JSON types, and the provenance and digests of its models."""
+    """The settings of a run, as JSON types, and the provenance and digests of its models.
+
+    `contents` has a digest of the calibrations and poses, which are often corrected after a run.
+    """
     settings = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in flat(config).items()
@@ -102,7 +114,26 @@ def describe(config: ConfigDict, origins: Mapping[str, Any]) -> dict[str, Any]:
     paths = {name: os.path.abspath(str(settings[name])) for name in PATHS if settings.get(name)}
     # The name of the model in the package is no path.
     paths = {name: path for name, path in paths.items() if os.path.exists(path)}
-    return {"settings": settings | paths, **origins}
+    contents = {name: _digest(Path(paths[name])) for name in _EDITED if name in paths}
+    return {"settings": settings | paths, "contents": contents, **origins}
+
+
+def _digest(path: Path) -> str:
+    """The digest of a text file, or of the text files of a folder."""
+    if path.name == CAMERA_FILE:
+        path = path.parent
+    if (path / CAMERA_FILE).is_file():
+        # The folder of a date, which also has its drives.
+        found = sorted(path.glob("calib_*.txt"))
+    elif path.is_dir():
+        found = sorted(item for item in path.rglob("*") if item.suffix.lower() in _SUFFIXES)
+    else:
+        found = [path]
+    digest = hashlib.blake2b(digest_size=16)
+    for item in found:
+        content = item.read_bytes()
+        digest.update(f"{item.relative_to(path)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def counts(total: int, left: int, skipped: Sequence[BadFile], seconds: float) -> dict[str, Any]:

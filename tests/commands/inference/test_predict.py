@@ -104,6 +104,13 @@ def test_one_image_of_any_size_and_a_png_in_millimetres(inputs, tmp_path):
     assert not (tmp_path / "out" / "predict.json").exists()
 
 
+def test_an_input_is_not_replaced(tmp_path):
+    (tmp_path / "depth").mkdir()
+    write_depth(tmp_path / "depth" / "0.png", scan(0))
+    with pytest.raises(ValueError, match=r"depth/0\.png is an input and would be replaced"):
+        predict.run(config_of(depth=str(tmp_path / "depth" / "0.png")), tmp_path)
+
+
 def test_bad_and_lonely_files_are_listed(inputs, tmp_path):
     lidar = tmp_path / "lidar" / "day"
     (lidar / "001_scan.png").write_bytes(b"damaged")
@@ -141,7 +148,7 @@ def test_a_run_goes_on_where_it_was_stopped(inputs, tmp_path):
         ({"depth_scale": 128.0}, "another run: depth_scale was 0.0 and is 128.0; choose another"),
         (
             {"depth_pattern": "*/{n}_scan", "image_pattern": "*/cam_{n}", "max_depth": 8.5},
-            "another run: max_depth was 0.0 and is 8.5; choose another --workdir, or delete it",
+            "depth_pattern was .* and is .*, image_pattern .*, max_depth was 0.0 and is 8.5; ",
         ),
     ],
 )

@@ -71,6 +71,13 @@ def test_scans_are_projected(recording):
         assert_predicted(recording / "out", i, project(points_of(i), rig))
 
 
+def test_a_changed_calibration_needs_another_workdir(recording):
+    predict.run(config_of(recording), recording / "out")
+    (recording / "rig.json").write_text(json.dumps(BENT))
+    with pytest.raises(ValueError, match=r"another run: the content of .*/rig\.json has changed;"):
+        predict.run(config_of(recording), recording / "out")
+
+
 def test_images_are_undistorted_and_the_record_says_so(recording, capsys):
     (recording / "rig.json").write_text(json.dumps(BENT))
     result = predict.run(config_of(recording, outputs="image"), recording / "out")

@@ -129,6 +129,9 @@ def test_what_exists_is_not_made_again(recording, tmp_path):
     assert contents(out) == whole
     with pytest.raises(ValueError, match="results of another run: remove_hidden was False"):
         project.run(config_of(remove_hidden=True, **recording), out)
+    (tmp_path / "camera.json").write_text(json.dumps(calibration(distortion=[0.2, 0, 0, 0])))
+    with pytest.raises(ValueError, match=r"the content of .*/camera\.json has changed"):
+        project.run(config_of(**recording), out)
 
 
 def test_bad_scans_are_listed(recording, tmp_path):
