@@ -34,7 +34,7 @@ class TinyCoarse(SparseToCoarse):
 
 class TinyFine(CoarseToFine):
     @nn.compact
-    def __call__(self, image, depth, train=False):
+    def __call__(self, image, depth, train=False, sparse_depth=None):
         return depth + 20.0 * two_layers(self, image, depth, train)
 
 

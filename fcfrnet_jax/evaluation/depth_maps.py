@@ -36,10 +36,10 @@ def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> D
       variables: the variables of the network.
       batch: `sparse_depth` `[B, H, W, 1]` metres, 0 = missing; `image` `[B, H, W, 3]` or
         `[B, H, W, 1]`, 0..255, if the network uses it; and optionally `coarse_depth`, which a
-        `CoarseToFine` refines. Without `coarse_depth`, that network refines the fill. `size`, int32
-        `[B, 2]`, is the height and width of frames that are padded with zeros at the bottom and the
-        right. The fill then is that of the frame alone, and networks see the padded arrays, as in
-        `prediction.Predictor`.
+        `CoarseToFine` refines. Without `coarse_depth`, that network refines the fill. In both cases
+        it gets the sparse depth too, as in a `TwoStage`. `size`, int32 `[B, 2]`, is the height and
+        width of frames that are padded with zeros at the bottom and the right. The fill then is
+        that of the frame alone, and networks see the padded arrays, as in `prediction.Predictor`.
 
     Returns:
       `fill`, and if available `coarse` and `fine`, each `[B, H, W, 1]` metres; in the padding, the
@@ -56,7 +56,7 @@ def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> D
             maps["coarse"] = batch["coarse_depth"]
         if isinstance(network, CoarseToFine):
             coarse = maps.setdefault("coarse", maps["fill"])
-            maps["fine"] = network.apply(variables, image, coarse)
+            maps["fine"] = network.apply(variables, image, coarse, sparse_depth=sparse_depth)
     limits = {"fine": CoarseToFineSpec.max_depth}
     return {
         name: clip_depth(depth, limits.get(name, SparseToCoarseSpec.max_depth))

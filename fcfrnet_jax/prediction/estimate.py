@@ -70,9 +70,13 @@ def predict_with_error(
     variables: models.Variables,
     image: jax.Array | None,
     depth: jax.Array | None,
+    sparse_depth: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Predicts depth as `predict` does and its expected error, each `[B, H, W, 1]`."""
-    shown = predict_with_scale(network, variables, image, depth)
+    """Predicts depth as `predict` does and its expected error, each `[B, H, W, 1]`.
+
+    `sparse_depth` is for a `CoarseToFine`, whose `depth` is the coarse one; None if not known.
+    """
+    shown = predict_with_scale(network, variables, image, depth, sparse_depth)
     return shown[0], expected_error(*shown)
 
 
@@ -81,12 +85,15 @@ def predict_with_scale(
     variables: models.Variables,
     image: jax.Array | None,
     depth: jax.Array | None,
+    sparse_depth: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Predicts depth as `predict` does. Returns the arguments of `expected_error`."""
-    prediction, stored = network.apply(variables, image, depth, mutable=["intermediates"])
+    two_stage = isinstance(network, models.TwoStage)
+    known: dict[str, Any] = {} if two_stage else {"sparse_depth": sparse_depth}
+    prediction, stored = network.apply(variables, image, depth, mutable=["intermediates"], **known)
     features: dict[str, Any] = stored["intermediates"]
-    sparse_depth, before = None, depth
-    if isinstance(network, models.TwoStage):
+    before = depth
+    if two_stage:
         sparse_depth, (before, prediction), features = depth, prediction, features["fine"]
     assert before is not None
     prediction = models.clip_depth(prediction, network.spec.max_depth)

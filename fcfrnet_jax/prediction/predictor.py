@@ -267,7 +267,7 @@ def load(
       coarse_checkpoint: a model whose coarse network runs before a coarse-to-fine model.
       stage: `coarse` or `fine` for this network of a two-stage model alone; None for the whole
         model. The fine network alone takes coarse depth, from any source, and does not put measured
-        depths back.
+        depths back. Networks with `patch` 2 or 4 then lack the sparse depth and predict poor depth.
       check_depth: refuse depth that cannot be right, such as millimetres.
 
     Raises:

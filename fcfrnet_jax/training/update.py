@@ -1,7 +1,7 @@
 """The training step: one update of the parameters, computed on all devices."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -194,12 +194,15 @@ def _train_outputs(
             "a CoarseToFine trains on coarse_depth, which is missing from the batch; "
             "train a TwoStage to compute it"
         )
+    # Networks of patches know which depths were measured.
+    known: dict[str, Any] = {"sparse_depth": batch.get("sparse_depth")} if refines else {}
     depth, changed = network.apply(
         join_variables(frozen, variables) if freezes else variables,
         batch.get("image"),
         batch["coarse_depth" if refines else "sparse_depth"],
         train=True,
         mutable=["batch_stats", "intermediates"],
+        **known,
     )
     batch_stats, stored = changed.get("batch_stats", {}), changed.get("intermediates", {})
     if isinstance(network, TwoStage):

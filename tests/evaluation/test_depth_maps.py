@@ -81,6 +81,20 @@ def test_a_fine_network_without_coarse_depth_refines_the_fill():
     np.testing.assert_allclose(maps["fine"], np.clip(expected, 0.9, 85), rtol=1e-6)
 
 
+class Sum(models.CoarseToFine):
+    """Shows what it gets."""
+
+    def __call__(self, image, depth, train=False, sparse_depth=None):
+        return depth + sparse_depth
+
+
+def test_a_fine_network_gets_the_coarse_and_the_sparse_depth():
+    batch = batch_of(2, "coarse_depth")
+    maps = depth_maps(Sum(FINE.spec), {}, batch)
+    expected = batch["coarse_depth"] + batch["sparse_depth"]
+    np.testing.assert_allclose(maps["fine"], np.clip(expected, 0.9, 85), rtol=1e-6)
+
+
 @pytest.mark.usefixtures("short_resnet")
 def test_a_depth_only_network_needs_no_image():
     spec = SparseToCoarseSpec(18, "d", width=4)

@@ -36,10 +36,11 @@ def make_step(
     assert network is not None
 
     def step(variables: Variables, batch: Batch) -> tuple[DepthMaps, Metrics]:
-        depth = batch["sparse_depth"]
+        depth = sparse_depth = batch["sparse_depth"]
         if isinstance(network, CoarseToFine):
             depth = classical_fill(depth, size=batch.get("size"))
-        found, error = predict_with_error(network, variables, batch.get("image"), depth)
+        image = batch.get("image")
+        found, error = predict_with_error(network, variables, image, depth, sparse_depth)
         return {"fine": found, EXPECTED_ERROR: error}, {}
 
     return parallel.map_local(step, compiler_options)
