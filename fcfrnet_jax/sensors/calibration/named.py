@@ -31,7 +31,15 @@ _NAMES = {
     "height": ("height", "image_height"),
     "T_cam_lidar": ("T_cam_lidar",),
 }
-_MODELS = {"fisheye": "equidistant", "kannala_brandt": "equidistant", "radtan": "plumb_bob"}
+# Names of the distortion models, in lower case and without separators.
+_MODELS = {
+    "plumbbob": "plumb_bob",
+    "radtan": "plumb_bob",
+    "rationalpolynomial": "rational_polynomial",
+    "equidistant": "equidistant",
+    "fisheye": "equidistant",
+    "kannalabrandt": "equidistant",
+}
 # "%YAML:1.0" and "!!opencv-matrix", which OpenCV writes, are not valid YAML.
 _OPENCV = re.compile(r"^%YAML.*$|!!opencv-matrix", re.MULTILINE)
 # Comments in JSON.
@@ -166,6 +174,7 @@ def _distortion(
     matrix: np.ndarray,
     rotation: np.ndarray,
 ) -> Distortion | None:
+    name = _find(values, "model")
     if coefficients is None or not coefficients.any():
         misspelt = [key for key in values if "dist" in str(key).lower()]
         misspelt = [key for key in misspelt if key not in (*_NAMES["D"], *_NAMES["model"])]
@@ -174,14 +183,38 @@ def _distortion(
                 f"unknown {misspelt[0]}; the distortion is given by {', '.join(_NAMES['D'])} and "
                 "distortion_model"
             )
+    if coefficients is None:
+        if name:
+            raise ValueError(
+                f"has distortion_model {name} but no coefficients, expected D or "
+                "distortion_coefficients; add them, or remove the model"
+            )
         return None
-    name = _find(values, "model")
-    name = "plumb_bob" if name is None and coefficients.size in (4, 5) else name
-    name = "rational_polynomial" if name is None and coefficients.size == 8 else name
+    # Drivers of cameras that are not calibrated have no coefficients.
+    if not coefficients.size:
+        return None
+    model = _model(name, coefficients)
+    # A fisheye lens without further terms is not a pinhole: r = f theta, not f tan(theta).
+    if model != "equidistant" and not coefficients.any():
+        return None
     # OpenCV's calibration appends zeros for its further terms.
-    if name == "rational_polynomial" and not coefficients[8:].any():
+    if model == "rational_polynomial" and not coefficients[8:].any():
         coefficients = coefficients[:8]
-    return Distortion(_MODELS.get(str(name), str(name)), coefficients, matrix, rotation)
+    return Distortion(model, coefficients, matrix, rotation)
+
+
+def _model(name: Any, coefficients: np.ndarray) -> str:
+    """The name of the model in `Distortion`; of OpenCV's model, if the file has no name."""
+    if name:
+        return _MODELS.get(re.sub(r"[\W_]", "", str(name).lower()), str(name))
+    if coefficients.size in (4, 5) or not coefficients.any():
+        return "plumb_bob"
+    if coefficients.size >= 8 and not coefficients[8:].any():
+        return "rational_polynomial"
+    raise ValueError(
+        f"has {coefficients.size} distortion coefficients without distortion_model, expected 4, 5 "
+        "or 8 of OpenCV's model; add distortion_model"
+    )
 
 
 def _size(values: Mapping[str, Any]) -> Size | None:
@@ -189,7 +222,8 @@ def _size(values: Mapping[str, Any]) -> Size | None:
     # Messages of drivers without a configuration have a size of 0.
     if not height and not width:
         return None
-    if not (isinstance(height, int) and isinstance(width, int)):
+    # JSON's true is an int, too.
+    if not (type(height) is int and type(width) is int):
         raise ValueError(
             f"height and width must both be integers, got {height!r} and {width!r}; correct them"
         )

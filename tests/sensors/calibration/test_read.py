@@ -123,6 +123,13 @@ P: [850.0, 0.0, 630.0, -99.0, 0.0, 860.0, 350.0, 0.0, 0.0, 0.0, 1.0, 0.0]
             "equidistant",
             (0, 0, 0.3, 0.4),
         ),
+        # Without further terms, a fisheye lens still is no pinhole.
+        (
+            TOPIC.replace("rational_polynomial", "Kannala-Brandt")
+            .replace("D: [0.1, 0.2, 0.0, 0.0, 0.3, 0.4, 0.5, 0.6]", "D: [0, 0, 0, 0]"),
+            "equidistant",
+            (0, 0, 0, 0),
+        ),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("change", [str.encode, windows])
@@ -172,13 +179,16 @@ MIRROR = np.diag([1.0, 1, -1, 1]).tolist()
         ("a.json", json_with(T_cam_lidar=(2 * np.eye(4)).tolist()), "must be a rotation: .* got 3"),
         ("a.json", json_with(D="abc"), r"(?<!\.: )D must be numbers, got abc"),
         ("a.json", "[" * 99999, "cannot be read as JSON: maximum recursion depth"),
-        ("a.json", json_with(D=[1, 2, 3]), "the distortion model must be one of .*, got 'None'"),
+        ("a.json", json_with(D=[1, 2, 3]), "has 3 distortion coefficients without .*; add dist"),
+        ("a.json", json_with(D=[1] * 12), "has 12 distortion coefficients without .*; add dist"),
+        ("a.json", json_with(distortion_model="fisheye"), "has distortion_model fisheye but no co"),
         ("a.json", json_with(D=[1, 2, 3], model="plumb_bob"), r"4 or 5 dist.* got shape \[3\]"),
         (
             "a.json",
             json_with(distortion_coeffs=[1]),
             "unknown distortion_coeffs; the distortion is",
         ),
+        ("a.json", json_with(width=True, height=2), "both be integers, got 2 and True"),
         ("a.json", json_with(width=5), "height and width must both be integers, got None and 5"),
         ("a.json", "{K: 1", "is not JSON from line 1, column 2 on; correct the file, in which"),
         ("a.json", "[1]", "holds list, expected named values such as K"),
