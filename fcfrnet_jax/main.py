@@ -87,6 +87,7 @@ def set_up_process(config: ConfigDict) -> None:
     process.keep_freed_memory()
     process.enable_compile_cache()
     process.quiet_tensorflow()
+    process.quiet_opencv()
 
 
 def runner(task: str) -> Callable[[ConfigDict, str], object]:

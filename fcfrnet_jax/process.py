@@ -110,6 +110,14 @@ def quiet_tensorflow() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
+def quiet_opencv() -> None:
+    """Keeps OpenCV from printing about files that cannot be decoded, which commands report.
+
+    Must run before OpenCV is imported.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
 def _accelerator_may_be_used() -> bool:
     chosen = os.environ.get("JAX_PLATFORMS", "")
     if chosen:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data import plausibility
+from fcfrnet_jax.data import image_headers, plausibility
 from fcfrnet_jax.data.images import DEPTH_SCALE
 
 # The unit of a depth map by the number of its values per metre.
@@ -23,6 +23,8 @@ _TYPICAL = 10.0
 # Names of the depth map in a file with several arrays.
 _ARRAYS = ("sparse_depth", "depth")
 _SIXTEEN_BITS = 257.0
+_IMAGES = "PNG, JPEG, BMP, TIFF or WebP"
+_ARRAY_STARTS = (b"\x93NUMPY", b"PK")
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     import cv2
 
-    data = np.fromfile(path, np.uint8)
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # no data, or more pixels than OpenCV's limit
-        pixels = None
-    if pixels is None:
-        raise ValueError(f"{path}: not a readable image")
+    pixels = _decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, _IMAGES)
     if pixels.dtype == np.uint16:
         pixels = np.rint(pixels / np.float32(_SIXTEEN_BITS)).astype(np.uint8)
     if pixels.dtype != np.uint8:
@@ -88,8 +84,9 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
     if not scale:
         if path.suffix.lower() != ".png" and values.dtype.kind in "iu":
             raise ValueError(
-                f"{path}: holds integers ({values.dtype}) in an unknown unit; set depth_scale to "
-                f"the number of values per metre{scale_advice(values, None)}"
+                f"{path}: holds integers ({values.dtype}) in an unknown unit; set "
+                "depth_scale=N, where N is the number of values per metre"
+                f"{scale_advice(values, None)}"
             )
         scale = DEPTH_SCALE if path.suffix.lower() == ".png" else 1.0
     metres = np.divide(values, scale, dtype=np.float32)
@@ -190,16 +187,37 @@ def check_plausible(path: Path, values: np.ndarray, metres: np.ndarray, scale: f
         raise ValueError(f"{path}: {finding.text}; {way_out}")
 
 
-def _png(path: Path) -> np.ndarray:
+def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
+    """Decodes an image file.
+
+    Raises:
+      ValueError: OpenCV cannot decode it, or a checksum of a PNG file is wrong.
+      OSError: the file cannot be opened.
+    """
     import cv2
 
     data = np.fromfile(path, np.uint8)
+    # The checks of PNG say what is wrong, where libpng would print a line of its own.
+    if data[:8].tobytes() == image_headers.PNG_SIGNATURE:
+        try:
+            image_headers.read_png(data.tobytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; restore the file") from error
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        pixels = cv2.imdecode(data, flags)
+    except cv2.error:  # no data, or more pixels than OpenCV's limit
         pixels = None
     if pixels is None:
-        raise ValueError(f"{path}: not a readable image")
+        raise ValueError(
+            f"{path}: not a readable image, expected {expected}; restore or convert the file"
+        )
+    return pixels
+
+
+def _png(path: Path) -> np.ndarray:
+    import cv2
+
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED, "a 16-bit depth PNG")
     if pixels.dtype != np.uint16 or pixels.ndim != 2:
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         raise ValueError(
@@ -212,6 +230,10 @@ def _png(path: Path) -> np.ndarray:
 def _array(path: Path) -> np.ndarray:
     try:
         with path.open("rb") as stream:
+            # NumPy takes any other file for a pickle and advises to load it unsafely.
+            if not stream.read(6).startswith(_ARRAY_STARTS):
+                raise ValueError("it does not begin like a .npy or .npz file")
+            stream.seek(0)
             found = np.load(stream, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 found = _one_of(path, found)

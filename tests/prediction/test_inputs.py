@@ -66,8 +66,17 @@ def test_the_orientation_of_a_jpeg_is_applied(orientation, tmp_path):
 
 def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"a\.png: not a readable image"):
+    with pytest.raises(ValueError, match=r"a\.png: not a readable image, expected PNG, JPEG, BMP"):
         read_image(tmp_path / "a.png")
+
+
+def test_a_truncated_png_is_refused_without_a_word_of_libpng(tmp_path, colours, capfd):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"a\.png: is truncated at byte .*; restore the file"):
+        read_image(tmp_path / "a.png")
+    assert capfd.readouterr().err == ""
 
 
 def stored(folder, kind, metres):
@@ -138,12 +147,18 @@ def test_unusable_files_are_refused(tmp_path, colours, metres):
     Image.fromarray(colours).save(tmp_path / "a.png")
     np.save(tmp_path / "cut.npy", metres)
     cut = (tmp_path / "cut.npy").read_bytes()
-    for name, data in (("cut.npy", cut[:300]), ("empty.npy", b""), ("empty.png", b"")):
+    for name, data in (
+        ("cut.npy", cut[:300]),
+        ("empty.npy", b""),
+        ("empty.png", b""),
+        ("text.npy", b"1 2 3"),
+    ):
         (tmp_path / name).write_bytes(data)
     for name, message in {
         "a.npz": "not a readable NumPy file .it holds x, y; call one depth",
         "a.png": "expected a 16-bit single-channel depth PNG, got 3 channels of 8 bits",
         "cut.npy": "not a readable NumPy file",
+        "text.npy": "not a readable NumPy file .it does not begin like a .npy or .npz file",
         "empty.npy": "not a readable NumPy file",
         "empty.png": "not a readable image",
     }.items():

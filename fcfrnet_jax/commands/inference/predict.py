@@ -37,7 +37,8 @@ from fcfrnet_jax.weights.checkpoint import Model
 RANGES = {
     "depth_scale": Range(0.0),
     "max_depth": Range(0.0),
-    "png_scale": Range(0.0, above=True),
+    # Depths up to 6.5 m at least, in steps of 1 m at most.
+    "png_scale": Range(1.0, 10000.0),
     "colour_max_depth": Range(0.0, above=True),
     "min_confidence": Range(0.0, 1.0),
     "cloud.max_depth": Range(0.0, above=True),
@@ -197,7 +198,8 @@ def predict_frames(
       ValueError: the depth of sampled frames cannot be right, or none of them can be read.
       OSError: a file cannot be written.
     """
-    check_samples(frames, read)
+    if len(frames) == len(source.frames):
+        check_samples(frames, read)
     if isinstance(read, ScanReader):
         read.warn_of_mount(frames[0])
     skipped: list[BadFile] = []
@@ -260,7 +262,8 @@ def check_samples(frames: Sequence[Frame], read: DepthReader | ScanReader) -> No
     sampled = plausibility.sample_frames(frames)
     found = [bad for frame in sampled for bad in read(frame, (0, 0))[1]]
     if len(found) == len(sampled):
-        raise ValueError(f"{found[0].path}: {found[0].reason}")
+        others = f" (none of {len(found)} sampled frames can be used)" if len(found) > 1 else ""
+        raise ValueError(f"{found[0].path}: {found[0].reason}{others}")
 
 
 def report(result: dict[str, Any], outputs: Outputs) -> None:

@@ -63,13 +63,19 @@ def parse_columns(text: str) -> Columns | None:
     """Returns the columns of scans.
 
     Raises:
-      ValueError: a number out of range, or a name twice.
+      ValueError: a number out of range, a name twice, or no x, y or z.
     """
     if not text:
         return None
     words = [word.strip() for word in text.split(",")]
     columns = int(words[0]) if len(words) == 1 and words[0].isdecimal() else words
-    return column_names(columns, "--config.columns")
+    names = column_names(columns, "--config.columns")
+    if not {"x", "y", "z"} <= {name.lower() for name in names}:
+        raise ValueError(
+            f"--config.columns={text} must have x, y and z among the names, or be a number from 3 "
+            "to 6"
+        )
+    return names
 
 
 def _motions(oxts: str, names: Sequence[str]) -> dict[str, Path]:

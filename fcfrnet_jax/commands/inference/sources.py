@@ -148,9 +148,9 @@ def _matrix(intrinsics: Intrinsics) -> np.ndarray:
 @contextmanager
 def _flags() -> Iterator[None]:
     """Writes the arguments that an error of `find_pairs` names as flags."""
-    names = "image|depth|scan|image_pattern|depth_pattern|scan_pattern"
+    arguments = r"(?:image|depth|scan)(?:=| is )|(?:image|depth|scan)_pattern\b"
     try:
         yield
     except ValueError as error:
-        text = re.sub(rf"(?<![\w./-])(?=(?:{names})\b(?:=| is | and ))", "--config.", str(error))
+        text = re.sub(rf"(?<![\w./-])(?={arguments})", "--config.", str(error))
         raise ValueError(text) from error

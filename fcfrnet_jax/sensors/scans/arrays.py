@@ -44,6 +44,12 @@ def read_npz(content: bytes, where: str, columns: Columns | None) -> dict[str, n
 
 def _load(content: bytes, where: str) -> np.ndarray | Mapping[str, np.ndarray]:
     """The array of a `.npy` file, or those of a `.npz` file by name."""
+    # NumPy takes any other file for a pickle and advises to load it unsafely.
+    if not content.startswith((b"\x93NUMPY", b"PK")):
+        raise ValueError(
+            f"{where}: is not a NumPy file, expected what numpy.save or numpy.savez writes; name "
+            "the file by its format, or restore it"
+        )
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)

@@ -120,12 +120,15 @@ def test_bad_and_lonely_files_are_listed(inputs, tmp_path):
     result = predict.run(config_of(**inputs), tmp_path / "out")
     reasons = {item["name"]: item["reason"] for item in result["skipped"]}
     assert reasons.keys() == {"day/001", "day/002"}
-    assert reasons["day/001"] == "not a readable image"
+    assert reasons["day/001"].startswith("not a readable image, expected a 16-bit depth PNG")
     assert reasons["day/002"].startswith("the image is 24x40 (height x width), the depth 8x40")
     assert result["without_depth"] == [str(tmp_path / "rgb" / "day" / "cam_003.png")]
     assert result["without_image"] == [str(lidar / "004_scan.png")]
     assert len(contents(tmp_path / "out")) == result["predicted"] == FRAMES - 4
     assert json.loads((tmp_path / "out" / "predict.json").read_text()) == result
+    # The same command finds bad files alone, which is no reason to fail.
+    again = predict.run(config_of(**inputs), tmp_path / "out")
+    assert (again["predicted"], again["skipped"]) == (0, result["skipped"])
 
 
 def test_a_run_goes_on_where_it_was_stopped(inputs, tmp_path):
@@ -172,6 +175,11 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         ({"depth": ""}, "--config.image=.* has neither depth nor a scan: give its sparse depth by"),
         ({"depth": "absent"}, "--config.depth=absent: there is no such file or folder"),
         ({"image_pattern": "cam"}, "^--config.image_pattern=cam must have fields in braces"),
+        (
+            {"depth_pattern": "{name}", "image_pattern": "{name}"},
+            "none of 12 images .*; --config.image_pattern and --config.depth_pattern describe",
+        ),
+        ({"png_scale": 1e6}, "--config.png_scale must be at least 1.0 and at most 10000.0"),
         ({"outputs": "png,jpg"}, "--config.outputs: outputs must be some of png, .*unknown 'jpg'"),
         ({"outputs": "ply"}, "--config.intrinsics is empty, but point clouds and recordings need"),
         ({"outputs": "ply", "intrinsics": "1,2"}, "--config.intrinsics=1,2 is neither a file"),
@@ -202,7 +210,9 @@ def test_a_setting_can_be_corrected_as_long_as_nothing_was_written(inputs, tmp_p
 def test_nothing_to_predict_is_an_error(inputs, tmp_path):
     for path in (tmp_path / "rgb" / "day").iterdir():
         path.write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"cam_000\.png: not a readable image"):
+    with pytest.raises(
+        ValueError, match=r"cam_000\.png: not a readable image.* .none of 8 sampled frames"
+    ):
         predict.run(config_of(**inputs), tmp_path / "out")
 
 

@@ -239,6 +239,7 @@ def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):
         ({"scan": "absent"}, "^--config.scan=absent: there is no such file or folder"),
         ({"scan_pattern": "a_{name}"}, "no file that matches --config.scan_pattern=a_"),
         ({"camera": "2"}, "^--config.camera must be one of 00, 01, 02, 03, got '2'"),
+        ({"columns": "x,y,t"}, "^--config.columns=x,y,t must have x, y and z among the names, or"),
         ({"columns": "2"}, "^--config.columns: columns must be 3 to 6 or the names"),
         ({"calibration": "absent"}, "^--config.calibration: absent: cannot be read"),
         ({"oxts": "."}, r"^--config.oxts=\. has no file for 2 of 2 frames; the first"),

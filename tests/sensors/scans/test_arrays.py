@@ -83,6 +83,12 @@ def test_unclear_names_are_refused(arrays, fault, tmp_path):
         read_scan(path)
 
 
+def test_another_file_is_no_pickle_to_load_unsafely(tmp_path):
+    (tmp_path / "scan.npy").write_text("1 2 3")
+    with pytest.raises(ValueError, match=r"scan\.npy: is not a NumPy file, expected what numpy"):
+        read_scan(tmp_path / "scan.npy")
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_a_truncated_file_is_refused(suffix, tmp_path):
     path = tmp_path / f"scan.{suffix}"
