@@ -13,40 +13,29 @@ from tests.conftest import ROOT
 
 
 def slow_square(number):
+    if number == 5:
+        raise ValueError("five is refused")
     # Later items take less time.
     time.sleep(0.02 * (5 - number))
     return number * number, os.getpid()
-
-
-def refuse(number):
-    if number == 1:
-        raise ValueError("one is refused")
-    return number
 
 
 def kill(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_results_are_in_order_and_from_other_processes():
-    squares, processes = zip(*map_in_processes(slow_square, range(5), 2), strict=True)
-    assert squares == (0, 1, 4, 9, 16)
-    assert os.getpid() not in processes
-    assert {process for _, process in map_in_processes(slow_square, range(2), 1)} == {os.getpid()}
-
-
-def test_items_are_taken_as_they_are_needed():
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 5)])
+def test_results_are_in_order_up_to_an_error_of_the_function(workers, ahead):
     taken = []
-    results = map_in_processes(refuse, (taken.append(i) or 2 for i in range(99)), 1)
-    assert next(results) == 2
-    assert len(taken) == 1
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_the_function_is_raised(workers):
-    results = map_in_processes(refuse, [0, 1, 2], workers)
-    assert next(results) == 0
-    with pytest.raises(ValueError, match="one is refused"):
+    results = map_in_processes(slow_square, (taken.append(i) or i for i in range(99)), workers)
+    found = [next(results)]
+    # Items are taken as they are needed.
+    assert len(taken) == ahead
+    found += [next(results) for _ in range(4)]
+    squares, processes = zip(*found, strict=True)
+    assert squares == (0, 1, 4, 9, 16)
+    assert (os.getpid() in processes) == (workers == 1)
+    with pytest.raises(ValueError, match="five is refused"):
         next(results)
 
 
