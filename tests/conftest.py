@@ -52,6 +52,14 @@ def pytest_sessionfinish() -> None:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync() -> Iterator[None]:
+    """Does not wait for the disk, which only matters for a power cut; tests write many files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def kitti_real() -> Path:
     """The folder of real KITTI frames, whose licence does not allow distributing them here."""
