@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -231,8 +232,17 @@ def test_training_on_rendered_streets_learns(tmp_path, cache):
 def test_prediction_command_writes_a_point_cloud(tmp_path, cache):
     run(block("predict-command").replace("\\\n", " "), tmp_path, cache)
     written = {str(path.relative_to(tmp_path)) for path in (tmp_path / "output").rglob("*.*")}
-    names = ("depth/sample.png", "panels/sample.png", "ply/sample.ply", "pcd/sample.pcd")
-    assert written == {f"output/predict/{name}" for name in names}
+    images = {f"output/predict/{kind}/sample.png" for kind in ("depth", "panels", "confidence")}
+    assert written == images | {f"output/predict/{kind}/sample.{kind}" for kind in ("ply", "pcd")}
+    workdir = tmp_path / "output" / "predict"
+    depth, confidence = (
+        cv2.imread(str(workdir / kind / "sample.png"), cv2.IMREAD_UNCHANGED)
+        for kind in ("depth", "confidence")
+    )
+    assert 0 < np.mean(depth == 0) < 0.3
+    # Half of 255, rounded.
+    assert confidence[depth == 0].max() <= 128
+    assert confidence[depth > 0].min() >= 127
 
 
 @pytest.mark.slow
