@@ -30,8 +30,13 @@ def get_config() -> ConfigDict:
     config.extrinsics = ""
     # With scans: rows and columns of the images; 0 takes them from the calibration.
     config.size = (0, 0)
-    # With scans: number of columns of .bin, .npy and .npz files; 0 detects it.
-    config.columns = 0
+    # With scans: the columns of .bin, .npy and .npz files: their number, or their names, separated
+    # by commas. Empty to detect them.
+    config.columns = ""
+    # With scans: coordinates per metre: 1000 for millimetres; 0 means 1.
+    config.depth_scale = 0.0
+    # Refuse depth that cannot be right, such as another unit.
+    config.check_depth = True
     # With scans: folder of the images, named like the scans, or with such a folder for each drive.
     # They are linked into the workdir, or undistorted there. KITTI's images are always linked.
     config.image = ""

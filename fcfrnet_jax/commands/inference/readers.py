@@ -17,7 +17,7 @@ from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import azimuth_times, compensate, read_oxts
 from fcfrnet_jax.sensors.projection import looks_inverted
 from fcfrnet_jax.sensors.scans import Scan, read_scan
-from fcfrnet_jax.sensors.scans.scan import Columns
+from fcfrnet_jax.sensors.scans.scan import Columns, column_names
 
 
 class BadFileError(ValueError):
@@ -109,24 +109,6 @@ class ScanReader:
             reason = describe(error).removeprefix(f"{path}: ")
             return {}, [BadFile(frame, path, reason.replace("set columns", "set --config.columns"))]
 
-    def warn_of_mount(self, frame: Frame) -> None:
-        """Logs a warning if the scanner of a frame is likely to be mounted in another way."""
-        rig = self.rigs[frame.name]
-        try:
-            inverted = looks_inverted(
-                read_scan(frame.sparse, columns=self.columns), rig.calibration
-            )
-        except ValueError:
-            return  # reported where the scan is used
-        if inverted:
-            logging.warning(
-                "%s: the scan is not level in the camera's frame, but with the inverse of "
-                "T_cam_lidar it would be: T_cam_lidar must take points from the LiDAR's frame to "
-                "the camera's. If the camera is level, invert it, and compare the sparse depth in "
-                "the panel with the image",
-                rig.path,
-            )
-
     def _arrays(self, image: np.ndarray | None, scan: Scan, frame: Frame) -> Arrays:
         rig = self.rigs[frame.name]
         _check_size(image, rig)
@@ -156,6 +138,49 @@ class ScanReader:
             raise BadFileError(rig.oxts, str(error).removeprefix(f"{rig.oxts}: ")) from error
         points = compensate(scan.points, azimuth_times(scan.points), motion)
         return replace(scan, points=points.astype(np.float32))
+
+
+def parse_columns(text: str) -> Columns | None:
+    """Returns the columns of scans.
+
+    Raises:
+      ValueError: a number out of range, a name twice, or no x, y or z.
+    """
+    if not text:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    columns = int(words[0]) if len(words) == 1 and words[0].isdecimal() else words
+    names = column_names(columns, "--config.columns")
+    if not {"x", "y", "z"} <= {name.lower() for name in names}:
+        raise ValueError(
+            f"--config.columns={text} must have x, y and z among the names, or be a number from 3 "
+            "to 6"
+        )
+    return names
+
+
+def warn_of_mount(
+    scan: Path, columns: Columns | None, calibration: Calibration, path: Path
+) -> None:
+    """Logs a warning if the scanner is likely to be mounted in another way.
+
+    Args:
+      scan: a scan; nothing happens if it cannot be read.
+      columns: see `sensors.scans.read_scan`.
+      calibration: of the camera and the scanner.
+      path: the file of the calibration, for the message.
+    """
+    try:
+        inverted = looks_inverted(read_scan(scan, columns=columns), calibration)
+    except ValueError:
+        return  # reported where the scan is used
+    if inverted:
+        logging.warning(
+            "%s: the scan is not level in the camera's frame, but with the inverse of T_cam_lidar "
+            "it would be: T_cam_lidar must take points from the LiDAR's frame to the camera's. If "
+            "the camera is level, invert it, and compare the sparse depth with the image",
+            path,
+        )
 
 
 def _check_size(image: np.ndarray | None, rig: Rig) -> None:

@@ -11,7 +11,6 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.prediction import folders
 from fcfrnet_jax.sensors.calibration import read_calibration
 from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE, CAMERAS, UNIT_FILE
-from fcfrnet_jax.sensors.scans.scan import Columns, column_names
 
 # Of the files in a folder of calibrations.
 _SUFFIXES = (".txt", ".json", ".yaml", ".yml")
@@ -57,25 +56,6 @@ def find_imu(config: ConfigDict) -> Path | None:
     given = Path(config.calibration)
     path = (given if given.is_dir() else given.parent) / UNIT_FILE
     return path if path.is_file() else None
-
-
-def parse_columns(text: str) -> Columns | None:
-    """Returns the columns of scans.
-
-    Raises:
-      ValueError: a number out of range, a name twice, or no x, y or z.
-    """
-    if not text:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    columns = int(words[0]) if len(words) == 1 and words[0].isdecimal() else words
-    names = column_names(columns, "--config.columns")
-    if not {"x", "y", "z"} <= {name.lower() for name in names}:
-        raise ValueError(
-            f"--config.columns={text} must have x, y and z among the names, or be a number from 3 "
-            "to 6"
-        )
-    return names
 
 
 def _motions(oxts: str, names: Sequence[str]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fcfrnet_jax.data.images import DEPTH_SCALE, write_depth, write_image
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.prediction.inputs import read_image
+from fcfrnet_jax.prediction.inputs import check_plausible, read_image
 from fcfrnet_jax.sensors.accumulate import Survey, accumulate, survey
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate
@@ -29,12 +29,16 @@ class Rules:
       columns: of the scans, see `read_scan`.
       period, clockwise: of the scanner, see `azimuth_times`.
       remove_hidden: see `project`.
+      scale: coordinates per metre.
+      check: whether depth that cannot be right is refused.
     """
 
     columns: Columns | None
     period: float
     clockwise: bool
     remove_hidden: bool
+    scale: float = 1.0
+    check: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +129,8 @@ class BadFileError(Exception):
 
     def __init__(self, path: Path, error: ValueError) -> None:
         super().__init__(path, error)
-        self.path, self.reason = path, str(error).removeprefix(f"{path}: ")
+        reason = str(error).removeprefix(f"{path}: ")
+        self.path, self.reason = path, reason.replace("set columns", "set --config.columns")
 
 
 class Scans:
@@ -165,7 +170,8 @@ class Scans:
 
 def _read(rules: Rules, shot: Shot) -> np.ndarray:
     """The points `[N, 3]` of a scan at the time of its image."""
-    points = read_scan(shot.path, columns=_columns(rules, shot.path)).points
+    scan = read_scan(shot.path, columns=_columns(rules, shot.path))
+    points = scan.points / np.float32(rules.scale)
     if shot.motion is None:
         return points
     times = azimuth_times(points, period=rules.period, clockwise=rules.clockwise)
@@ -188,6 +194,9 @@ def _write_frame(rules: Rules, job: Job, scans: Scans) -> None:
         points = scans.points(job.middle)
         try:
             sparse = project(points, view.calibration, view.size, remove_hidden=rules.remove_hidden)
+            if rules.check:
+                stored = sparse * np.float32(rules.scale)
+                check_plausible(job.middle.path, stored, sparse, rules.scale)
         except ValueError as error:
             raise BadFileError(job.middle.path, error) from error
         maps.append((sparse, _ground_truth(job, scans, camera, view)))
@@ -228,14 +237,20 @@ def _write_image(view: View) -> None:
     assert view.image_out is not None
     if view.image_out.exists():
         return
+    try:
+        image = read_image(view.image)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if image.shape[:2] != view.size:
+        (height, width), (rows, columns) = image.shape[:2], view.size
+        raise ValueError(
+            f"is {height}x{width} (height x width), expected {rows}x{columns} as the depth; give "
+            "images of this camera and resolution"
+        )
     if view.calibration.distortion is None:
         view.image_out.parent.mkdir(parents=True, exist_ok=True)
         # A link to a file that has gone is replaced.
         view.image_out.unlink(missing_ok=True)
         view.image_out.symlink_to(view.image)
         return
-    try:
-        image = read_image(view.image)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
     write_image(view.image_out, undistort(image, view.calibration))

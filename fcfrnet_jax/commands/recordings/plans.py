@@ -96,6 +96,14 @@ class DrivePlan:
             )
         return drives.unit_motions(self.drive)
 
+    def read_motion(self) -> None:
+        """Reads the poses and the motion of the scanner, before anything is written.
+
+        Raises:
+          ValueError: as `poses` and `motions`.
+        """
+        _ = self.poses, self.motions
+
     def job(self, index: int) -> Job:
         """What is needed to make a frame."""
         near = range(index - self.margin, index + self.margin + 1)
@@ -231,14 +239,22 @@ def find_images(config: ConfigDict, drive: Drive) -> dict[str, Path]:
     """The image of each scan.
 
     Raises:
-      ValueError: a scan has none.
+      ValueError: a scan has none, or two.
     """
     folder = Path(config.image).absolute()
     if (folder / drive.name).is_dir():
         folder /= drive.name
     if not folder.is_dir():
         raise ValueError(f"--config.image={folder}: there is no such folder")
-    known = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    known: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.stem in known:
+                raise ValueError(
+                    f"--config.image={folder}: {known[path.stem].name} and {path.name} have the "
+                    "same name, so it is unclear which one to use; remove one"
+                )
+            known[path.stem] = path
     stems = [scan.stem for scan in drive.scans]
     missing = [stem for stem in stems if stem not in known]
     if missing:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.commands.inference import records
+from fcfrnet_jax.commands.inference.readers import parse_columns, warn_of_mount
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.recordings import plans
 from fcfrnet_jax.commands.recordings.frames import Job, Rules, Skipped, write_frames
@@ -23,7 +24,7 @@ from fcfrnet_jax.evaluation.batches import reading_threads
 from fcfrnet_jax.locks import lock_folder
 
 RANGES = {
-    "columns": Range(0, 6),
+    "depth_scale": Range(0.0),
     "period": Range(0.0, above=True),
     "ground_truth_scans": Range(0),
     "workers": Range(0),
@@ -34,7 +35,7 @@ CHOICES = {
     "compensate": ("auto", "oxts", "poses", "none"),
     "poses_of": ("camera", "scanner"),
 }
-RECORD = Record("project.json", SPLITS, ("split", "drives", "workers"))
+RECORD = Record("project.json", SPLITS, ("split", "drives", "workers", "check_depth"))
 # Consecutive frames that a process works on, so that it reads their scans once.
 TOGETHER = 8
 
@@ -56,6 +57,14 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     workdir = Path(workdir)
     started = time.time()
     drives = plans.find_drives(config, workdir)
+    for drive in drives:
+        drive.read_motion()
+    warn_of_mount(
+        drives[0].drive.scans[0],
+        parse_columns(config.columns),
+        next(iter(drives[0].calibrations.values())),
+        Path(config.calibration or config.data_dir),
+    )
     with lock_folder(workdir, partial(RECORD.clean, workdir)):
         record = records.describe(config, {"digests": {}})
         RECORD.claim(workdir, record)
@@ -78,6 +87,7 @@ def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting."""
     check_choices(config, CHOICES)
     check_ranges(config, RANGES)
+    parse_columns(config.columns)
     check_crop(config, "size")
     if config.ground_truth_scans and config.ground_truth_scans % 2 == 0:
         raise ValueError(
@@ -97,6 +107,11 @@ def check_config(config: ConfigDict) -> None:
         )
     if config.compensate == "poses" and not config.poses:
         raise ValueError("--config.compensate=poses needs --config.poses, the poses of the scans")
+    if config.poses and not config.ground_truth_scans and config.compensate != "poses":
+        raise ValueError(
+            f"--config.poses={config.poses} would not be used: they are for ground truth, see "
+            "--config.ground_truth_scans, and for --config.compensate=poses"
+        )
 
 
 def split_jobs(
@@ -126,7 +141,14 @@ def write_parts(
       ValueError: the oxts files of a drive are damaged.
       OSError: a file cannot be written.
     """
-    rules = Rules(config.columns or None, config.period, config.clockwise, config.remove_hidden)
+    rules = Rules(
+        parse_columns(config.columns),
+        config.period,
+        config.clockwise,
+        config.remove_hidden,
+        config.depth_scale or 1.0,
+        config.check_depth,
+    )
     # A process takes a second to start.
     workers = min(config.workers or reading_threads(), -(-count // TOGETHER) or 1)
     skipped: list[Skipped] = []

@@ -138,20 +138,36 @@ def test_bad_scans_are_listed(recording, tmp_path):
     path = tmp_path / "scans" / "2.npy"
     path.write_bytes(path.read_bytes()[:200])
     np.save(tmp_path / "scans" / "3.npy", -rigs.scan(OFFSET)[0])
+    cv2.imwrite(str(tmp_path / "images" / "4.png"), np.zeros((90, 150, 3), np.uint8))
     result = project.run(config_of(**recording), tmp_path / "out")
-    assert result["written"] == COUNT - 2
+    assert result["written"] == COUNT - 3
     names, reasons = zip(
         *((item["name"], item["reason"]) for item in result["skipped"]), strict=True
     )
-    assert names == ("scans/2", "scans/3")
+    assert names == ("scans/2", "scans/3", "scans/4")
     assert "truncated" in reasons[0]
     assert "(8000 behind" in reasons[1]
+    assert reasons[2].startswith("is 90x150 (height x width), expected 180x300 as the depth; ")
     saved = json.loads((tmp_path / "out" / "project.json").read_text())
     assert saved["skipped"] == result["skipped"]
     for i in (0, 1, 4):
         (tmp_path / "scans" / f"{i}.npy").unlink()
     with pytest.raises(ValueError, match=f"{path}: .*truncated"):
         project.run(config_of(**recording), tmp_path / "other")
+
+
+def test_scans_in_millimetres_are_recognised(recording, tmp_path):
+    project.run(config_of(**recording), tmp_path / "metres")
+    for path in (tmp_path / "scans").iterdir():
+        points = np.load(path)
+        np.save(path, np.concatenate([np.ones((len(points), 1)), 1000 * points], axis=1))
+    recording["columns"] = "skip,x,y,z"
+    with pytest.raises(ValueError, match=r"0\.npy: with 1 values per .*; likely depth_scale=1000 "):
+        project.run(config_of(**recording), tmp_path / "out")
+    project.run(config_of(**recording, depth_scale=1000.0), tmp_path / "out")
+    depth = "train/scans/proj_depth/velodyne_raw/image_02/0.png"
+    maps = [read_depth(tmp_path / name / depth) for name in ("metres", "out")]
+    np.testing.assert_allclose(maps[1], maps[0], atol=1.01 / 256)
 
 
 def test_images_with_distortion_are_undistorted(recording, tmp_path):
@@ -245,6 +261,8 @@ def test_processes_write_the_same(recording, tmp_path):
         ({"data_dir": "no"}, "--config.data_dir: .*no: there is no such folder"),
         ({"data_dir": "a", "ground_truth_scans": 4}, "ground_truth_scans must be odd, .* got 4"),
         ({"data_dir": "a", "compensate": "poses"}, "needs --config.poses"),
+        ({"data_dir": "a", "poses": "p.txt"}, "--config.poses=p.txt would not be used: they are"),
+        ({"data_dir": "a", "columns": "7"}, "--config.columns: columns must be 3 to 6 or the"),
         ({"data_dir": "a", "cameras": "02,05"}, "cameras must be 02, 03 or 02,03, got '02,05'"),
         ({"data_dir": "a", "split": "test"}, "split must be one of train, val, got 'test'"),
     ],
@@ -259,6 +277,7 @@ def test_faults_of_a_recording_are_named(recording, raw, tmp_path):
     def refused(message, **settings):
         with pytest.raises(ValueError, match=message):
             project.run(config_of(**settings), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     refused("no drive has more than 5 scans", **recording | {"ground_truth_scans": 7})
     refused("--config.drives: b is not among the drives scans", **recording, drives="b")
@@ -266,6 +285,9 @@ def test_faults_of_a_recording_are_named(recording, raw, tmp_path):
     refused("differ: the calibration 180x300, --config.size 9x9", **recording, size=(9, 9))
     cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((90, 150, 3), np.uint8))
     refused("differ: the calibration 180x300, .*/0.png 90x150; use the calib", **recording)
+    (tmp_path / "images" / "1.jpg").touch()
+    refused("1.jpg and 1.png have the same name, .*; remove one", **recording)
+    (tmp_path / "images" / "1.jpg").unlink()
     (tmp_path / "images" / "1.png").unlink()
     refused("1 of 5 scans have no image; the first one would be 1.png", **recording)
     (tmp_path / "kitti/2011_09_26/2011_09_26_drive_0001_sync/oxts/data/0000000001.txt").unlink()
