@@ -61,8 +61,9 @@ def collect_rarely() -> None:
 def enable_compile_cache(folder: str | os.PathLike | None = None) -> Path | None:
     """Makes jax cache compiled programs on disk, so that the next process can load them.
 
-    Programs that take at least 0.3 s to compile are cached. All commands use the cache. Other
-    programs call this once, before what they want to have cached is compiled.
+    Programs that take at least 0.3 s to compile are cached, or as many seconds as jax is set to if
+    the folder is already set. All commands use the cache. Other programs call this once, before
+    what they want to have cached is compiled.
 
     Args:
       folder: the cache, which is created. None for the folder that is already set for jax, such as

@@ -67,6 +67,9 @@ def point_cloud(
       ValueError: shapes disagree, the matrix is not a camera matrix, or a limit is not positive.
     """
     depth = np.asarray(depth)
+    image, sparse_depth, confidence = (
+        None if array is None else np.asarray(array) for array in (image, sparse_depth, confidence)
+    )
     matrix = _checked_matrix(intrinsics)
     _check(depth, {"image": image, "sparse_depth": sparse_depth, "confidence": confidence})
     for name, value in (("max_depth", max_depth), ("max_jump", max_jump)):
@@ -77,7 +80,7 @@ def point_cloud(
     if sparse_depth is not None:
         keep &= covered(sparse_depth)
     if confidence is not None:
-        keep &= np.asarray(confidence) >= min_confidence
+        keep &= confidence >= min_confidence
     rows, columns = np.nonzero(keep)
     z = depth[rows, columns].astype(np.float64)
     pixels = np.stack([columns, rows, np.ones_like(rows)]).astype(np.float64)

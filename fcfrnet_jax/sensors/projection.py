@@ -76,7 +76,7 @@ def image_size(calibration: Calibration, size: Size | None) -> Size:
     """Returns the size of the image, or else that of the calibration.
 
     Raises:
-      ValueError: neither is known, or they differ.
+      ValueError: neither is known, they differ, or the size has another number of values.
     """
     if size is None:
         if calibration.size is None:
@@ -85,6 +85,8 @@ def image_size(calibration: Calibration, size: Size | None) -> Size:
                 "width)"
             )
         return calibration.size
+    if len(size) != 2:
+        raise ValueError(f"size must be (height, width), got {tuple(size)}; give image.shape[:2]")
     if calibration.size is not None and tuple(size) != calibration.size:
         height, width = calibration.size
         raise ValueError(

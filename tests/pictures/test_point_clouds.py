@@ -116,6 +116,14 @@ def test_an_empty_cloud_can_be_written(depth, image, tmp_path):
     assert pypcd4.PointCloud.from_path(tmp_path / "a.pcd").points == 0
 
 
+def test_arrays_may_be_nested_lists(depth, image):
+    expected = point_cloud(depth, image, K, sparse_depth=depth)
+    found, matrix, sparse = (array.tolist() for array in (depth, K, depth))
+    cloud = point_cloud(found, image, matrix, sparse_depth=sparse, confidence=sparse)
+    np.testing.assert_array_equal(cloud.colours, expected.colours)
+    np.testing.assert_allclose(cloud.points, expected.points, rtol=1e-6)
+
+
 def test_gray_images_give_gray_points(depth, image):
     colours = everything(depth, image[..., 0], K).colours
     np.testing.assert_array_equal(colours, np.repeat(image[..., :1].reshape(-1, 1), 3, 1))

@@ -110,6 +110,7 @@ def test_a_scan_outside_the_image_is_explained():
         (np.ones((1, 3)), None, None, "does not contain the size of the image; set size"),
         (np.ones((1, 3)), SIZE, (9, 9), "is for images of 180x300, got size 9x9"),
         (np.ones((1, 3)), None, (0, 9), "at least 1x1 pixels"),
+        (np.ones((1, 3)), SIZE, (*SIZE, 3), r"got \(180, 300, 3\); give image.shape\[:2\]"),
     ],
 )
 def test_wrong_arguments_are_refused(points, known, size, fault):

@@ -69,7 +69,7 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
     refuse = None if config.skip_bad_frames else partial(raise_bad, crop)
     left, bad = maps.write_missing(config, model, wanted, refuse)
     result = described | records.counts(len(frames), left, bad, time.time() - started)
-    result["skipped"] += records.counts(0, 0, missing, 1)["skipped"]
+    result["skipped"] += records.list_bad(missing)
     if first:
         RECORD.write(workdir, result)
         report(result, workdir)

@@ -152,10 +152,13 @@ def counts(total: int, left: int, skipped: Sequence[BadFile], seconds: float) ->
         "predicted": predicted,
         "seconds": round(seconds, 3),
         "frames_per_s": round(predicted / max(seconds, 1e-9), 3),
-        "skipped": [
-            {"name": bad.frame.name, "path": str(bad.path), "reason": bad.reason} for bad in skipped
-        ],
+        "skipped": list_bad(skipped),
     }
+
+
+def list_bad(files: Sequence[BadFile]) -> list[dict[str, str]]:
+    """Bad files as JSON types."""
+    return [{"name": bad.frame.name, "path": str(bad.path), "reason": bad.reason} for bad in files]
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ class Calibration:
 
     Raises:
       ValueError: a matrix has another shape or values that are not finite, a focal length is not
-        positive, or `camera_from_lidar` is not a rigid motion.
+        positive, `camera_from_lidar` is not a rigid motion, or the size is not one of an image.
     """
 
     projection: np.ndarray
@@ -88,8 +88,14 @@ class Calibration:
             )
         check_camera_matrix(self.projection[:, :3], "projection")
         check_rigid(self.camera_from_lidar, "T_cam_lidar")
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"an image needs at least 1x1 pixels, got size {self.size}")
+        if self.size is not None:
+            if len(self.size) != 2 or min(self.size) < 1:
+                raise ValueError(
+                    "size must be (height, width), at least 1x1 pixels, got "
+                    f"{tuple(map(int, self.size))}"
+                )
+            # A list would never be equal to the size of an image.
+            object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
     @property
     def intrinsics(self) -> tuple[float, float, float, float]:

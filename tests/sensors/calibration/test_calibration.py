@@ -35,6 +35,13 @@ def test_a_resized_image_is_undistorted_like_the_image():
     np.testing.assert_allclose(found[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.3)
 
 
+def test_the_size_may_be_any_two_positive_integers():
+    assert Calibration(PROJECTION, np.eye(4), [np.int64(40), 80]).size == (40, 80)
+    for size in ((40,), (0, 80), (40, 80, 3)):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\), at least 1x1"):
+            Calibration(PROJECTION, np.eye(4), size)
+
+
 def test_an_unknown_size_cannot_be_scaled():
     with pytest.raises(ValueError, match="does not contain the size of the image; add it"):
         Calibration(PROJECTION, np.eye(4)).scaled(4, 4)
