@@ -57,6 +57,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     workdir = Path(workdir)
     started = time.time()
     drives = plans.find_drives(config, workdir)
+    check_several(config, [drive.name for drive in drives])
     for drive in drives:
         drive.read_motion()
     warn_of_mount(
@@ -105,6 +106,12 @@ def check_config(config: ConfigDict) -> None:
             "--config.calibration is empty, but scans need the calibration of the camera: KITTI, "
             "ROS or JSON, see docs/sensors.md"
         )
+    unused = [name for name in ("calibration", "extrinsics", "image") if config[name]]
+    if config.data_dir and unused:
+        raise ValueError(
+            f"--config.{unused[0]}={config[unused[0]]} is for --config.scans: KITTI's raw data "
+            "have their own calibration and images"
+        )
     if config.compensate == "poses" and not config.poses:
         raise ValueError("--config.compensate=poses needs --config.poses, the poses of the scans")
     if config.poses and not config.ground_truth_scans and config.compensate != "poses":
@@ -112,6 +119,21 @@ def check_config(config: ConfigDict) -> None:
             f"--config.poses={config.poses} would not be used: they are for ground truth, see "
             "--config.ground_truth_scans, and for --config.compensate=poses"
         )
+
+
+def check_several(config: ConfigDict, names: Sequence[str]) -> None:
+    """Raises ValueError if several drives would have the same poses or images."""
+    if len(names) < 2:
+        return
+    for setting, place in (("poses", "{}.txt"), ("image", "{}")):
+        given = Path(config[setting])
+        missing = [name for name in names if not (given / place.format(name)).exists()]
+        if config[setting] and missing:
+            raise ValueError(
+                f"--config.{setting}={given} is not for each of the {len(names)} drives, there is "
+                f"no {place.format(missing[0])} in it; give a folder with {place.format('DRIVE')} "
+                "for each drive, or choose one of them by --config.drives"
+            )
 
 
 def split_jobs(

@@ -263,6 +263,7 @@ def test_processes_write_the_same(recording, tmp_path):
         ({"data_dir": "a", "compensate": "poses"}, "needs --config.poses"),
         ({"data_dir": "a", "poses": "p.txt"}, "--config.poses=p.txt would not be used: they are"),
         ({"data_dir": "a", "columns": "7"}, "--config.columns: columns must be 3 to 6 or the"),
+        ({"data_dir": "a", "image": "b"}, "--config.image=b is for --config.scans: KITTI's raw"),
         ({"data_dir": "a", "cameras": "02,05"}, "cameras must be 02, 03 or 02,03, got '02,05'"),
         ({"data_dir": "a", "split": "test"}, "split must be one of train, val, got 'test'"),
     ],
@@ -292,6 +293,20 @@ def test_faults_of_a_recording_are_named(recording, raw, tmp_path):
     refused("1 of 5 scans have no image; the first one would be 1.png", **recording)
     (tmp_path / "kitti/2011_09_26/2011_09_26_drive_0001_sync/oxts/data/0000000001.txt").unlink()
     refused("compensate=oxts: 1 of 3 scans .* have no file", data_dir=raw, compensate="oxts")
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "missing"), [("poses", "poses.txt", "a.txt"), ("image", "images", "a")]
+)
+def test_drives_do_not_share_poses_or_images(setting, path, missing, recording, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(recording["scans"], tmp_path / "both" / name)
+    settings = {"scans": str(tmp_path / "both"), "calibration": recording["calibration"]}
+    settings |= {setting: str(tmp_path / path)}
+    settings |= {"compensate": "poses" if setting == "poses" else "none"}
+    with pytest.raises(ValueError, match=f"each of the 2 drives, there is no {missing} in it;"):
+        project.run(config_of(**settings), tmp_path / "out")
+    assert project.run(config_of(**settings, drives="b"), tmp_path / "out")["written"] == COUNT
 
 
 def test_an_official_frame_agrees(real_sensors, tmp_path):
