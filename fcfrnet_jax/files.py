@@ -60,6 +60,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     choose their format. Missing parent folders are created. After an error, the temporary file is
     removed and `path` is unchanged. If `path` is a folder, it must be empty. After a power cut,
     `path` is the old or the new file, complete.
+
+    Raises:
+      OSError: what failed, with `path` as its file where the system names none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +71,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename not in (None, os.fspath(temporary)):
+            raise
+        if error.errno is None and type(error) is not OSError:
+            raise
+        # NumPy counts the items that a full disk took, without an errno.
+        reason = error.strerror or f"could not be written completely ({error}); is the disk full?"
+        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -1,5 +1,6 @@
 """The command line: `fcfrnet --config=eval`, or `python -m fcfrnet_jax.main --config=FILE`."""
 
+import errno
 import os
 import signal
 import sys
@@ -63,6 +64,10 @@ def run(arguments: Sequence[str]) -> None:
     except OSError as error:
         if not _is_within(error.filename, line.workdir):
             raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                f"{describe(error)}; make room and repeat the command, or choose another --workdir"
+            ) from error
         raise OSError(
             f"{describe(error)}; --workdir={line.workdir} must be a folder that can be created and "
             "written"

@@ -1,5 +1,6 @@
 """Files that are replaced only when complete, and the wording of messages."""
 
+import errno
 import json
 
 import pytest
@@ -51,6 +52,20 @@ def test_after_an_error_the_old_file_is_unchanged(tmp_path, folder):
     with pytest.raises(InterruptedError):
         fail_in_the_middle(path, folder)
     assert (path.read_text(), names(tmp_path)) == ("old", ["value"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (("9 requested and 2 written",), r"could not be .* .9 requested and 2 written.; is the"),
+    ],
+)
+def test_a_full_disk_is_reported_with_the_file(arguments, message, tmp_path):
+    path = tmp_path / "a.npy"
+    with pytest.raises(OSError, match=message) as raised, atomic_path(path):
+        raise OSError(*arguments)
+    assert (raised.value.filename, names(tmp_path)) == (str(path), [])
 
 
 def test_infinity_is_not_written_as_json(tmp_path):

@@ -1,5 +1,6 @@
 """The program: help, version, errors of one line, and imports."""
 
+import errno
 import subprocess
 import sys
 
@@ -141,3 +142,14 @@ def test_a_workdir_that_cannot_be_created_is_named(tmp_path):
         main.main([*command, f"--workdir={workdir}"])
     assert str(ended.value.code).startswith(f"Error: {workdir}")
     assert f"; --workdir={workdir} must be a folder that can be created" in str(ended.value.code)
+
+
+def test_a_full_disk_needs_room_or_another_workdir(tmp_path, monkeypatch):
+    def write(config, workdir):
+        raise OSError(errno.ENOSPC, "No space left on device", f"{workdir}/a.png")
+
+    monkeypatch.setattr(main, "runner", lambda task: write)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--config=predict", f"--workdir={tmp_path}"])
+    expected = f"Error: {tmp_path}/a.png: No space left on device; make room and repeat the command"
+    assert str(ended.value.code).startswith(expected)

@@ -14,6 +14,7 @@ from fcfrnet_jax.prediction.arrays import Array
 from fcfrnet_jax.prediction.depth_check import DepthCheck
 from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.programs import Inputs, Programs
+from fcfrnet_jax.prediction.streams import pairs_of
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.scans import Scan
 from fcfrnet_jax.weights import checkpoint
@@ -182,10 +183,11 @@ class Predictor:
 
         Raises:
           ValueError: a size or the batch size is not positive, or the model predicts no confidence.
+          TypeError: `sizes` are not pairs.
         """
         if return_confidence:
             check_confidence(self.spec)
-        for height, width in sizes:
+        for height, width in pairs_of(sizes, "sizes", "(height, width), such as [(375, 1242)]"):
             shape = batch_size, height, width
             if min(shape) < 1:
                 raise ValueError(
@@ -236,10 +238,12 @@ class Predictor:
         Raises:
           ValueError: as `__call__`. It is raised in the place of the frame, which ends the stream,
             as errors of `frames` do.
+          TypeError: an item of `frames` is not a pair.
         """
         if return_confidence:
             check_confidence(self.spec)
-        loaded = (self._load(image, depth, depth_scale) for image, depth in frames)
+        pairs = pairs_of(frames, "frames", "(image, depth)")
+        loaded = (self._load(image, depth, depth_scale) for image, depth in pairs)
         return self._programs.stream(loaded, return_confidence)
 
     def _load(self, image: Array | None, depth: Array | None, depth_scale: float) -> Inputs:

@@ -1,9 +1,10 @@
 """Iterates in a thread, so that the next item is made while one is in use."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -23,3 +24,12 @@ def one_ahead(items: Iterator[T]) -> Generator[T, None, None]:
     finally:
         if isinstance(items, Generator):
             items.close()
+
+
+def pairs_of(items: Iterable[tuple[S, T]], name: str, kind: str) -> Iterator[tuple[S, T]]:
+    """Yields pairs; other items, such as the numbers of a single pair, raise TypeError."""
+    for item in items:
+        if not isinstance(item, Sequence) or len(item) != 2:
+            found = f"{len(item)} items" if isinstance(item, Sequence) else type(item).__name__
+            raise TypeError(f"{name} must be pairs {kind}, got {found}")
+        yield item

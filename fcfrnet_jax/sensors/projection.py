@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.calibration import Calibration, check_calibration
 from fcfrnet_jax.sensors.occlusion import hidden_points
 from fcfrnet_jax.sensors.scans import Scan
 
@@ -77,7 +77,9 @@ def image_size(calibration: Calibration, size: Size | None) -> Size:
 
     Raises:
       ValueError: neither is known, they differ, or the size has another number of values.
+      TypeError: the calibration is something else, such as a path.
     """
+    check_calibration(calibration)
     if size is None:
         if calibration.size is None:
             raise ValueError(
@@ -107,6 +109,8 @@ def coordinates(points: np.ndarray | Scan) -> np.ndarray:
     points = np.asarray(points.points if isinstance(points, Scan) else points)
     if points.ndim != 2 or points.shape[1] < 3:
         raise ValueError(f"points must be [N, 3] or wider, got shape {list(points.shape)}")
+    if points.dtype.kind not in "fiu":
+        raise ValueError(f"points must be integers or floating-point numbers, got {points.dtype}")
     if not len(points):
         raise ValueError("the scan is empty, expected at least one point; leave it out")
     return points[:, :3].astype(np.float64)
@@ -227,6 +231,8 @@ def count_sides(points: np.ndarray, calibration: Calibration, size: Size) -> dic
 
 def _explain(points: np.ndarray, calibration: Calibration, size: Size) -> str:
     """Why no point falls into the image."""
+    if not np.isfinite(points).all(axis=1).any():
+        return f"all {len(points)} points are NaN or infinite, expected at least one measured point"
     sides = count_sides(points, calibration, size)
     del sides["inside"]
     listed = ", ".join(f"{count} {side}" for side, count in sides.items())

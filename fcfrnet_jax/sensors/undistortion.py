@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.calibration import Calibration, check_calibration
 
 
 def undistort(image: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -21,6 +21,7 @@ def undistort(image: np.ndarray, calibration: Calibration) -> np.ndarray:
     """
     import cv2
 
+    check_calibration(calibration)
     distortion = calibration.distortion
     height, width = image.shape[:2]
     if calibration.size is not None and calibration.size != (height, width):

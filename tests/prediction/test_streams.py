@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fcfrnet_jax.prediction.streams import one_ahead
+from fcfrnet_jax.prediction.streams import one_ahead, pairs_of
 
 
 def alive():
@@ -41,6 +41,15 @@ def test_an_error_takes_the_place_of_its_item():
         next(iterator)
     assert list(iterator) == []
     assert alive() == []
+
+
+def test_what_is_no_pair_is_refused_in_its_place():
+    pairs = pairs_of([(1, 2), (3,)], "sizes", "(height, width)")
+    assert next(pairs) == (1, 2)
+    with pytest.raises(TypeError, match=r"^sizes must be pairs \(height, width\), got 1 items"):
+        next(pairs)
+    with pytest.raises(TypeError, match=r"got int$"):
+        next(pairs_of((96, 160), "sizes", "(height, width)"))
 
 
 def test_closing_ends_the_threads_and_the_items():

@@ -18,6 +18,7 @@ from fcfrnet_jax.sensors.projection import (
     without_hidden,
 )
 from fcfrnet_jax.sensors.scans import Scan, read_scan
+from fcfrnet_jax.sensors.undistortion import undistort
 from tests.sensors.rigs import ROTATION, SIZE, K, rig, scan
 
 OFFSET = np.array([0.1, -0.5, -0.2])
@@ -107,6 +108,13 @@ def test_a_scan_outside_the_image_is_explained():
     [
         (np.ones((3, 2)), SIZE, None, r"points must be \[N, 3\] or wider, got shape \[3, 2\]"),
         (np.ones((0, 3)), SIZE, None, "the scan is empty"),
+        (
+            np.ones((1, 3), complex),
+            SIZE,
+            None,
+            "integers or floating-.* got complex128",
+        ),
+        (np.full((2, 3), np.nan), SIZE, None, "all 2 points are NaN or infinite"),
         (np.ones((1, 3)), None, None, "does not contain the size of the image; set size"),
         (np.ones((1, 3)), SIZE, (9, 9), "is for images of 180x300, got size 9x9"),
         (np.ones((1, 3)), None, (0, 9), "at least 1x1 pixels"),
@@ -116,6 +124,14 @@ def test_a_scan_outside_the_image_is_explained():
 def test_wrong_arguments_are_refused(points, known, size, fault):
     with pytest.raises(ValueError, match=fault):
         project(points, rig(size=known), size)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda c: project(np.ones((1, 3)), c), lambda c: undistort(np.ones((9, 9)), c)]
+)
+def test_the_path_of_a_calibration_is_not_its_content(use):
+    with pytest.raises(TypeError, match=r"must be a Calibration, as read_calibration .*, got str"):
+        use("rig.json")
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,15 @@ class Calibration:
         )
 
 
+def check_calibration(calibration: object) -> None:
+    """Raises TypeError for what is not a `Calibration`, such as the path of one."""
+    if not isinstance(calibration, Calibration):
+        raise TypeError(
+            "calibration must be a Calibration, as read_calibration returns it, got "
+            f"{type(calibration).__name__}"
+        )
+
+
 def check_camera_matrix(matrix: np.ndarray, name: str) -> None:
     """Raises ValueError unless it is an intrinsic matrix `[3, 3]`."""
     if np.shape(matrix) != (3, 3) or not np.isfinite(matrix).all():
