@@ -18,12 +18,13 @@ class DepthCheck:
         self._left = plausibility.SAMPLES
         self._warned: set[str] = set()
 
-    def __call__(self, depth: np.ndarray, scale: float) -> None:
+    def __call__(self, depth: np.ndarray, scale: float | None) -> None:
         """Checks `[B, H, W]` metres; unusual depth gives one warning of its kind.
 
         Args:
           depth: in metres, 0 = missing.
-          scale: by which the depth was divided, for messages.
+          scale: by which the depth was divided, for messages; None if the caller has no such
+            argument, because the depth is that of points.
 
         Raises:
           ValueError: depth that is impossible.
@@ -35,8 +36,10 @@ class DepthCheck:
             for finding in plausibility.find_implausible({self._key: frame}):
                 text = f"{self._key.replace('_', ' ')}: {finding.text}"
                 if finding.impossible:
-                    advice = scale_advice(frame * np.float32(scale), scale)
+                    advice = "; the points must be in metres"
+                    if scale is not None:
+                        advice = scale_advice(frame * np.float32(scale), scale)
                     raise ValueError(f"{text}{advice}; check_depth=False skips this check")
                 if finding.kind not in self._warned:
                     self._warned.add(finding.kind)
-                    warnings.warn(text, stacklevel=4)
+                    warnings.warn(text, stacklevel=5)

@@ -104,10 +104,7 @@ class Predictor:
             checked, and unusual depth gives one warning; or confidence of a model that does not
             predict it.
         """
-        if return_confidence:
-            check_confidence(self.spec)
-        inputs = self._load(image, depth, depth_scale)
-        return self._programs.collect(inputs, self._programs.start(inputs, return_confidence))
+        return self._predict(image, depth, depth_scale, return_confidence)
 
     @overload
     def from_scan(
@@ -160,9 +157,7 @@ class Predictor:
             point in the image. The message then says where the points fall.
         """
         recording = recordings.prepare(image, points, calibration, remove_hidden=remove_hidden)
-        if return_confidence:
-            return self(recording.image, recording.sparse_depth, return_confidence=True)
-        return self(recording.image, recording.sparse_depth)
+        return self._predict(recording.image, recording.sparse_depth, None, return_confidence)
 
     def warm_up(
         self,
@@ -246,9 +241,23 @@ class Predictor:
         loaded = (self._load(image, depth, depth_scale) for image, depth in pairs)
         return self._programs.stream(loaded, return_confidence)
 
-    def _load(self, image: Array | None, depth: Array | None, depth_scale: float) -> Inputs:
-        """Checks the inputs of a call and begins their transfer."""
-        frames = arrays.prepare(self.spec, image, depth, depth_scale)
+    def _predict(
+        self,
+        image: Array | None,
+        depth: Array | None,
+        depth_scale: float | None,
+        return_confidence: bool,
+    ) -> np.ndarray | DepthEstimate:
+        """Predicts one batch; methods of the interface call it, for the places of warnings."""
+        if return_confidence:
+            check_confidence(self.spec)
+        inputs = self._load(image, depth, depth_scale)
+        return self._programs.collect(inputs, self._programs.start(inputs, return_confidence))
+
+    def _load(self, image: Array | None, depth: Array | None, depth_scale: float | None) -> Inputs:
+        """Checks the inputs of a call and begins their transfer; without a scale, it is 1."""
+        scale = 1.0 if depth_scale is None else depth_scale
+        frames = arrays.prepare(self.spec, image, depth, scale)
         if frames.depth is not None and self._check is not None:
             self._check(frames.depth[..., 0], depth_scale)
         return self._programs.load(frames)

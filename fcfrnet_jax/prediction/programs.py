@@ -79,7 +79,7 @@ class Programs:
             warnings.warn(
                 f"compiling the model for a batch of {batch} and {height}x{width} pixels, which "
                 "takes seconds; warm_up compiles the sizes that are needed in advance",
-                stacklevel=3,
+                stacklevel=4,
             )
         self._known.add(key)
         return jax.tree.leaves(self._apply[with_error](self._variables, image, depth))

@@ -15,6 +15,8 @@ import fcfrnet_jax
 from fcfrnet_jax.networks import models
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.prediction import DTYPES
+from fcfrnet_jax.sensors.calibration import Calibration
+from fcfrnet_jax.sensors.calibration.calibration import pinhole, rigid
 from fcfrnet_jax.weights import checkpoint
 from tests.random_weights import random_variables
 
@@ -254,6 +256,20 @@ def test_impossible_depth_is_refused(folders):
     assert np.isfinite(unchecked(image, 1000 * depth)).all()
 
 
+def test_points_in_another_unit_are_refused_and_warnings_name_the_caller(folders):
+    random, axes = np.random.default_rng(0), [[0.0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    calibration = Calibration(pinhole(np.diag([20.0, 20, 1])), rigid(np.array(axes)), (32, 48))
+    points = random.uniform([8, -9, -9], [9, 0, 0], (900, 3))
+    coarse = fcfrnet_jax.load(folders[COARSE])
+    image = inputs()[0][0]
+    with pytest.raises(ValueError, match=r"over 100 m, .*; the points must be in metres; check_"):
+        coarse.from_scan(image, 1000 * points, calibration)
+    coarse.warm_up([(32, 48)], batch_size=2)
+    with pytest.warns(UserWarning, match="compiling the model for a batch of 1") as warned:
+        coarse.from_scan(image, points, calibration)
+    assert warned[0].filename == __file__
+
+
 def test_coarse_depth_with_holes_is_refused():
     image, depth = inputs()
     depth[:, :10] = 0
@@ -270,7 +286,7 @@ def test_an_empty_scan_gives_one_warning(folders):
     coarse.warm_up([(32, 48)], batch_size=4)
     with pytest.warns(UserWarning, match="sparse depth: no pixel has a depth") as warned:
         coarse(np.tile(image, (2, 1, 1, 1)), np.tile(0 * depth, (2, 1, 1)))
-    assert len(warned) == 1
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_a_stream_returns_what_calls_return(fine):
@@ -325,8 +341,10 @@ def test_a_new_size_gives_a_warning_unless_it_was_warmed_up(folders):
         coarse.warm_up([(16, 32)], batch_size=2)
         coarse(*inputs(15, 30))
         coarse(*inputs(31, 47))
-    with pytest.warns(UserWarning, match="compiling the model for a batch of 1 and 32x48 pixels"):
+    message = "compiling the model for a batch of 1 and 32x48 pixels"
+    with pytest.warns(UserWarning, match=message) as warned:
         coarse(*inputs(batch=1))
+    assert warned[0].filename == __file__
     with pytest.raises(ValueError, match="must be positive, got 0x48 pixels and a batch of 1"):
         coarse.warm_up([(0, 48)])
     with pytest.raises(ValueError, match="predicts no confidence"):
