@@ -277,12 +277,14 @@ def report(result: dict[str, Any], outputs: Outputs) -> None:
     console = Console(stderr=True, markup=False, highlight=False)
     console.print(records.summary(result), soft_wrap=True)
     unpaired = len(result["without_depth"]) + len(result["without_image"])
-    if result["skipped"] or unpaired:
-        console.print(
-            f"Skipped {len(result['skipped'])} frames with files that cannot be used and "
-            f"{unpaired} files without a partner; see {outputs.folder / RECORD.name}",
-            soft_wrap=True,
-        )
+    counts = {
+        "frames with files that cannot be used": len(result["skipped"]),
+        "files without a partner": unpaired,
+    }
+    skipped = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if skipped:
+        place = outputs.folder / RECORD.name
+        console.print(f"Skipped {skipped}; see {place}", soft_wrap=True)
     if result.get("dropped_points"):
         console.print(
             f"Dropped {result['dropped_points']} points of the scans that are NaN, infinite or "
