@@ -77,8 +77,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         if error.errno is None and type(error) is not OSError:
             raise
         # NumPy counts the items that a full disk took, without an errno.
-        reason = error.strerror or f"could not be written completely ({error}); is the disk full?"
-        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
+        reason = error.strerror or f"the disk seems to be full ({error})"
+        raise OSError(error.errno or errno.ENOSPC, reason, os.fspath(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

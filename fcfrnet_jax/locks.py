@@ -103,7 +103,12 @@ def _acquire(path: Path, folder: Path, shared: bool) -> int:
         owner = os.read(descriptor, 1000).decode(errors="replace").strip()
         if locked and _is_open(path, descriptor):
             os.lseek(descriptor, 0, os.SEEK_SET)
-            os.ftruncate(descriptor, os.write(descriptor, _describe_process().encode()))
+            try:
+                os.ftruncate(descriptor, os.write(descriptor, _describe_process().encode()))
+            except OSError as error:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise OSError(error.errno, error.strerror, str(path)) from error
             return descriptor
         os.close(descriptor)
         if not locked:

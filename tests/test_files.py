@@ -58,7 +58,7 @@ def test_after_an_error_the_old_file_is_unchanged(tmp_path, folder):
     ("arguments", "message"),
     [
         ((errno.ENOSPC, "No space left on device"), "No space left on device"),
-        (("9 requested and 2 written",), r"could not be .* .9 requested and 2 written.; is the"),
+        (("9 requested and 2 written",), "the disk seems to be full .9 requested and 2 written"),
     ],
 )
 def test_a_full_disk_is_reported_with_the_file(arguments, message, tmp_path):

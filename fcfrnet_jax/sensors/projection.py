@@ -11,6 +11,8 @@ from fcfrnet_jax.sensors.scans import Scan
 
 # Scans spread less in height than this share of their spread in each horizontal direction.
 _LEVEL = 0.5
+# This share of a scan falls into an image with almost any calibration.
+_FEW = 0.005
 # Points nearer to the image plane are not projected, in metres.
 MIN_DEPTH = 0.1
 
@@ -240,13 +242,22 @@ def _explain(points: np.ndarray, calibration: Calibration, size: Size) -> str:
         calibration.projection, np.linalg.inv(calibration.camera_from_lidar), size
     )
     hit = int(project_points(points, inverse, size).seen.sum())
-    if hit:
+    _, _, cx, cy = calibration.intrinsics
+    if not (0 <= cx < size[1] and 0 <= cy < size[0]):
+        hint = (
+            f"the principal point ({cx:g}, {cy:g}) is outside of the image, so K is likely to be "
+            "for another resolution; give that of these images"
+        )
+    elif hit > _FEW * len(points):
         hint = (
             f"with the inverse of T_cam_lidar, {hit} would: it must take points from the LiDAR's "
             "frame to the camera's, so invert it"
         )
     else:
-        hint = "nor does one with the inverse of T_cam_lidar; check T_cam_lidar, K and the size"
+        hint = (
+            f"with the inverse of T_cam_lidar, {hit} would; check the order of the numbers of "
+            "T_cam_lidar, its unit (metres), and K"
+        )
     return (
         f"none of the {len(points)} points falls into the image of {size[0]}x{size[1]} ({listed}); "
         f"{hint}"

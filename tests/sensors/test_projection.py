@@ -98,9 +98,14 @@ def test_a_scan_outside_the_image_is_explained():
     hint = f"with the inverse of T_cam_lidar, {inside} would: .* so invert it"
     with pytest.raises(ValueError, match=f"none of the {len(points)} points falls .* {hint}"):
         project(points, inverse)
-    match = r"image of 180x300 \(2 behind, 1 left, 0 right, 0 above, 0 below\); nor does one with"
+    match = r"image of 180x300 \(2 behind, 1 left, 0 right, 0 above, 0 below\); .*, 0 would; check"
     with pytest.raises(ValueError, match=match):
         project(np.array([[-50.0, 0, 0], [-9, 50, 0], [1, 90, 0]]), camera)
+    other = Calibration(np.diag([9.0, 9, 1]) @ camera.projection, camera.camera_from_lidar, SIZE)
+    with pytest.raises(
+        ValueError, match=r"the principal point \(1350, 810\) is outside of the image"
+    ):
+        project(np.array([[50.0, 0, 0]]), other)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fcfrnet_jax.data.frame import Frame, Intrinsics
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
 from fcfrnet_jax.prediction import folders
 from fcfrnet_jax.sensors.calibration import read_calibration
+from fcfrnet_jax.sensors.calibration.calibration import check_camera_matrix
 from fcfrnet_jax.sensors.scans import READERS
 from fcfrnet_jax.streets import sample
 
@@ -121,11 +122,11 @@ def _matrices(intrinsics: str, frames: list[Frame]) -> dict[str, np.ndarray]:
                 f"--config.intrinsics={intrinsics} has no file for {len(missing)} of {len(names)} "
                 f"frames; the first one would be {Path(intrinsics) / missing[0]}.txt"
             )
-        return {name: _matrix(read_intrinsics(path)) for name, path in paths.items()}
+        return {name: _matrix(read_intrinsics(path), path) for name, path in paths.items()}
     if Path(intrinsics).is_file():
-        matrix = _matrix(read_intrinsics(intrinsics))
+        matrix = _matrix(read_intrinsics(intrinsics), intrinsics)
     else:
-        matrix = _matrix(_numbers(intrinsics))
+        matrix = _matrix(_numbers(intrinsics), intrinsics)
     return dict.fromkeys((frame.name for frame in frames), matrix)
 
 
@@ -140,9 +141,11 @@ def _numbers(text: str) -> Intrinsics:
     return fx, fy, cx, cy
 
 
-def _matrix(intrinsics: Intrinsics) -> np.ndarray:
+def _matrix(intrinsics: Intrinsics, given: str | Path) -> np.ndarray:
     fx, fy, cx, cy = intrinsics
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    check_camera_matrix(matrix, f"--config.intrinsics={given}")
+    return matrix
 
 
 @contextmanager

@@ -139,6 +139,11 @@ def check_camera_matrix(matrix: np.ndarray, name: str) -> None:
         raise ValueError(
             f"{name} must have positive focal lengths, got {matrix[0, 0]:g} and {matrix[1, 1]:g}"
         )
+    if min(matrix[0, 0], matrix[1, 1]) < 1:
+        raise ValueError(
+            f"{name} must have focal lengths in pixels, got {matrix[0, 0]:g} and {matrix[1, 1]:g}; "
+            "millimetres or shares of the image have to be converted"
+        )
     if not np.allclose(matrix[2], (0, 0, 1)):
         row = ", ".join(f"{value:g}" for value in matrix[2])
         raise ValueError(f"{name} must have the last row 0, 0, 1, got {row}")

@@ -10,6 +10,8 @@ from fcfrnet_jax.sensors.calibration.calibration import Calibration
 from fcfrnet_jax.sensors.calibration.text import numbers, read_entries, read_text
 
 _NAMED = (".json", ".yaml", ".yml")
+# No camera is farther from its scanner, in metres.
+_FARTHEST = 50.0
 
 
 def read_calibration(
@@ -41,10 +43,17 @@ def read_calibration(
     if camera not in kitti.CAMERAS:
         raise ValueError(f"camera must be one of {', '.join(kitti.CAMERAS)}, got {camera!r}")
     try:
-        return _read(path, camera, None if extrinsics is None else Path(extrinsics))
+        read = _read(path, camera, None if extrinsics is None else Path(extrinsics))
     except OSError as error:
         failed = error.filename or path
         raise ValueError(f"{failed}: cannot be read: {error.strerror}; check the path") from error
+    distance = np.linalg.norm(read.camera_from_lidar[:3, 3])
+    if distance > _FARTHEST:
+        raise ValueError(
+            f"{extrinsics or path}: T_cam_lidar has a translation of {distance:.4g} m, expected the "
+            f"metres from the scanner to the camera, at most {_FARTHEST:g}; convert millimetres"
+        )
+    return read
 
 
 def _read(path: Path, camera: str, extrinsics: Path | None) -> Calibration:

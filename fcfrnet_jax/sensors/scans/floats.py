@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcfrnet_jax.sensors.scans.scan import Columns, column_names
+from fcfrnet_jax.sensors.scans.scan import COLUMNS, Columns, column_names
 
 # No scanner measures farther, in metres.
 _FARTHEST = 500.0
@@ -33,7 +33,24 @@ def read_bin(content: bytes, where: str, columns: Columns | None) -> dict[str, n
             "columns to what it holds"
         )
     table = np.frombuffer(content, "<f4").reshape(-1, width)
+    _check_width(table, names, where)
     return dict(zip(names, table.T, strict=True))
+
+
+def _check_width(table: np.ndarray, names: tuple[str, ...], where: str) -> None:
+    """Raises ValueError if the values are not those of the usual columns, but of one more or less.
+
+    A file of 4 columns may have as many bytes as one of 5.
+    """
+    width = len(names)
+    other = {4: 5, 5: 4}.get(width)
+    if other is None or names != COLUMNS[:width] or table.size % other or not table.size:
+        return
+    if not _is_plausible(table) and _is_plausible(table.reshape(-1, other)):
+        raise ValueError(
+            f"{where}: as {', '.join(names)}, the values are not plausible, but with {other} "
+            f"numbers per point they are; set columns to {other}, or to other names"
+        )
 
 
 def _detected(content: bytes, where: str) -> int:

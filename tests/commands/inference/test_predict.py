@@ -183,6 +183,7 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         ({"outputs": "png,jpg"}, "--config.outputs: outputs must be some of png, .*unknown 'jpg'"),
         ({"outputs": "ply"}, "--config.intrinsics is empty, but point clouds and recordings need"),
         ({"outputs": "ply", "intrinsics": "1,2"}, "--config.intrinsics=1,2 is neither a file"),
+        ({"outputs": "ply", "intrinsics": "0,9,1,2"}, "--config.intrinsics=0,9,1,2 must have posi"),
         ({"outputs": "ply", "intrinsics": "."}, r"intrinsics=\. has no file for 12 of 12 frames"),
         ({"depth_scale": 1.0}, "with 1 values per metre, the median .*likely depth_scale=256"),
         ({"depth_scale": -1.0}, "--config.depth_scale must be finite and at least 0.0, got -1.0"),

@@ -154,6 +154,8 @@ def json_with(**changes):
     return json.dumps({key: value for key, value in values.items() if value is not None})
 
 
+# In millimetres.
+FAR = (T_CAM_LIDAR * ([[1, 1, 1, 1000]] * 3 + [[1] * 4])).tolist()
 MIRROR = np.diag([1.0, 1, -1, 1]).tolist()
 
 
@@ -174,6 +176,12 @@ MIRROR = np.diag([1.0, 1, -1, 1]).tolist()
             "must have the last row 0, 0, 1, got 640",
         ),
         ("a.json", json_with(T_cam_lidar=None), "has no T_cam_lidar, the 4x4 .* extrinsics"),
+        (
+            "a.json",
+            json_with(K=np.diag([0.9, 1.2, 1]).tolist()),
+            "focal lengths in pixels, got 0.9",
+        ),
+        ("a.json", json_with(T_cam_lidar=FAR), "a translation of 374.2 m, expected .* millimetres"),
         ("a.json", json_with(T_cam_lidar=[1, 2]), "T_cam_lidar must be 16 numbers, a 4x4 .* got 2"),
         ("a.json", json_with(T_cam_lidar=MIRROR), "must be a rotation, got a reflection"),
         ("a.json", json_with(T_cam_lidar=(2 * np.eye(4)).tolist()), "must be a rotation: .* got 3"),

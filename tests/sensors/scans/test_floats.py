@@ -57,6 +57,8 @@ def test_given_columns_are_used(columns, tmp_path):
         # A truncated file of 5 columns has the size of one with 4.
         (scan(16, 5).tobytes()[:-16], None, "neither 4 nor 5 float32 numbers .* its 304 bytes"),
         (np.full((9, 4), np.nan, "<f4").tobytes(), None, "neither 4 nor 5 .* set columns"),
+        # 400 points of 4 numbers have as many bytes as 320 points of 5.
+        (scan(400, 4).tobytes(), 5, "the values are not .* with 4 .*; set columns to 4, or to ot"),
         (b"", None, "the scan is empty, expected at least one point"),
         (scan(9, 4).tobytes(), 7, "columns must be 3 to 6 .*, got 7"),
         (scan(9, 4).tobytes(), ("x", "y", "x", "i"), "columns has a name twice: x, y, x, i"),
