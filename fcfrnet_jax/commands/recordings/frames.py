@@ -13,7 +13,7 @@ from fcfrnet_jax.sensors.accumulate import Survey, accumulate, survey
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate
 from fcfrnet_jax.sensors.projection import project
-from fcfrnet_jax.sensors.scans import read_scan
+from fcfrnet_jax.sensors.scans import NAMELESS, read_scan
 from fcfrnet_jax.sensors.scans.scan import Columns
 from fcfrnet_jax.sensors.undistortion import undistort
 
@@ -180,7 +180,7 @@ def _read(rules: Rules, shot: Shot) -> np.ndarray:
 
 def _columns(rules: Rules, path: Path) -> Columns | None:
     """The columns, except for files whose columns have names."""
-    return rules.columns if path.suffix.lower() in (".bin", ".npy", ".npz") else None
+    return rules.columns if path.suffix.lower() in NAMELESS else None
 
 
 def _write_frame(rules: Rules, job: Job, scans: Scans) -> None:

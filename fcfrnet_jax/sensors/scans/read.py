@@ -18,7 +18,7 @@ READERS: dict[str, Callable[[bytes, str, Columns | None], dict[str, np.ndarray]]
     ".ply": ply.read_ply,
 }
 # The formats whose columns have no names.
-_NAMELESS = (".bin", ".npy", ".npz")
+NAMELESS = (".bin", ".npy", ".npz")
 
 
 def read_scan(path: str | os.PathLike, *, columns: Columns | None = None) -> Scan:
@@ -46,7 +46,7 @@ def read_scan(path: str | os.PathLike, *, columns: Columns | None = None) -> Sca
             f"{path}: the suffix is {suffix or 'empty'}, expected one of {', '.join(READERS)}; "
             "convert the scan to one of these formats"
         )
-    if columns is not None and suffix not in _NAMELESS:
+    if columns is not None and suffix not in NAMELESS:
         raise ValueError(
             f"{path}: the columns of a {suffix} file have names, so columns must be None, got "
             f"{columns}"
