@@ -50,8 +50,8 @@ def read_calibration(
     distance = np.linalg.norm(read.camera_from_lidar[:3, 3])
     if distance > _FARTHEST:
         raise ValueError(
-            f"{extrinsics or path}: T_cam_lidar has a translation of {distance:.4g} m, expected the "
-            f"metres from the scanner to the camera, at most {_FARTHEST:g}; convert millimetres"
+            f"{extrinsics or path}: T_cam_lidar has a translation of {distance:.4g} m, expected "
+            f"the metres from the scanner to the camera, at most {_FARTHEST:g}; convert millimetres"
         )
     return read
 
