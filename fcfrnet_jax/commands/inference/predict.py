@@ -15,12 +15,7 @@ from rich.console import Console
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands.inference import devices, models, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
-from fcfrnet_jax.commands.inference.readers import (
-    DepthReader,
-    ScanReader,
-    parse_columns,
-    warn_of_mount,
-)
+from fcfrnet_jax.commands.inference.readers import DepthReader, ScanReader, parse_columns
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.inference.rigs import find_imu
 from fcfrnet_jax.commands.inference.sources import Source, find_source
@@ -206,8 +201,7 @@ def predict_frames(
     if len(frames) == len(source.frames):
         check_samples(frames, read)
     if isinstance(read, ScanReader):
-        rig = read.rigs[frames[0].name]
-        warn_of_mount(frames[0].sparse, read.columns, rig.calibration, rig.path)
+        read.warn(frames[0])
     skipped: list[BadFile] = []
 
     def leave_out(bad: list[BadFile]) -> None:

@@ -109,6 +109,18 @@ class ScanReader:
             reason = describe(error).removeprefix(f"{path}: ")
             return {}, [BadFile(frame, path, reason.replace("set columns", "set --config.columns"))]
 
+    def warn(self, frame: Frame) -> None:
+        """Logs a warning if the calibration of a frame is likely to be wrong."""
+        rig = self.rigs[frame.name]
+        size = rig.calibration.size
+        if size is None and frame.image is not None:
+            try:
+                height, width = inputs.read_image(frame.image).shape[:2]
+            except (OSError, ValueError):
+                return  # reported where the image is used
+            size = height, width
+        warn_of_rig(frame.sparse, self.columns, rig, size)
+
     def _arrays(self, image: np.ndarray | None, scan: Scan, frame: Frame) -> Arrays:
         rig = self.rigs[frame.name]
         _check_size(image, rig)
@@ -159,19 +171,25 @@ def parse_columns(text: str) -> Columns | None:
     return names
 
 
-def warn_of_mount(
-    scan: Path, columns: Columns | None, calibration: Calibration, path: Path
-) -> None:
-    """Logs a warning if the scanner is likely to be mounted in another way.
+def warn_of_rig(scan: Path, columns: Columns | None, rig: Rig, size: Size | None) -> None:
+    """Logs a warning if a calibration is likely to be wrong.
 
     Args:
       scan: a scan; nothing happens if it cannot be read.
       columns: see `sensors.scans.read_scan`.
-      calibration: of the camera and the scanner.
-      path: the file of the calibration, for the message.
+      rig: the calibration.
+      size: (height, width) of the images in pixels, if it is known.
     """
+    _, _, cx, cy = rig.calibration.intrinsics
+    if size is not None and not (0.2 < cx / size[1] < 0.8 and 0.1 < cy / size[0] < 0.9):
+        logging.warning(
+            "%s: the principal point (%.5g, %.5g) is far from the middle of the images of %dx%d: K "
+            "is likely to be for another resolution, unless the images are cropped. Compare the "
+            "sparse depth with the image",
+            *(rig.path, cx, cy, *size),
+        )
     try:
-        inverted = looks_inverted(read_scan(scan, columns=columns), calibration)
+        inverted = looks_inverted(read_scan(scan, columns=columns), rig.calibration)
     except ValueError:
         return  # reported where the scan is used
     if inverted:
@@ -179,7 +197,7 @@ def warn_of_mount(
             "%s: the scan is not level in the camera's frame, but with the inverse of T_cam_lidar "
             "it would be: T_cam_lidar must take points from the LiDAR's frame to the camera's. If "
             "the camera is level, invert it, and compare the sparse depth with the image",
-            path,
+            rig.path,
         )
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.commands.inference import records
-from fcfrnet_jax.commands.inference.readers import parse_columns, warn_of_mount
+from fcfrnet_jax.commands.inference.readers import Rig, parse_columns, warn_of_rig
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.recordings import plans
 from fcfrnet_jax.commands.recordings.frames import Job, Rules, Skipped, write_frames
@@ -60,11 +60,10 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     check_several(config, [drive.name for drive in drives])
     for drive in drives:
         drive.read_motion()
-    warn_of_mount(
-        drives[0].drive.scans[0],
-        parse_columns(config.columns),
-        next(iter(drives[0].calibrations.values())),
-        Path(config.calibration or config.data_dir),
+    first = next(iter(drives[0].calibrations.values()))
+    rig = Rig(first, Path(config.calibration or config.data_dir))
+    warn_of_rig(
+        drives[0].drive.scans[0], parse_columns(config.columns), rig, first.size or drives[0].size
     )
     with lock_folder(workdir, partial(RECORD.clean, workdir)):
         record = records.describe(config, {"digests": {}})

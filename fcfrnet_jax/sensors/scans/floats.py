@@ -6,6 +6,8 @@ from fcfrnet_jax.sensors.scans.scan import COLUMNS, Columns, column_names
 
 # No scanner measures farther, in metres.
 _FARTHEST = 500.0
+# No scanner measures nearer, in metres.
+_NEAREST = 0.01
 _HIGHEST_RING = 255
 _HIGHEST_INTENSITY = 65535
 # The share of points that must look as the layout says; a few may be damaged.
@@ -81,6 +83,9 @@ def _is_plausible(table: np.ndarray) -> bool:
         return False
     intensity = finite[:, 3]
     likely = (np.abs(finite[:, :3]) <= _FARTHEST).all(axis=1)
+    # Text, integers and doubles give tiny numbers.
+    largest = np.abs(finite[:, :3]).max(axis=1)
+    likely &= (largest == 0) | (largest >= _NEAREST)
     likely &= (intensity >= 0) & (intensity <= _HIGHEST_INTENSITY)
     if table.shape[1] == 5:
         ring = finite[:, 4]

@@ -78,6 +78,9 @@ def _parse_header(entries: dict[str, list[str]], size: int) -> _Header:
         raise ValueError(f"DATA is {stored}")
     names = entries.get("FIELDS") or entries["COLUMNS"]
     sizes, kinds = [int(word) for word in entries["SIZE"]], entries["TYPE"]
+    twice = [axis for axis in "xyz" if names.count(axis) > 1]
+    if twice:
+        raise ValueError(f"the field {twice[0]} appears twice")
     counts = [int(word) for word in entries.get("COUNT", ["1"] * len(names))]
     if not len(names) == len(sizes) == len(kinds) == len(counts):
         raise ValueError("FIELDS, SIZE, TYPE and COUNT have different lengths")

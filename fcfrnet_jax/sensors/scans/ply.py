@@ -95,6 +95,8 @@ def _parse_header(text: str) -> tuple[str, list[_Element]]:
 def _ascii_fields(
     data: bytes, before: list[_Element], vertex: _Element, where: str
 ) -> dict[str, np.ndarray]:
+    # Refuses lists, although their length is known here.
+    _row_type(vertex, "<", where)
     skipped = sum(element.rows for element in before)
     lines = [line for line in data.split(b"\n") if line.strip()][skipped:]
     rows = [line.split() for line in lines[: vertex.rows]]

@@ -103,7 +103,7 @@ def column_names(columns: Columns, where: str) -> tuple[str, ...]:
       where: the file, for messages.
 
     Raises:
-      ValueError: another number, or a name twice.
+      ValueError: another number, no names, or a name twice.
     """
     if isinstance(columns, int):
         if not 3 <= columns <= len(COLUMNS):
@@ -112,7 +112,12 @@ def column_names(columns: Columns, where: str) -> tuple[str, ...]:
                 f"{columns}"
             )
         return COLUMNS[:columns]
-    names = tuple(columns)
+    names = () if isinstance(columns, str) or not isinstance(columns, Sequence) else tuple(columns)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{where}: columns must be a number or names in order such as ('x', 'y', 'z'), "
+            f"got {columns!r}"
+        )
     if len(set(names)) < len(names):
         raise ValueError(f"{where}: columns has a name twice: {', '.join(names)}")
     return names

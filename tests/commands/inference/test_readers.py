@@ -221,6 +221,12 @@ def test_a_likely_inverse_is_reported(recording, caplog):
     write_rig(recording, inverted(CALIBRATION))
     predict.run(config_of(recording), recording / "wrong")
     assert "with the inverse of T_cam_lidar it would be" in caplog.text
+    assert "principal point" not in caplog.text
+    double = np.diag([2, 2, 1]) @ CALIBRATION["K"]
+    without_size = {"K": double.tolist(), "T_cam_lidar": CALIBRATION["T_cam_lidar"]}
+    write_rig(recording, without_size)
+    predict.run(config_of(recording), recording / "double")
+    assert "principal point (48, 32) is far from the middle of the images of 32x48" in caplog.text
 
 
 def test_a_bad_scan_of_a_folder_is_skipped_and_listed(recording):

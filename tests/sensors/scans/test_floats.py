@@ -59,6 +59,13 @@ def test_given_columns_are_used(columns, tmp_path):
         (np.full((9, 4), np.nan, "<f4").tobytes(), None, "neither 4 nor 5 .* set columns"),
         # 400 points of 4 numbers have as many bytes as 320 points of 5.
         (scan(400, 4).tobytes(), 5, "the values are not .* with 4 .*; set columns to 4, or to ot"),
+        (b"1 2 3 4\n" * 50, None, "neither 4 nor 5 float32 numbers"),
+        (
+            scan(9, 4).tobytes(),
+            "xyz",
+            "columns must be a number or names .* got 'xyz'",
+        ),
+        (scan(9, 4).tobytes(), ("x", 2), r"columns must be a number or .* got \('x', 2\)"),
         (b"", None, "the scan is empty, expected at least one point"),
         (scan(9, 4).tobytes(), 7, "columns must be 3 to 6 .*, got 7"),
         (scan(9, 4).tobytes(), ("x", "y", "x", "i"), "columns has a name twice: x, y, x, i"),

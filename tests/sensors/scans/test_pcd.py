@@ -94,3 +94,11 @@ def test_a_header_with_a_wrong_field_is_refused():
     header = HEADER.replace(b"SIZE 4 4 4 1 4", b"SIZE 4 4 3 1 4")
     with pytest.raises(ValueError, match=r"scan.pcd: the header .*z has type F, size 3"):
         read_pcd(header + b"DATA binary\n", "scan.pcd")
+
+
+def test_a_coordinate_that_appears_twice_is_refused(tmp_path):
+    path = tmp_path / "scan.pcd"
+    fields = b"FIELDS x y z x\nSIZE 4 4 4 4\nTYPE F F F F\nPOINTS 1\nDATA ascii\n1 2 3 4\n"
+    path.write_bytes(fields)
+    with pytest.raises(ValueError, match=r"scan\.pcd: .* .the field x appears twice.*; write"):
+        read_scan(path)
