@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from fcfrnet_jax.commands.cli.flags import name_flags
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.evaluation.frames import Arrays
 from fcfrnet_jax.files import describe
@@ -54,7 +55,7 @@ class DepthReader:
                 arrays["image"] = inputs.read_image(path)
                 inputs.check_pair(arrays["image"], arrays["sparse_depth"])
         except (OSError, ValueError) as error:
-            return {}, [BadFile(frame, path, describe(error).removeprefix(f"{path}: "))]
+            return {}, [BadFile(frame, path, _reason(error, path))]
         return arrays, []
 
 
@@ -106,8 +107,7 @@ class ScanReader:
         except BadFileError as error:
             return {}, [BadFile(frame, error.path, str(error))]
         except (OSError, ValueError) as error:
-            reason = describe(error).removeprefix(f"{path}: ")
-            return {}, [BadFile(frame, path, reason.replace("set columns", "set --config.columns"))]
+            return {}, [BadFile(frame, path, _reason(error, path))]
 
     def warn(self, frame: Frame) -> None:
         """Logs a warning if the calibration of a frame is likely to be wrong."""
@@ -199,6 +199,12 @@ def warn_of_rig(scan: Path, columns: Columns | None, rig: Rig, size: Size | None
             "the camera is level, invert it, and compare the sparse depth with the image",
             rig.path,
         )
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What is wrong with a file, with the flags of the settings that it names."""
+    reason = name_flags(describe(error).removeprefix(f"{path}: "))
+    return reason.replace("set columns", "set --config.columns")
 
 
 def _check_size(image: np.ndarray | None, rig: Rig) -> None:

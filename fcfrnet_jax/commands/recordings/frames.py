@@ -1,7 +1,7 @@
 """Makes the depth maps of frames from scans, and writes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,19 @@ def write_frames(rules: Rules, jobs: Sequence[Job]) -> list[Skipped]:
     return skipped
 
 
+def find_faults(rules: Rules, jobs: Sequence[Job]) -> list[Skipped]:
+    """Returns those of some frames that have no sparse depth, and writes nothing."""
+    rules, faults = replace(rules, remove_hidden=False), []
+    for job in jobs:
+        scans = Scans(rules)
+        try:
+            for view in job.views:
+                _sparse_depth(rules, job, scans, view)
+        except BadFileError as error:
+            faults.append(Skipped(job.name, str(error.path), error.reason))
+    return faults
+
+
 class BadFileError(Exception):
     """A scan or an image that cannot be used."""
 
@@ -191,14 +204,7 @@ def _write_frame(rules: Rules, job: Job, scans: Scans) -> None:
     """
     maps = []
     for camera, view in enumerate(job.views):
-        points = scans.points(job.middle)
-        try:
-            sparse = project(points, view.calibration, view.size, remove_hidden=rules.remove_hidden)
-            if rules.check:
-                stored = sparse * np.float32(rules.scale)
-                check_plausible(job.middle.path, stored, sparse, rules.scale)
-        except ValueError as error:
-            raise BadFileError(job.middle.path, error) from error
+        sparse = _sparse_depth(rules, job, scans, view)
         maps.append((sparse, _ground_truth(job, scans, camera, view)))
     for view in job.views:
         if view.image is not None:
@@ -210,6 +216,18 @@ def _write_frame(rules: Rules, job: Job, scans: Scans) -> None:
         if view.ground_truth is not None and truth is not None:
             write_depth(view.ground_truth, as_stored(truth))
         write_depth(view.sparse, as_stored(sparse))
+
+
+def _sparse_depth(rules: Rules, job: Job, scans: Scans, view: View) -> np.ndarray:
+    points = scans.points(job.middle)
+    try:
+        sparse = project(points, view.calibration, view.size, remove_hidden=rules.remove_hidden)
+        if rules.check:
+            stored = sparse * np.float32(rules.scale)
+            check_plausible(job.middle.path, stored, sparse, rules.scale)
+    except ValueError as error:
+        raise BadFileError(job.middle.path, error) from error
+    return sparse
 
 
 def _ground_truth(job: Job, scans: Scans, camera: int, view: View) -> np.ndarray | None:

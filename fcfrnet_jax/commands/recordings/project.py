@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import progress
+from fcfrnet_jax.commands.cli.flags import name_flags
 from fcfrnet_jax.commands.inference import records
 from fcfrnet_jax.commands.inference.readers import Rig, parse_columns, warn_of_rig
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.recordings import plans
-from fcfrnet_jax.commands.recordings.frames import Job, Rules, Skipped, write_frames
+from fcfrnet_jax.commands.recordings.frames import Job, Rules, Skipped, find_faults, write_frames
 from fcfrnet_jax.commands.recordings.pool import map_in_processes
 from fcfrnet_jax.commands.settings import Range, check_choices, check_crop, check_ranges
 from fcfrnet_jax.data.check import LOGGED
@@ -38,6 +40,8 @@ CHOICES = {
 RECORD = Record("project.json", SPLITS, ("split", "drives", "workers", "check_depth"))
 # Consecutive frames that a process works on, so that it reads their scans once.
 TOGETHER = 8
+# Scans that are projected before anything is written.
+SAMPLES = 5
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -68,11 +72,13 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     with lock_folder(workdir, partial(RECORD.clean, workdir)):
         record = records.describe(config, {"digests": {}})
         RECORD.claim(workdir, record)
-        for drive in drives:
-            drive.write_shared()
         total = sum(len(drive.frames) for drive in drives)
         left = {drive.name: drive.missing() for drive in drives}
         count = sum(map(len, left.values()))
+        if count == total:
+            check_samples(config, drives, left)
+        for drive in drives:
+            drive.write_shared()
         parts = split_jobs(drives, left)
         skipped = write_parts(config, parts, total, count)
         if count == total and len(skipped) == total:
@@ -162,7 +168,24 @@ def write_parts(
       ValueError: the oxts files of a drive are damaged.
       OSError: a file cannot be written.
     """
-    rules = Rules(
+    rules = make_rules(config)
+    # A process takes a second to start.
+    workers = min(config.workers or reading_threads(), -(-count // TOGETHER) or 1)
+    skipped: list[Skipped] = []
+    with progress.frames_progress(total, total - count, label="Projecting") as advance:
+        results = map_in_processes(partial(write_counted, rules), parts, workers)
+        for done, bad in results:
+            bad = [replace(item, reason=name_flags(item.reason)) for item in bad]
+            for item in bad[: max(0, LOGGED - len(skipped))]:
+                logging.warning("Skipped %s: %s: %s", item.name, item.path, item.reason)
+            skipped += bad
+            advance(done)
+    return skipped
+
+
+def make_rules(config: ConfigDict) -> Rules:
+    """How scans become depth maps."""
+    return Rules(
         parse_columns(config.columns),
         config.period,
         config.clockwise,
@@ -170,17 +193,22 @@ def write_parts(
         config.depth_scale or 1.0,
         config.check_depth,
     )
-    # A process takes a second to start.
-    workers = min(config.workers or reading_threads(), -(-count // TOGETHER) or 1)
-    skipped: list[Skipped] = []
-    with progress.frames_progress(total, total - count, label="Projecting") as advance:
-        results = map_in_processes(partial(write_counted, rules), parts, workers)
-        for done, bad in results:
-            for item in bad[: max(0, LOGGED - len(skipped))]:
-                logging.warning("Skipped %s: %s: %s", item.name, item.path, item.reason)
-            skipped += bad
-            advance(done)
-    return skipped
+
+
+def check_samples(
+    config: ConfigDict, drives: Sequence[plans.DrivePlan], left: dict[str, list[int]]
+) -> None:
+    """Projects a few scans, spread over the drives, before anything is written.
+
+    Raises:
+      ValueError: none can be used.
+    """
+    numbers = [(drive, number) for drive in drives for number in left[drive.name]]
+    jobs = [drive.job(number) for drive, number in numbers[:: -(-len(numbers) // SAMPLES) or 1]]
+    faults = find_faults(make_rules(config), jobs)
+    if jobs and len(faults) == len(jobs):
+        others = f" (none of {len(jobs)} sampled scans can be used)" if len(jobs) > 1 else ""
+        raise ValueError(f"{faults[0].path}: {faults[0].reason}{others}")
 
 
 def write_counted(rules: Rules, jobs: list[Job]) -> tuple[int, list[Skipped]]:

@@ -185,7 +185,7 @@ def test_other_settings_need_another_workdir(settings, message, inputs, tmp_path
         ({"outputs": "ply", "intrinsics": "1,2"}, "--config.intrinsics=1,2 is neither a file"),
         ({"outputs": "ply", "intrinsics": "0,9,1,2"}, "--config.intrinsics=0,9,1,2 must have posi"),
         ({"outputs": "ply", "intrinsics": "."}, r"intrinsics=\. has no file for 12 of 12 frames"),
-        ({"depth_scale": 1.0}, "with 1 values per metre, the median .*likely depth_scale=256"),
+        ({"depth_scale": 1.0}, "with 1 values per metre, .*; likely --config.depth_scale=256"),
         ({"depth_scale": -1.0}, "--config.depth_scale must be finite and at least 0.0, got -1.0"),
         ({"cloud.max_jump": 0.0}, "--config.cloud.max_jump must be finite and above 0.0"),
     ],
@@ -203,7 +203,7 @@ def test_a_model_that_needs_images_is_refused_without(inputs, model, tmp_path):
 
 
 def test_a_setting_can_be_corrected_as_long_as_nothing_was_written(inputs, tmp_path):
-    with pytest.raises(ValueError, match="likely depth_scale=256"):
+    with pytest.raises(ValueError, match=r"likely --config.depth_scale=256"):
         predict.run(config_of(**inputs, depth_scale=1.0), tmp_path / "out")
     assert predict.run(config_of(**inputs), tmp_path / "out")["predicted"] == FRAMES
 

@@ -179,7 +179,7 @@ def write_bins(recording, content):
         (
             write_scans,
             1000 * points_of(0),
-            r"scans/0\.npy: with 1 values per metre, the median .*likely depth_scale=1000 \(milli",
+            r"scans/0\.npy: with 1 values per metre, .*likely --config.depth_scale=1000 \(milli",
         ),
         (
             write_scans,

@@ -162,8 +162,11 @@ def test_scans_in_millimetres_are_recognised(recording, tmp_path):
         points = np.load(path)
         np.save(path, np.concatenate([np.ones((len(points), 1)), 1000 * points], axis=1))
     recording["columns"] = "skip,x,y,z"
-    with pytest.raises(ValueError, match=r"0\.npy: with 1 values per .*; likely depth_scale=1000 "):
+    with pytest.raises(
+        ValueError, match=r"0\.npy: with 1 values .*; likely depth_scale=1000 .* .none of 5"
+    ):
         project.run(config_of(**recording), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["project.json"]
     project.run(config_of(**recording, depth_scale=1000.0), tmp_path / "out")
     depth = "train/scans/proj_depth/velodyne_raw/image_02/0.png"
     maps = [read_depth(tmp_path / name / depth) for name in ("metres", "out")]
