@@ -18,7 +18,7 @@ from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.readers import DepthReader, ScanReader, parse_columns
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.inference.rigs import find_imu
-from fcfrnet_jax.commands.inference.sources import Source, find_source
+from fcfrnet_jax.commands.inference.sources import Source, check_outside, find_source
 from fcfrnet_jax.commands.inference.steps import EXPECTED_ERROR, make_step
 from fcfrnet_jax.commands.settings import Range, check_choices, check_ranges, named
 from fcfrnet_jax.data import plausibility
@@ -65,6 +65,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
       OSError: the workdir cannot be written.
     """
     outputs = check_config(config, Path(workdir))
+    check_outside(config, outputs.folder)
     source = find_source(config)
     model = models.load_model(config)
     check_outputs(config, outputs, model, source)

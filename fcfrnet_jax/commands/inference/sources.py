@@ -73,6 +73,17 @@ def find_source(config: ConfigDict) -> Source:
     return Source(frames, matrices, Path(config.depth).is_dir(), found)
 
 
+def check_outside(config: ConfigDict, workdir: Path) -> None:
+    """Raises ValueError if the workdir is in a folder that is read, with its subfolders."""
+    for name in ("image", "depth", "scan"):
+        folder = Path(config[name]).resolve()
+        if config[name] and folder.is_dir() and workdir.resolve().is_relative_to(folder):
+            raise ValueError(
+                f"--workdir={workdir} is in --config.{name}={config[name]}, so that the results "
+                "would be read by the next run; choose another --workdir"
+            )
+
+
 def _scans(config: ConfigDict) -> Source:
     for name in ("depth", "intrinsics"):
         if config[name]:

@@ -208,6 +208,14 @@ def test_a_setting_can_be_corrected_as_long_as_nothing_was_written(inputs, tmp_p
     assert predict.run(config_of(**inputs), tmp_path / "out")["predicted"] == FRAMES
 
 
+def test_results_are_not_the_inputs_of_the_next_run(inputs):
+    for workdir in (inputs["depth"], f"{inputs['image']}/out"):
+        with pytest.raises(
+            ValueError, match=r"--workdir=.* is in --config.(image|depth)=.*; choose"
+        ):
+            predict.run(config_of(**inputs), workdir)
+
+
 def test_nothing_to_predict_is_an_error(inputs, tmp_path):
     for path in (tmp_path / "rgb" / "day").iterdir():
         path.write_bytes(b"damaged")
