@@ -210,9 +210,7 @@ def test_a_setting_can_be_corrected_as_long_as_nothing_was_written(inputs, tmp_p
 
 def test_results_are_not_the_inputs_of_the_next_run(inputs):
     for workdir in (inputs["depth"], f"{inputs['image']}/out"):
-        with pytest.raises(
-            ValueError, match=r"--workdir=.* is in --config.(image|depth)=.*; choose"
-        ):
+        with pytest.raises(ValueError, match=r"--workdir=.* is in --config.(image|depth)=.*"):
             predict.run(config_of(**inputs), workdir)
 
 
