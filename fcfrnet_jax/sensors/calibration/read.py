@@ -68,7 +68,9 @@ def _read(path: Path, camera: str, extrinsics: Path | None) -> Calibration:
             return kitti.read_raw(path, camera, extrinsics)
         if "P0" in entries or "P2" in entries:
             if extrinsics is not None:
-                raise ValueError("contains the extrinsics, so extrinsics must be None")
+                raise ValueError(
+                    "contains the extrinsics, so extrinsics must be empty; remove them"
+                )
             return kitti.read_benchmark(path, camera)
     except ValueError as error:
         # Readers name the file that is at fault; checks of values do not know it.

@@ -225,7 +225,7 @@ def test_two_sources_of_the_extrinsics_are_refused(tmp_path):
     (tmp_path / "a.json").write_text(json_with())
     (tmp_path / "a.txt").write_text(OBJECT)
     for name in ("a.json", "a.txt"):
-        with pytest.raises(ValueError, match=f"{name}: .* extrinsics must be None"):
+        with pytest.raises(ValueError, match=f"{name}: .* extrinsics must be empty"):
             read_calibration(tmp_path / name, extrinsics=tmp_path / "a.json")
 
 
