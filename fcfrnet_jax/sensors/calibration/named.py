@@ -105,9 +105,7 @@ def calibration(
     if camera_from_lidar is None:
         camera_from_lidar = read_transform(values, path)
     elif _find(values, "T_cam_lidar") is not None:
-        raise ValueError(
-            f"{path}: has T_cam_lidar, so extrinsics must be empty; remove one of them"
-        )
+        raise ValueError(f"{path}: has T_cam_lidar, so extrinsics must be empty; remove one")
     source, target = _camera_matrices(values, path)
     rotation = _matrix(values, "R", (3, 3), path)
     rotation = np.eye(3) if rotation is None or not rotation.any() else rotation

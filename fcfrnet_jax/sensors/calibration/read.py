@@ -68,9 +68,7 @@ def _read(path: Path, camera: str, extrinsics: Path | None) -> Calibration:
             return kitti.read_raw(path, camera, extrinsics)
         if "P0" in entries or "P2" in entries:
             if extrinsics is not None:
-                raise ValueError(
-                    "contains the extrinsics, so extrinsics must be empty; remove them"
-                )
+                raise ValueError("contains them, so extrinsics must be empty; remove it")
             return kitti.read_benchmark(path, camera)
     except ValueError as error:
         # Readers name the file that is at fault; checks of values do not know it.
