@@ -107,7 +107,9 @@ def describe(defects: Sequence[Defect]) -> str:
         kinds.setdefault(defect.kind, []).append(defect)
     lines = []
     for kind, found in kinds.items():
-        items = [" ".join(filter(None, (d.file, d.detail and f"({d.detail})"))) for d in found]
+        items = [
+            f"{d.file} ({d.detail})" if d.file and d.detail else d.file or d.detail for d in found
+        ]
         count = f"{len(found)} files: " if len(found) > 1 else ""
         lines.append(f"{kind}: {count}{list_some(items)}")
     return "; ".join(lines)

@@ -81,7 +81,7 @@ def test_depth_maps_that_exist_are_checked_and_packed(data, tmp_path, capsys):
     [
         (
             lambda folder: (folder / "0000000000.png").unlink(),
-            "wrong number of files: .9 depth maps",
+            "wrong number of files: 9 depth maps",
         ),
         (lambda folder: (folder / "a.txt").touch(), "accept this: extra file: a.txt"),
     ],

@@ -65,7 +65,7 @@ def flipped(data):
 
 DEFECTS = {
     "missing": ({FIRST: None}, f"missing file: {FIRST}"),
-    "count": ({FIRST: None, SECOND: None}, "wrong number of files: (18 depth maps instead of 20)"),
+    "count": ({FIRST: None, SECOND: None}, "wrong number of files: 18 depth maps instead of 20"),
     "size": ({FIRST: depth(size=(9, 6))}, "(6x9 instead of 9x6)"),
     "8 bits": ({FIRST: depth(5, kind=np.uint8)}, f"one channel: {FIRST} (8-bit gray)"),
     "colour": ({FIRST: png(np.full((6, 9, 3), 5, np.uint8))}, f"{FIRST} (8-bit RGB)"),
