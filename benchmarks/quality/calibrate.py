@@ -16,6 +16,7 @@ import numpy as np
 import scipy.optimize
 
 import fcfrnet_jax
+from benchmarks.quality.measures import FARTHEST
 from benchmarks.quality.scenes import RANDOM, Scene, real_scenes, rendered_scenes
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.networks.models import Variables
@@ -32,7 +33,6 @@ REAL_WEIGHT = 0.75
 SEED = 77
 DENSE = 0.25
 PIXELS = 8000
-FARTHEST = 85.0
 
 Samples = tuple[np.ndarray, np.ndarray]
 

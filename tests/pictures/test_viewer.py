@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.pictures.point_clouds import point_cloud
-from fcfrnet_jax.pictures.viewer import Recording
+from fcfrnet_jax.pictures.viewer import Recording, check_rerun
 
 INTRINSICS = np.array([[9.0, 0, 4], [0, 9, 3], [0, 0, 1]])
 REASON = "needs the extra `viewer`, which installs rerun-sdk"
@@ -69,3 +69,9 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(ImportError, match=r"need rerun-sdk; .* 'fcfrnet_jax\[viewer\]'"):
         Recording(tmp_path / "a.rrd")
+
+
+def test_the_missing_extra_is_found_before_anything_is_computed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(ValueError, match=r"need rerun-sdk; .* 'fcfrnet_jax\[viewer\]'"):
+        check_rerun()
