@@ -52,7 +52,7 @@ def test_files_of_different_sizes_are_named(tmp_path: Path) -> None:
         pose_failure(frame, near)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("current", "near", "metres"), [(0, 1, -1.0), (1, 0, 1.0)])
 def test_the_motion_along_a_rendered_street(
     street: list[Arrays], current: int, near: int, metres: float

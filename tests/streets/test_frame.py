@@ -86,7 +86,7 @@ def test_a_window_has_the_depth_of_the_whole_image(corner, frames):
     assert np.corrcoef(part.image[middle].ravel(), whole[middle].ravel())[0, 1] > 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_batch_on_many_devices_gives_the_same_frames():
     keys, corners = jax.random.split(jax.random.key(0), 8), np.arange(16).reshape(8, 1, 2)
 
