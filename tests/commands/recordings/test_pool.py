@@ -54,7 +54,8 @@ if __name__ == "__main__":
 
 
 def announce(number):
-    print(os.getpid(), flush=True)
+    # One write: print may write the line's end by itself, after the other process's number.
+    os.write(1, f"{os.getpid()}\n".encode())
     time.sleep(60)
 
 
