@@ -17,12 +17,13 @@ from fcfrnet_jax.networks.inputs import MAX_INPUT
 from fcfrnet_jax.networks.patches import (
     DILATIONS,
     LIMIT,
-    NEAREST,
     NEIGHBOURS,
     OWN,
     SETS,
     STEPS,
     UNKNOWN,
+    UNKNOWN_SHARE,
+    Limits,
     outputs,
 )
 from fcfrnet_jax.networks.specs import TwoStageSpec
@@ -58,17 +59,18 @@ class CompactTwin(nn.Module):
         )
 
     def forward(self, image: Tensor, sparse: Tensor) -> Tensor:
-        largest = self.spec.coarse.max_depth
+        least, largest = self.spec.coarse.limits
         sparse = sparse.clamp(max=MAX_INPUT)
         fill = classical_fill(sparse, largest, self.dilations)
-        coarse = self._coarse(sparse, torch.where(fill > 0, fill, UNKNOWN))
-        coarse = keep_measured(sparse, keep_measured(sparse, coarse).clamp(NEAREST, largest))
+        unknown = min(UNKNOWN, UNKNOWN_SHARE * largest)
+        coarse = self._coarse(sparse, torch.where(fill > 0, fill, unknown))
+        coarse = keep_measured(sparse, keep_measured(sparse, coarse).clamp(least, largest))
         return keep_measured(sparse, self._fine(image, coarse, sparse))
 
     def _coarse(self, sparse: Tensor, fill: Tensor) -> Tensor:
-        largest = self.spec.coarse.max_depth
-        base = _log_depth(keep_measured(sparse, fill), largest)
-        maps = _scan_maps(sparse, _log_depth(fill, largest), base, largest)
+        limits = self.spec.coarse.limits
+        base = _log_depth(keep_measured(sparse, fill), limits)
+        maps = _scan_maps(sparse, _log_depth(fill, limits), base, limits)
         x = stem = self._stem(self.coarse["conv1_d"], maps)
         skips = []
         for name in LEVELS[:-1]:
@@ -79,8 +81,8 @@ class CompactTwin(nn.Module):
         return _metres(_combine(head, base, self.patch))
 
     def _fine(self, image: Tensor, coarse: Tensor, sparse: Tensor) -> Tensor:
-        base = _log_depth(coarse, self.spec.fine.max_depth)
-        maps = _scan_maps(sparse, base, base, self.spec.fine.max_depth)
+        base = _log_depth(coarse, self.spec.fine.limits)
+        maps = _scan_maps(sparse, base, base, self.spec.fine.limits)
         a = self._stem(self.fine["conv1_img"], (image / 255.0 - 0.45) / 0.25)
         b = self._stem(self.fine["conv1_d_2"], maps)
         stems, skips = [a, b], []
@@ -172,17 +174,17 @@ def keep_measured(sparse: Tensor, dense: Tensor) -> Tensor:
     return torch.where((sparse > SMALLEST) & (sparse < 1.1 * dense), sparse, dense)
 
 
-def _log_depth(depth: Tensor, largest: float) -> Tensor:
-    return depth.clamp(NEAREST, largest).log()
+def _log_depth(depth: Tensor, limits: Limits) -> Tensor:
+    return depth.clamp(*limits).log()
 
 
 def _metres(log_depth: Tensor) -> Tensor:
     return log_depth.clamp(-3.0, 7.0).exp()
 
 
-def _scan_maps(sparse: Tensor, dense: Tensor, base: Tensor, largest: float) -> Tensor:
+def _scan_maps(sparse: Tensor, dense: Tensor, base: Tensor, limits: Limits) -> Tensor:
     measured = sparse > SMALLEST
-    depth = _log_depth(sparse, largest)
+    depth = _log_depth(sparse, limits)
     maps = [0.25 * base, torch.where(measured, 0.25 * depth, 0.0), measured.to(depth.dtype)]
     return torch.cat([*maps, torch.where(measured, depth - dense, 0.0)], 1)
 

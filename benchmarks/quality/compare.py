@@ -65,7 +65,7 @@ class Model:
 
 @jax.jit
 def _filled(sparse: jax.Array) -> jax.Array:
-    return clip_depth(classical_fill(sparse), SparseToCoarseSpec.max_depth)
+    return clip_depth(classical_fill(sparse), SparseToCoarseSpec().limits)
 
 
 def fill_of(sparse: np.ndarray) -> np.ndarray:

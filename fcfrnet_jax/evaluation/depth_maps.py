@@ -16,7 +16,8 @@ from fcfrnet_jax.networks.models import (
     Variables,
     clip_depth,
 )
-from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec
+from fcfrnet_jax.networks.patches import Limits
+from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.parallel import Batch
 
 DepthMaps = dict[str, jax.Array]
@@ -24,11 +25,18 @@ Metrics = dict[str, dict[str, jax.Array]]
 EvalStep = Callable[[Variables, Batch], tuple[DepthMaps, Metrics]]
 # The names of the depth maps, in the order of the stages.
 MAPS = ("fill", "coarse", "fine")
+# Metres, those of the reference on KITTI.
+KITTI_LIMITS = SparseToCoarseSpec().limits
 # The arrays of a batch that the step reads.
 INPUTS = ("image", "sparse_depth", "coarse_depth", "ground_truth")
 
 
-def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> DepthMaps:
+def depth_maps(
+    network: Network | None,
+    variables: Variables,
+    batch: Batch,
+    limits: Limits = KITTI_LIMITS,
+) -> DepthMaps:
     """Computes every available depth map of a batch, clipped for evaluation.
 
     Args:
@@ -40,6 +48,8 @@ def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> D
         it gets the sparse depth too, as in a `TwoStage`. `size`, int32 `[B, 2]`, is the height and
         width of frames that are padded with zeros at the bottom and the right. The fill then is
         that of the frame alone, and networks see the padded arrays, as in `prediction.Predictor`.
+      limits: the range in metres to which maps are clipped that no network has made. The others are
+        clipped to that of their network.
 
     Returns:
       `fill`, and if available `coarse` and `fine`, each `[B, H, W, 1]` metres; in the padding, the
@@ -57,11 +67,13 @@ def depth_maps(network: Network | None, variables: Variables, batch: Batch) -> D
         if isinstance(network, CoarseToFine):
             coarse = maps.setdefault("coarse", maps["fill"])
             maps["fine"] = network.apply(variables, image, coarse, sparse_depth=sparse_depth)
-    limits = {"fine": CoarseToFineSpec.max_depth}
-    return {
-        name: clip_depth(depth, limits.get(name, SparseToCoarseSpec.max_depth))
-        for name, depth in maps.items()
-    }
+    ranges: dict[str, Limits] = {}
+    if isinstance(network, TwoStage):
+        ranges = {"coarse": network.coarse.spec.limits, "fine": network.fine.spec.limits}
+    elif network is not None:
+        name = "coarse" if isinstance(network, SparseToCoarse) else "fine"
+        ranges = {name: network.spec.limits}
+    return {name: clip_depth(depth, ranges.get(name, limits)) for name, depth in maps.items()}
 
 
 def make_eval_step(

@@ -27,8 +27,6 @@ from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spe
 
 # The variables of a network, `params` and `batch_stats`: nested dicts of arrays.
 Variables = dict[str, Any]
-# Metres, the smallest depth that the reference returns.
-MIN_PREDICTION = 0.9
 # The encoder halves its input four times.
 SIZE_MULTIPLE = 16
 
@@ -76,12 +74,12 @@ class SparseToCoarse(Backbone):
         self, image: jax.Array | None, depth: jax.Array | None, parts: Parts
     ) -> jax.Array:
         """The form of `patches.py`."""
-        spec, patch, largest = self.spec, self.spec.patch, self.spec.max_depth
+        spec, patch, limits = self.spec, self.spec.patch, self.spec.limits
         sparse = checked_depth(depth)
-        fill = patches.to_patches(patches.filled(sparse, largest), patch)
+        fill = patches.to_patches(patches.filled(sparse, spec.max_depth), patch)
         sparse = patches.to_patches(sparse, patch)
-        base = patches.log_depth(keep_measured(sparse, fill), largest)
-        scan = patches.scan_maps(sparse, patches.log_depth(fill, largest), base, largest)
+        base = patches.log_depth(keep_measured(sparse, fill), limits)
+        scan = patches.scan_maps(sparse, patches.log_depth(fill, limits), base, limits)
         stems = [parts.stem(spec.width, "conv1_d")(scan.astype(self.dtype))]
         if spec.uses_image:
             colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
@@ -135,10 +133,10 @@ class CoarseToFine(Backbone):
     ) -> jax.Array:
         """The form of `patches.py`."""
         spec, patch = self.spec, self.spec.patch
-        base = patches.to_patches(patches.log_depth(checked_depth(depth), spec.max_depth), patch)
+        base = patches.to_patches(patches.log_depth(checked_depth(depth), spec.limits), patch)
         sparse = jnp.zeros_like(depth) if sparse is None else checked_depth(sparse)
         sparse = patches.to_patches(sparse, patch)
-        scan = colours = patches.scan_maps(sparse, base, base, spec.max_depth)
+        scan = colours = patches.scan_maps(sparse, base, base, spec.limits)
         # Without an image, both branches read the scan, so that the network keeps its size.
         if spec.uses_image:
             colours = patches.to_patches(patches.normalised(image, spec.modality), patch)
@@ -227,7 +225,7 @@ class TwoStage(nn.Module):
         if self.freeze_coarse:
             coarse = lax.stop_gradient(coarse)
         put_back, patch = partial(put_back_measured, spec), self.fine.spec.patch
-        clip = partial(clip_depth, max_depth=spec.max_depth)
+        clip = partial(clip_depth, limits=spec.limits)
         if patch == 1:
             return coarse, put_back(depth, self.fine(image, clip(coarse), train))
         depth = checked_depth(depth)
@@ -293,6 +291,6 @@ def put_back_measured(
     return keep_measured(jnp.minimum(sparse_depth, MAX_INPUT), depth)
 
 
-def clip_depth(depth: jax.Array, max_depth: float) -> jax.Array:
-    """Clips metres to [0.9, `max_depth`], as evaluation and prediction do."""
-    return jnp.clip(depth, MIN_PREDICTION, max_depth)
+def clip_depth(depth: jax.Array, limits: patches.Limits) -> jax.Array:
+    """Clips metres to `limits`, as evaluation and prediction do."""
+    return jnp.clip(depth, *limits)

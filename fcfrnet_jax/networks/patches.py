@@ -24,10 +24,9 @@ from jax import lax
 from fcfrnet_jax.networks.fill import classical_fill
 from fcfrnet_jax.networks.inputs import select_channels
 
-# Metres. Smaller depths count as this one.
-NEAREST = 0.9
-# Metres, the base depth of frames without measurements.
-UNKNOWN = 20.0
+# Metres and a share of the largest depth: the smaller one is the base depth of frames without
+# measurements.
+UNKNOWN, UNKNOWN_SHARE = 20.0, 0.23
 STEPS = 6
 DILATIONS = (1, 2, 4)
 # The steps take turns with two sets of weights.
@@ -44,6 +43,10 @@ LOG_SCALE = "log_scale"
 # logarithm from that of a prediction.
 TYPICAL_SCALE = 0.03
 SCALE_LIMIT = 5.0
+
+
+# The smallest and the largest depth in metres.
+Limits = tuple[float, float]
 
 
 def outputs(patch: int) -> int:
@@ -66,9 +69,9 @@ def from_patches(x: jax.Array, patch: int) -> jax.Array:
     return x.reshape(batch, height * patch, width * patch, 1)
 
 
-def log_depth(depth: jax.Array, max_depth: float) -> jax.Array:
-    """The logarithm of metres, which are clipped to [NEAREST, max_depth]."""
-    return jnp.log(jnp.clip(depth, NEAREST, max_depth))
+def log_depth(depth: jax.Array, limits: Limits) -> jax.Array:
+    """The logarithm of metres, which are clipped to `limits`."""
+    return jnp.log(jnp.clip(depth, *limits))
 
 
 def metres(log_depth: jax.Array) -> jax.Array:
@@ -87,9 +90,9 @@ def error_scale(log_scale: jax.Array) -> jax.Array:
 
 
 def filled(sparse_depth: jax.Array, max_depth: float) -> jax.Array:
-    """The classical fill, or `UNKNOWN` where there is none."""
+    """The classical fill, or the depth of `UNKNOWN` where there is none."""
     fill = classical_fill(sparse_depth, max_depth)
-    return jnp.where(fill > 0, fill, UNKNOWN)
+    return jnp.where(fill > 0, fill, min(UNKNOWN, UNKNOWN_SHARE * max_depth))
 
 
 def normalised(image: jax.Array | None, modality: str) -> jax.Array:
@@ -107,7 +110,7 @@ def pixelwise(function: Callable[..., jax.Array], patch: int, *maps: jax.Array) 
 
 
 def scan_maps(
-    sparse_depth: jax.Array, dense: jax.Array, base: jax.Array, max_depth: float
+    sparse_depth: jax.Array, dense: jax.Array, base: jax.Array, limits: Limits
 ) -> jax.Array:
     """What a network reads of a scan: where and what it measured, and dense log depth.
 
@@ -115,13 +118,13 @@ def scan_maps(
       sparse_depth: `[B, h, w, patch * patch]` metres, 0 = missing.
       dense: dense log depth of the same shape, with which the measured depth is compared.
       base: the log depth to refine, of the same shape.
-      max_depth: the largest depth of `sparse_depth` to count.
+      limits: depths of `sparse_depth` outside these count as the limits.
 
     Returns:
       `[B, h, w, patch * patch * 4]`: the maps of `to_patches`, four for each pixel.
     """
     measured = sparse_depth > 0.1
-    log_sparse = log_depth(sparse_depth, max_depth)
+    log_sparse = log_depth(sparse_depth, limits)
     maps = [
         0.25 * base,
         jnp.where(measured, 0.25 * log_sparse, 0.0),

@@ -13,6 +13,9 @@ PATCHES = (1, 2, 4)
 # Far above any useful network; damaged or hostile files must not request more.
 MAX_WIDTH = 1024
 MAX_WINDOW = 1023
+# Metres. Below the first one, measured depth counts as missing; networks of patches cannot express
+# much more than the second.
+SMALLEST, LARGEST = 0.1, 1000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +23,14 @@ class _StageSettings:
     """The settings that both networks have in common; see the classes below."""
 
     network: ClassVar[str]
-    max_depth: ClassVar[float]
     modalities: ClassVar[tuple[str, ...]]
 
     layers: int = 34
     modality: str = "rgbd"
     width: int = 64
     patch: int = dataclasses.field(default=1, kw_only=True)
+    min_depth: float = dataclasses.field(default=0.9, kw_only=True)
+    max_depth: float = dataclasses.field(default=100.0, kw_only=True)
 
     def __post_init__(self) -> None:
         _check("layers", self.layers, RESNET_LAYERS)
@@ -35,6 +39,12 @@ class _StageSettings:
         _check_integer("width", self.width, MAX_WIDTH)
         if self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
+        _check_range(self.min_depth, self.max_depth)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """`min_depth` and `max_depth`."""
+        return self.min_depth, self.max_depth
 
     @property
     def uses_image(self) -> bool:
@@ -61,6 +71,8 @@ class SparseToCoarseSpec(_StageSettings):
       base: `none`, as published, or `fill`: the network also reads the classical fill of the
         sparse depth, with the measured depths put back, and predicts the difference from it. This
         makes narrow networks more accurate after short training.
+      min_depth, max_depth: metres, the range of the result after clipping. Networks also scale
+        depth by the largest one. The published networks have 0.9 and 100, for KITTI.
       keep_measured: replace predicted by measured depths, here and in a network that refines the
         coarse depth, except at points seen through the foreground. This is the replacement step of
         CSPN (arXiv 1808.00150). The published network does not do it.
@@ -70,7 +82,6 @@ class SparseToCoarseSpec(_StageSettings):
     """
 
     network = SPARSE_TO_COARSE
-    max_depth = 100.0  # metres, the largest depth of the output after clipping
     modalities = ("rgbd", "gd", "d", "rgb", "g")
 
     base: str = "none"
@@ -97,7 +108,8 @@ class CoarseToFineSpec(_StageSettings):
     """The coarse-to-fine network (FCFR-Net).
 
     Attributes:
-      layers, width, patch: as for `SparseToCoarseSpec`.
+      layers, width, patch, min_depth, max_depth: as for `SparseToCoarseSpec`, but the published
+        `max_depth` is 85.
       modality: `rgbd`; `gd` for a gray image; or `d` for none, which needs `patch` above 1.
       variant: the wiring: `released`, which the published weights require, or `paper`.
       window: side of the box over which energies are summed, in pixels, odd.
@@ -107,11 +119,11 @@ class CoarseToFineSpec(_StageSettings):
     """
 
     network = COARSE_TO_FINE
-    max_depth = 85.0  # metres, as above
     modalities = ("rgbd", "gd", "d")
 
     variant: str = "released"
     window: int = 5
+    max_depth: float = dataclasses.field(default=85.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,8 +160,9 @@ class TwoStageSpec:
             )
 
     @property
-    def max_depth(self) -> float:
-        return self.fine.max_depth
+    def limits(self) -> tuple[float, float]:
+        """The range of the fine depth."""
+        return self.fine.limits
 
     @property
     def uses_image(self) -> bool:
@@ -235,6 +248,17 @@ def _check_known(settings: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(settings.keys() - known)
     if unknown:
         raise ValueError(f"unknown setting {_short(unknown[0])}")
+
+
+def _check_range(least: object, largest: object) -> None:
+    for name, value in (("min_depth", least), ("max_depth", largest)):
+        if type(value) not in (float, int):
+            raise ValueError(f"{name} must be a number, got {_short(value)}")
+    if not SMALLEST <= least < largest <= LARGEST:  # type: ignore[operator]
+        raise ValueError(
+            f"min_depth and max_depth must be within {SMALLEST:g} to {LARGEST:g} m, and the first "
+            f"below the second, got {least:g} and {largest:g}"
+        )
 
 
 def _check_integer(name: str, value: object, largest: int) -> None:

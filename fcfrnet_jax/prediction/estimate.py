@@ -62,7 +62,7 @@ def predict(
     prediction: Any = network.apply(variables, image, depth)
     if isinstance(network, models.TwoStage):
         _, prediction = prediction
-    return models.clip_depth(prediction, network.spec.max_depth)
+    return models.clip_depth(prediction, network.spec.limits)
 
 
 def predict_with_error(
@@ -96,6 +96,6 @@ def predict_with_scale(
     if two_stage:
         sparse_depth, (before, prediction), features = depth, prediction, features["fine"]
     assert before is not None
-    prediction = models.clip_depth(prediction, network.spec.max_depth)
+    prediction = models.clip_depth(prediction, network.spec.limits)
     [log_scale] = features[patches.LOG_SCALE]
     return prediction, before, log_scale, sparse_depth

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fcfrnet_jax.networks import patches
+from fcfrnet_jax.networks.specs import SMALLEST
 
 # Pixels, the largest distance to a measured point that is told apart.
 REACH = 16
@@ -52,7 +53,7 @@ def error_measures(
     `FLOOR` is added to the differences, and 1 to the distance.
     """
     log_depth = jnp.log(depth)
-    change = jnp.abs(log_depth - jnp.log(jnp.maximum(before, patches.NEAREST)))
+    change = jnp.abs(log_depth - jnp.log(jnp.maximum(before, SMALLEST)))
     window = (1, 3, 3, 1)
     highest, lowest = (
         jax.lax.reduce_window(log_depth, initial, function, window, (1, 1, 1, 1), "SAME")

@@ -1,5 +1,7 @@
 """The depth maps of every kind of network, and the evaluation step on eight virtual devices."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -71,6 +73,13 @@ def test_stored_coarse_depth_is_clipped_and_not_changed_otherwise():
     batch = batch_of(2, "coarse_depth")
     maps = depth_maps(None, {}, batch)
     np.testing.assert_array_equal(maps["coarse"], np.clip(batch["coarse_depth"], 0.9, 100))
+
+
+def test_each_map_is_clipped_to_the_range_of_its_network_and_the_others_to_that_of_the_data():
+    fine = FINE.clone(spec=dataclasses.replace(FINE.spec, min_depth=3.0, max_depth=4.0))
+    maps = depth_maps(fine, VARIABLES, batch_of(2, "coarse_depth"), (5.0, 6.0))
+    ranges = {name: (float(depth.min()), float(depth.max())) for name, depth in maps.items()}
+    assert ranges == {"fill": (5, 6), "coarse": (5, 6), "fine": (3, 4)}
 
 
 def test_a_fine_network_without_coarse_depth_refines_the_fill():

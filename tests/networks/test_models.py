@@ -164,8 +164,16 @@ def test_network_on_the_fill_adds_to_the_fill():
     np.testing.assert_allclose(compiled(spec)(variables, IMAGE, DEPTH), expected, rtol=1e-6)
 
 
+def test_a_network_of_another_range_predicts_scaled_depth():
+    indoors = dataclasses.replace(FINE, min_depth=0.1, max_depth=8.5)
+    variables = random_variables(FINE)
+    expected = compiled(FINE)(variables, IMAGE, DEPTH) / 10
+    found = compiled(indoors)(variables, IMAGE, DEPTH / 10)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_depth_is_clipped_to_the_range_of_the_evaluation():
-    found = models.clip_depth(jnp.array([-1.0, 0.5, 3.0, 99.0]), 85.0)
+    found = models.clip_depth(jnp.array([-1.0, 0.5, 3.0, 99.0]), (0.9, 85.0))
     np.testing.assert_allclose(found, [0.9, 0.9, 3.0, 85.0])
 
 

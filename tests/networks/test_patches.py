@@ -69,7 +69,7 @@ def test_a_function_of_pixels_computes_the_same_in_the_arrangement_of_patches():
 def test_scan_maps_are_four_for_each_pixel():
     sparse = np.array([0.0, 10.0], np.float32).reshape(1, 1, 1, 2)
     dense, base = (np.full_like(sparse, value) for value in (2.0, 3.0))
-    found = patches.scan_maps(*map(jnp.array, (sparse, dense, base)), 85.0)
+    found = patches.scan_maps(*map(jnp.array, (sparse, dense, base)), (0.9, 85.0))
     measured = [0.75, 0.25 * np.log(10), 1.0, np.log(10) - 2]
     np.testing.assert_allclose(found[0, 0, 0], [0.75, 0, 0, 0, *measured], rtol=1e-6)
 

@@ -1,6 +1,7 @@
 """Specs: their JSON records, and the settings that they refuse."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -69,10 +70,8 @@ def test_a_record_has_every_setting_and_no_other(spec):
             SPARSE_TO_COARSE: {"base", "keep_measured"},
             COARSE_TO_FINE: {"variant", "window"},
         }
-        assert (
-            set(stage)
-            == {"network", "layers", "modality", "width", "patch"} | own[stage["network"]]
-        )
+        shared = {"network", "layers", "modality", "width", "patch", "min_depth", "max_depth"}
+        assert set(stage) == shared | own[stage["network"]]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +165,11 @@ def test_an_unknown_network_is_refused():
         (SparseToCoarseSpec, {"keep_measured": 1}, "one of False, True, got 1"),
         (SparseToCoarseSpec, {"modality": "rgb", "base": "fill"}, "need a mod.*, got 'rgb'"),
         (SparseToCoarseSpec, {"modality": "g", "keep_measured": True}, "need a mod.*, got 'g'"),
+        (SparseToCoarseSpec, {"min_depth": 0.01}, r"within 0\.1 to 1000 m, .* got 0\.01 and 100"),
+        (CoarseToFineSpec, {"max_depth": 1e4}, r"within 0\.1 to 1000 m, .* got 0\.9 and 10000"),
+        (CoarseToFineSpec, {"min_depth": 10.0, "max_depth": 9.0}, "below the second, got 10 and 9"),
+        (CoarseToFineSpec, {"max_depth": math.nan}, r"got 0\.9 and nan"),
+        (CoarseToFineSpec, {"max_depth": "85"}, "max_depth must be a number, got '85'"),
     ],
 )
 def test_invalid_settings_are_refused(kind, settings, message):

@@ -58,7 +58,7 @@ def arrays(pool: Pool, every: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_the_errors_of_the_fill(name, every, frames, figures):
     """All frames of numbered scenes have the same depth."""
     exact, truth, sparse = arrays(frames[name == "dense_traffic"], every)
-    fill = np.asarray(clip_depth(classical_fill(sparse[None, ..., None]), 100.0))[0, ..., 0]
+    fill = np.asarray(clip_depth(classical_fill(sparse[None, ..., None]), (0.9, 100.0)))[0, ..., 0]
     error = 1e3 * (fill - truth)[truth > 0.1]
     top = np.where((sparse > 0).any(axis=0), np.argmax(sparse > 0, axis=0), 0)
     above = np.arange(CROP[0])[:, None] < top - MARGIN

@@ -334,7 +334,7 @@ def test_fine_training(stored):
     coarse = batch["coarse_depth"]
     if not stored:
         unclipped = COARSE.apply(frozen, batch["image"], batch["sparse_depth"])
-        coarse = clip_depth(unclipped, 100.0)
+        coarse = clip_depth(unclipped, (0.9, 100.0))
         assert np.abs(coarse - unclipped).max() > 1
     network = FINE if stored else frozen_behind(COARSE)
     state, metrics = train(network, variables, batch, frozen=None if stored else frozen)
@@ -364,7 +364,7 @@ def test_fine_training_behind_a_network_that_keeps_measured_depths():
     # Many of the measured pixels have a ground truth here.
     batch["sparse_depth"] = np.where(batch["sparse_depth"] > 0, batch["ground_truth"] + 1, 0)
     keeping = COARSE.clone(spec=dataclasses.replace(COARSE.spec, keep_measured=True))
-    coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), 100.0)
+    coarse = clip_depth(COARSE.apply(frozen, batch["image"], batch["sparse_depth"]), (0.9, 100.0))
     state, metrics = train(frozen_behind(keeping), variables, batch, frozen=frozen)
     (loss, _), gradients = on_one_device(KeepingMeasured(coarse), batch)(
         variables["params"], variables["batch_stats"]
