@@ -31,8 +31,8 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import fcfrnet_jax
+from fcfrnet_jax.data.encodings.png_encoder import encode
 from fcfrnet_jax.data.images import decode_depth, decode_image
-from fcfrnet_jax.data.png_encoder import encode
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.calibration.calibration import pinhole, rigid
 

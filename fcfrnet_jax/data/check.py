@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.encodings import image_headers, png_pixels
+from fcfrnet_jax.data.encodings.image_headers import ImageHeader
 from fcfrnet_jax.data.frame import BadFile, Frame
-from fcfrnet_jax.data.image_headers import ImageHeader
 from fcfrnet_jax.data.images import DEPTH_SCALE, MIN_DEPTH, decode_depth, decode_image, depth_pixels
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size

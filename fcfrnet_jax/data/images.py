@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from fcfrnet_jax.data.png_encoder import encode
+from fcfrnet_jax.data.encodings.png_encoder import encode
 from fcfrnet_jax.files import atomic_path
 
 # The KITTI depth benchmark stores uint16 = round(metres * 256); 0 means no measurement.

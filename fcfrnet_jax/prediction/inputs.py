@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data import image_headers, plausibility
+from fcfrnet_jax.data import plausibility
+from fcfrnet_jax.data.encodings import image_headers
 from fcfrnet_jax.data.images import DEPTH_SCALE
 
 # The unit of a depth map by the number of its values per metre.

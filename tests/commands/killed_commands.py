@@ -28,7 +28,7 @@ from fcfrnet_jax.configs import predict as predict_config
 from fcfrnet_jax.configs import project as project_config
 from fcfrnet_jax.configs import render as render_config
 from fcfrnet_jax.configs import submit as submit_config
-from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.encodings import image_headers, png_pixels
 from fcfrnet_jax.data.images import write_image
 from fcfrnet_jax.data.kitti.submission import Benchmark, check_zip
 from fcfrnet_jax.streets.sample import write_sample

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcfrnet_jax.data import image_headers, png_pixels
+from fcfrnet_jax.data.encodings import image_headers, png_pixels
 from fcfrnet_jax.data.images import depth_pixels
 from fcfrnet_jax.files import atomic_path, list_some
 from fcfrnet_jax.geometry import Size

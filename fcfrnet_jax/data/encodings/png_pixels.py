@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fcfrnet_jax.data.image_headers import PNG_SIGNATURE, ImageHeader, deflate
-from fcfrnet_jax.data.png_encoder import chunk
+from fcfrnet_jax.data.encodings.image_headers import PNG_SIGNATURE, ImageHeader, deflate
+from fcfrnet_jax.data.encodings.png_encoder import chunk
 from fcfrnet_jax.geometry import Size
 
 _CHANNELS = {"gray": 1, "RGB": 3, "palette": 1, "gray and alpha": 2, "RGBA": 4}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcfrnet_jax.data.image_headers import read_png
-from fcfrnet_jax.data.png_pixels import has_high_byte, inflate, uncompressed
+from fcfrnet_jax.data.encodings.image_headers import read_png
+from fcfrnet_jax.data.encodings.png_pixels import has_high_byte, inflate, uncompressed
 from tests.data.pngs import png
 
 # Bits and colour types with the bits of a pixel.

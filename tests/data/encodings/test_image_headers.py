@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data.image_headers import ImageHeader, read_jpeg_header, read_png
+from fcfrnet_jax.data.encodings.image_headers import ImageHeader, read_jpeg_header, read_png
 from tests import kitti_tree as tree
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcfrnet_jax.data import png_encoder
+from fcfrnet_jax.data.encodings import png_encoder
+from fcfrnet_jax.data.encodings.png_encoder import encode
 from fcfrnet_jax.data.images import depth_pixels
-from fcfrnet_jax.data.png_encoder import encode
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 
-from fcfrnet_jax.data.image_headers import PNG_SIGNATURE, deflate
+from fcfrnet_jax.data.encodings.image_headers import PNG_SIGNATURE, deflate
 
 _GRAY, _RGB = 0, 2
 _SUB = 1
