@@ -5,8 +5,6 @@ JPEG files decoded, for images only if wanted. Of PNG files, only depth maps tha
 decoded. An evaluation checks the same while it reads the files, so that each is decoded once.
 """
 
-import os
-import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.data.encodings import image_headers, png_pixels
+from fcfrnet_jax.data.encodings import png_pixels
+from fcfrnet_jax.data.encodings.content import read_content
 from fcfrnet_jax.data.encodings.image_headers import ImageHeader
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE, MIN_DEPTH, decode_depth, decode_image, depth_pixels
@@ -23,6 +22,12 @@ from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
 # How many of the frames that are left out are logged.
 LOGGED = 20
+# Examines a file, which is a depth map or not, and returns its size.
+Examine = Callable[[Path, bool], Size]
+
+
+class _RecordError(ValueError):
+    """A record, which holds several arrays, cannot be read."""
 
 
 def check_frames(
@@ -56,26 +61,29 @@ def check_frames(
     box = (0, 0) if random_crop else crop
 
     def examine(path: Path, is_depth: bool) -> Size:
-        data, header, compressed = _read(path, is_depth)
+        data, header, compressed = read_content(path, is_depth)
         if is_depth or image_pixels:
             _check_pixels(data, header, compressed, is_depth, box)
         return header.size
 
+    def check(frame: Frame) -> list[BadFile]:
+        return _check_frame(frame, crop, random_crop, _with_stored(frame, box, examine))
+
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda frame: _check_frame(frame, crop, random_crop, examine), frames)
-        return [bad for bad_files in found for bad in bad_files]
+        return [bad for bad_files in pool.map(check, frames) for bad in bad_files]
 
 
 def scan_frames(frames: Sequence[Frame], crop: Size) -> list[BadFile]:
-    """As `check_frames`, but without the pixels: headers, checksums and sizes only.
+    """As `check_frames`, but without the pixels of files: headers, checksums and sizes only.
 
     This takes a tenth of the time and finds nearly all damage.
     """
 
     def examine(path: Path, is_depth: bool) -> Size:
-        return _read(path, is_depth)[1].size
+        return read_content(path, is_depth)[1].size
 
-    return [bad for frame in frames for bad in _check_frame(frame, crop, False, examine)]
+    examined = ((frame, _with_stored(frame, crop, examine)) for frame in frames)
+    return [bad for frame, by in examined for bad in _check_frame(frame, crop, False, by)]
 
 
 def read_frame(frame: Frame, crop: Size) -> tuple[dict[str, np.ndarray], list[BadFile]]:
@@ -93,7 +101,7 @@ def read_frame(frame: Frame, crop: Size) -> tuple[dict[str, np.ndarray], list[Ba
     decoded: dict[Path, np.ndarray] = {}
 
     def examine(path: Path, is_depth: bool) -> Size:
-        data, header, compressed = _read(path, is_depth)
+        data, header, compressed = read_content(path, is_depth)
         if compressed is not None:
             stream = png_pixels.inflate(header, compressed)
             # A palette is in another chunk, which the decoder needs.
@@ -107,7 +115,7 @@ def read_frame(frame: Frame, crop: Size) -> tuple[dict[str, np.ndarray], list[Ba
             _check_depth(_cropped(decoded[path], header.size, crop) > MIN_DEPTH * DEPTH_SCALE, crop)
         return header.size
 
-    bad = _check_frame(frame, crop, False, examine)
+    bad = _check_frame(frame, crop, False, _with_stored(frame, crop, examine, decoded))
     if bad:
         return {}, bad
     size = decoded[frame.sparse].shape[:2]
@@ -122,9 +130,42 @@ def read_frame(frame: Frame, crop: Size) -> tuple[dict[str, np.ndarray], list[Ba
         if path is not None:
             # A coarse map may have the size of the crop.
             pixels = _cropped(decoded[path], decoded[path].shape[:2], crop_size(size, crop))
-            is_depth = name != "image"
-            arrays[name] = np.divide(pixels, DEPTH_SCALE, dtype=np.float32) if is_depth else pixels
+            encoded = pixels.dtype == np.uint16
+            arrays[name] = np.divide(pixels, DEPTH_SCALE, dtype=np.float32) if encoded else pixels
     return arrays, []
+
+
+def _with_stored(
+    frame: Frame,
+    box: Size,
+    examine: Examine,
+    decoded: dict[Path, np.ndarray] | None = None,
+) -> Examine:
+    """Extends `examine`, which reads files, by the arrays that `frame.stored` reads.
+
+    Depth maps need a depth in the crop `box`. `decoded` receives the arrays by their paths.
+    """
+    names = frame.stored_names()
+    if not names:
+        return examine
+    arrays: dict[Path, np.ndarray] = {} if decoded is None else decoded
+
+    def examine_any(path: Path, is_depth: bool) -> Size:
+        if path not in names:
+            return examine(path, is_depth)
+        if path not in arrays:
+            assert frame.stored is not None
+            try:
+                found = frame.stored.read(names.values())
+            except ValueError as error:
+                raise _RecordError(str(error)) from error
+            arrays.update({path: found[name] for path, name in names.items()})
+        size = arrays[path].shape[:2]
+        if is_depth and _fits(box, size):
+            _check_depth(_cropped(arrays[path], size, box) > MIN_DEPTH, box)
+        return size
+
+    return examine_any
 
 
 def _cropped(pixels: np.ndarray, size: Size, crop: Size) -> np.ndarray:
@@ -177,9 +218,7 @@ def largest_crop(bad_files: Sequence[BadFile], crop: Size, multiple: int) -> Siz
     return None if shrunk_to_0 else (sides[0], sides[1])
 
 
-def _check_frame(
-    frame: Frame, crop: Size, random_crop: bool, examine: Callable[[Path, bool], Size]
-) -> list[BadFile]:
+def _check_frame(frame: Frame, crop: Size, random_crop: bool, examine: Examine) -> list[BadFile]:
     """Checks each file of a frame, and that all have the same size.
 
     Args:
@@ -197,6 +236,8 @@ def _check_frame(
             size = examine(path, is_depth)
         except ValueError as error:
             bad_files.append(BadFile(frame, path, str(error)))
+            if isinstance(error, _RecordError):
+                break
             continue
         first_path, first_size = first = first or (path, size)
         cropped = not random_crop and path == frame.coarse and size == crop_size(first_size, crop)
@@ -209,29 +250,6 @@ def _check_frame(
     return bad_files
 
 
-def _read(path: Path, is_depth: bool) -> tuple[bytes, ImageHeader, bytes | memoryview | None]:
-    """Returns the content of a file, its header, and the compressed pixels of a PNG.
-
-    A ValueError has the `reason` of a `BadFile`.
-    """
-    data = _read_bytes(path)
-    signature = image_headers.PNG_SIGNATURE
-    if data.startswith(image_headers.JPEG_START) and not is_depth:
-        header, compressed = image_headers.read_jpeg_header(data), None
-    elif signature.startswith(data[: len(signature)]):
-        header, compressed = image_headers.read_png(data)
-    else:
-        raise ValueError("is not a PNG file" if is_depth else "is neither a PNG nor a JPEG file")
-    found = f"is {header.bits}-bit {header.colour}"
-    if is_depth and (header.bits, header.colour) != (16, "gray"):
-        raise ValueError(f"{found}, expected a 16-bit single-channel depth PNG")
-    if not is_depth and header.bits > 8:
-        raise ValueError(f"{found}, expected an image with 8 bits per channel")
-    if 0 in header.size:
-        raise ValueError(f"has no pixels: {_text(header.size)}")
-    return data, header, compressed
-
-
 def _check_pixels(
     data: bytes,
     header: ImageHeader,
@@ -239,26 +257,13 @@ def _check_pixels(
     is_depth: bool,
     crop: Size,
 ) -> None:
-    """Inflates or decodes the pixels; the arguments are from `_read`."""
+    """Inflates or decodes the pixels; the arguments are from `read_content`."""
     if compressed is None:
         _check_decodes(data)
         return
     stream = png_pixels.inflate(header, compressed)
     if is_depth:
         _check_not_empty(header, stream, data, crop)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        # Reading a pipe or a device might never end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ValueError("is a folder" if path.is_dir() else "is not a regular file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    if not data:
-        raise ValueError("is empty: it has 0 bytes")
-    return data
 
 
 def _check_decodes(data: bytes) -> None:

@@ -1,13 +1,33 @@
 """A frame: its files and the calibration of its camera; and files that cannot be used."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
 
 Intrinsics = tuple[float, float, float, float]
+
+
+class Stored(Protocol):
+    """The arrays of a frame that has no files of its own, such as a record of a shard."""
+
+    def read(self, names: Collection[str]) -> dict[str, np.ndarray]:
+        """Reads the arrays `names` of the frame.
+
+        Args:
+          names: of `image`, uint8 `[H, W, 3]` RGB; and `sparse_depth` and `ground_truth`, float32
+            `[H, W]` metres, 0 = missing.
+
+        Raises:
+          ValueError: it cannot be read. The message continues a sentence that begins with the name
+            of the record, such as "is damaged: its checksum is wrong".
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,8 @@ class Frame:
       coarse: the dense coarse depth in the same format, or None.
       ground_truth: the semi-dense depth in the same format, or None.
       intrinsics: (fx, fy, cx, cy) in pixels of the stored image; None without calibration.
+      stored: reads the image, the sparse depth and the ground truth. Their paths are then no files,
+        but name them in messages. None if each has a file.
     """
 
     name: str
@@ -30,6 +52,18 @@ class Frame:
     coarse: Path | None
     ground_truth: Path | None
     intrinsics: Intrinsics | None
+    stored: Stored | None = None
+
+    def stored_names(self) -> dict[Path, str]:
+        """The names of the arrays that `stored` reads, by the paths that name them."""
+        if self.stored is None:
+            return {}
+        paths = {
+            "image": self.image,
+            "sparse_depth": self.sparse,
+            "ground_truth": self.ground_truth,
+        }
+        return {path: name for name, path in paths.items() if path is not None}
 
 
 @dataclass(frozen=True)

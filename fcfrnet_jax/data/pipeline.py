@@ -13,6 +13,7 @@ import numpy as np
 from fcfrnet_jax.data.augment import IMAGES
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
+from fcfrnet_jax.data.reading import read_arrays
 from fcfrnet_jax.geometry import Size, crop_intrinsics, crop_offsets, crop_size
 
 if TYPE_CHECKING:
@@ -86,8 +87,41 @@ def check_complete(kind: str, paths: Sequence[object]) -> bool:
     return not missing
 
 
-def read_files() -> Op:
-    """Reads the files: images as uint8 [H, W, 3] RGB, depth as float32 [H, W, 1] metres."""
+def read_frames(frames: Sequence[Frame]) -> Op:
+    """Reads the arrays: images as uint8 [H, W, 3] RGB, depth as float32 [H, W, 1] metres.
+
+    Args:
+      frames: those of `frame_columns`.
+    """
+    return _read_stored(frames) if any(frame.stored for frame in frames) else _read_files()
+
+
+def _read_stored(frames: Sequence[Frame]) -> Op:
+    """Reads frames of which at least one has no files of its own."""
+    import tensorflow as tf
+
+    def read(example: Example) -> Example:
+        names = sorted(MAPS & example.keys())
+
+        def load(index: np.ndarray, near: np.ndarray) -> list[np.ndarray]:
+            found = read_arrays(frames[int(index)], names)
+            if "near_image" in names:
+                found["near_image"] = read_arrays(frames[int(near)], ["image"])["image"]
+            if "ground_truth" in names and "ground_truth" not in found:
+                found["ground_truth"] = np.zeros_like(found["sparse_depth"])
+            return [found[name] if name in IMAGES else found[name][..., None] for name in names]
+
+        types = [tf.uint8 if name in IMAGES else tf.float32 for name in names]
+        inputs = [example["index"], example.get("near", example["index"])]
+        arrays = tf.numpy_function(load, inputs, types, stateful=False)
+        for name, array in zip(names, arrays, strict=True):
+            array.set_shape([None, None, 3 if name in IMAGES else 1])
+        return example | dict(zip(names, arrays, strict=True))
+
+    return read
+
+
+def _read_files() -> Op:
     import tensorflow as tf
 
     def read_depth(path: Any) -> Any:

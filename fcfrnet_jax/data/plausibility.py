@@ -13,7 +13,8 @@ import numpy as np
 from absl import logging
 
 from fcfrnet_jax.data.frame import Frame
-from fcfrnet_jax.data.images import DEPTH_SCALE, read_depth
+from fcfrnet_jax.data.images import DEPTH_SCALE
+from fcfrnet_jax.data.reading import paths_of, read_arrays
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
 SAMPLES = 8  # frames that are compared, spread over a list
@@ -123,8 +124,9 @@ def check_depth(frames: Sequence[Frame], crop: Size) -> None:
     """
     unusual: dict[tuple[str, str], list[str]] = {}
     for frame in frames:
-        paths = _paths(frame)
-        maps = {key: _cropped(read_depth(path), crop) for key, path in paths.items()}
+        paths = {key: path for key, path in paths_of(frame).items() if key != "image"}
+        arrays = read_arrays(frame, paths.keys())
+        maps = {key: _cropped(arrays[key], crop) for key in paths}
         for finding in find_implausible(maps, paths):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
@@ -132,15 +134,6 @@ def check_depth(frames: Sequence[Frame], crop: Size) -> None:
             unusual.setdefault((finding.kind, finding.depth), []).append(text)
     for texts in unusual.values():
         logging.warning("%s (found in %d of %d compared frames)", texts[0], len(texts), len(frames))
-
-
-def _paths(frame: Frame) -> dict[str, Path]:
-    paths = {
-        "sparse_depth": frame.sparse,
-        "coarse_depth": frame.coarse,
-        "ground_truth": frame.ground_truth,
-    }
-    return {key: path for key, path in paths.items() if path is not None}
 
 
 def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcfrnet_jax.data.frame import Frame
-from fcfrnet_jax.data.images import read_depth, read_image
+from fcfrnet_jax.data.reading import read_arrays
 
 # Maximum number of key points of a frame; the time for matching grows with its square.
 KEY_POINTS = 2000
@@ -84,10 +84,10 @@ def read_pair(frame: Frame, near: Frame) -> tuple[np.ndarray, np.ndarray, np.nda
     Raises:
       ValueError: a file cannot be read, or the sizes of the images and the depth map differ.
     """
-    assert frame.image is not None
-    assert near.image is not None
     paths = frame.image, near.image, frame.sparse
-    image, near_image, depth = read_image(paths[0]), read_image(paths[1]), read_depth(paths[2])
+    own = read_arrays(frame, ("image", "sparse_depth"))
+    image, depth = own["image"], own["sparse_depth"]
+    near_image = read_arrays(near, ("image",))["image"]
     sizes = [array.shape[:2] for array in (image, near_image, depth)]
     if len(set(sizes)) > 1:
         listed = (

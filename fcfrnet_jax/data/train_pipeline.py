@@ -20,7 +20,7 @@ from fcfrnet_jax.data.pipeline import (
     crop_at,
     crop_bottom_centre,
     frame_columns,
-    read_files,
+    read_frames,
     reading_options,
     share_of_batch,
 )
@@ -107,7 +107,7 @@ def make_train_dataset(
             .map(pick_frames(len(frames), batch_size, share, seed, near))
             .unbatch()
             .map(look_up(columns))
-            .map(read_files(), num_parallel_calls=parallel)
+            .map(read_frames(frames), num_parallel_calls=parallel)
             .map(find_pose(), num_parallel_calls=parallel)
             .map(cut, num_parallel_calls=parallel)
             .map(leave_out("place", "near"))

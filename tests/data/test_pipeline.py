@@ -13,7 +13,7 @@ from fcfrnet_jax.data.pipeline import (
     crop_bottom_centre,
     frame_columns,
     hide_accelerators,
-    read_files,
+    read_frames,
 )
 from tests import kitti_tree as tree
 from tests.opencv_files import bottom_centre, decoded
@@ -31,7 +31,7 @@ def examples(frames: list[Frame], crop: tuple[int, int] = (0, 0)) -> list[dict[s
     import tensorflow as tf
 
     dataset = tf.data.Dataset.from_tensor_slices(frame_columns(frames))
-    return list(dataset.map(read_files()).map(crop_bottom_centre(crop)).as_numpy_iterator())
+    return list(dataset.map(read_frames(frames)).map(crop_bottom_centre(crop)).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("crop", [(0, 0), (9, 15), (6, 8), (1, 1)], ids=str)

@@ -22,6 +22,7 @@ from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.train_pipeline import crop_anywhere, make_train_dataset, shuffled
 from tests import kitti_tree as tree
 from tests.conftest import ROOT
+from tests.stored_frames import stored
 
 Batch = dict[str, np.ndarray]
 
@@ -324,3 +325,19 @@ def test_train_without_ground_truth_is_refused_at_the_split(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"3 of 3 train frames .* have no ground_truth"):
         find_frames(tmp_path, "train")
     assert len(find_frames(tmp_path, "train", require=("image",))) == 3
+
+
+# Frames without files of their own.
+
+
+def test_stored_frames_give_the_batches_of_their_files(plane: list[Frame]) -> None:
+    settings = {"near_reach": 1, "crop": (150, 190), "random_crop": True}
+    expected = take(2, plane, **settings)
+    for found, wanted in zip(take(2, [*map(stored, plane)], **settings), expected, strict=True):
+        assert_equal(found, wanted)
+
+
+def test_a_record_damaged_since_the_start_is_named(frames: list[Frame]) -> None:
+    damaged = [*map(stored, frames[:-1]), stored(frames[-1], "is damaged")]
+    with pytest.raises(ValueError, match=r"train\.shard:\S+/sparse_depth is damaged; restore"):
+        take(len(frames), damaged)

@@ -1,0 +1,50 @@
+"""Reads the arrays of frames, from their files or from where they are stored."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.images import read_depth, read_image
+
+
+def paths_of(frame: Frame) -> dict[str, Path]:
+    """The paths of the arrays that a frame has, by `image`, `sparse_depth` and so on."""
+    paths = {
+        "image": frame.image,
+        "sparse_depth": frame.sparse,
+        "coarse_depth": frame.coarse,
+        "ground_truth": frame.ground_truth,
+    }
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def read_arrays(frame: Frame, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Reads arrays of a frame.
+
+    Args:
+      frame: the frame.
+      names: which of `paths_of`; those that the frame does not have are left out.
+
+    Returns:
+      `image`, uint8 `[H, W, 3]` RGB, and `sparse_depth`, `coarse_depth` and `ground_truth`, float32
+      `[H, W]` metres, 0 = missing.
+
+    Raises:
+      ValueError: an array cannot be read; with its path.
+      OSError: a file cannot be opened.
+    """
+    paths = {name: path for name, path in paths_of(frame).items() if name in names}
+    stored = frame.stored_names()
+    wanted = [name for name, path in paths.items() if path in stored]
+    arrays: dict[str, np.ndarray] = {}
+    if wanted:
+        assert frame.stored is not None
+        try:
+            arrays = frame.stored.read(wanted)
+        except ValueError as error:
+            raise ValueError(f"{paths[wanted[0]]} {error}") from error
+    for name in paths.keys() - arrays.keys():
+        arrays[name] = read_image(paths[name]) if name == "image" else read_depth(paths[name])
+    return arrays
