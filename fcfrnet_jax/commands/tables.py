@@ -9,28 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from fcfrnet_jax.evaluation.frames import FrameMetrics
-from fcfrnet_jax.evaluation.metrics import NAMES
-
-LABELS = {
-    "rmse_mm": "RMSE (mm)",
-    "mae_mm": "MAE (mm)",
-    "irmse_1_per_km": "iRMSE (1/km)",
-    "imae_1_per_km": "iMAE (1/km)",
-    "silog": "SILog (x100)",
-    "abs_rel": "abs rel",
-    "sq_rel": "sq rel",
-    "delta1": "delta < 1.25",
-    "delta2": "delta < 1.25^2",
-    "delta3": "delta < 1.25^3",
-}
+from fcfrnet_jax.metric_sets import KITTI, MetricSet
 
 
-def print_metrics(result: dict[str, Any], workdir: Path) -> None:
+def print_metrics(result: dict[str, Any], workdir: Path, shown: MetricSet = KITTI) -> None:
     """Prints a summary of `metrics.json`: the models' origin, the means, and the frames left out.
 
     Args:
       result: what `evaluate.run` returns.
       workdir: where it was written.
+      shown: the metrics in the table.
     """
     console = Console(markup=False, highlight=False)
     for setting, provenance in result["provenance"].items():
@@ -40,9 +28,9 @@ def print_metrics(result: dict[str, Any], workdir: Path) -> None:
         title = f"Mean over the {frames} of {result['split']}, {result['data']}:"
         console.print(title, soft_wrap=True)
         table = Table("", *result["metrics"])
-        for measure in NAMES:
-            row = (rounded(values[measure]) for values in result["metrics"].values())
-            table.add_row(LABELS[measure], *row)
+        for measure in shown.measures:
+            row = (measure.text(values[measure.name]) for values in result["metrics"].values())
+            table.add_row(measure.heading, *row)
         console.print(table)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
@@ -101,17 +89,9 @@ def origin(provenance: dict[str, Any]) -> str:
     return f"trained for {provenance['trained_steps']} steps on {data}"
 
 
-def rounded(value: float) -> str:
-    """A figure as tables and captions show it."""
-    return f"{value:.1f}" if value >= 100 else f"{value:.4g}"
-
-
-def captions(metrics: FrameMetrics) -> dict[str, str]:
+def captions(metrics: FrameMetrics, shown: MetricSet = KITTI) -> dict[str, str]:
     """The caption of each depth map in a panel: its errors, as the table shows them."""
-    return {
-        name: f"RMSE {rounded(values['rmse_mm'])} mm, MAE {rounded(values['mae_mm'])} mm"
-        for name, values in metrics.items()
-    }
+    return {name: shown.caption(values) for name, values in metrics.items()}
 
 
 def _frames(count: int) -> str:

@@ -18,6 +18,7 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.evaluation.depth_maps import MAPS, make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import NAMES, average
+from fcfrnet_jax.metric_sets import KITTI, MetricSet
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.loop import Best
@@ -125,26 +126,34 @@ def selecting_metric(config: ConfigDict) -> str:
     return f"val/{'coarse' if config.stage == 'coarse' else 'fine'}/rmse_mm"
 
 
-def describe(step: int, figures: dict[str, float], best: Best) -> str:
+def describe(step: int, figures: dict[str, float], best: Best, shown: MetricSet = KITTI) -> str:
     """Describes a validation: the errors of each map, and which validation is the best."""
     relative = SELECTING in figures
-    best_one = describe_best(best, relative=relative)
+    best_one = describe_best(best, shown, relative=relative)
     verdict = "best so far" if step == best.step else f"best is {best_one}"
     if relative:
         return f"Step {step:6}: {verdict}\n{tables.rendered_table(figures)}"
     maps = [
-        f"{name} {figures[f'val/{name}/rmse_mm']:7.1f} / {figures[f'val/{name}/mae_mm']:6.1f}"
+        f"{name} {shown.line(_metrics(figures, name))}"
         for name in MAPS
         if f"val/{name}/rmse_mm" in figures
     ]
-    return f"Step {step:6}: RMSE / MAE in mm: {', '.join(maps)}; {verdict}"
+    return f"Step {step:6}: {shown.heading}: {', '.join(maps)}; {verdict}"
 
 
-def describe_best(best: Best, *, relative: bool = False) -> str:
+def _metrics(figures: Mapping[str, float], name: str) -> dict[str, float]:
+    """The metrics of a depth map in the figures of a validation."""
+    start = f"val/{name}/"
+    return {
+        key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)
+    }
+
+
+def describe_best(best: Best, shown: MetricSet = KITTI, *, relative: bool = False) -> str:
     """The step of the best validation, if it is known, and its RMSE, `relative` to the fill's."""
     step = "of an unknown step" if best.step is None else f"step {best.step}"
-    rmse = f"{100 * best.value:.1f}% of the fill's" if relative else f"{best.value:.1f} mm"
-    return f"{step}, RMSE {rmse}"
+    rmse = f"RMSE {100 * best.value:.1f}% of the fill's" if relative else shown.best(best.value)
+    return f"{step}, {rmse}"
 
 
 def is_validated(found: Found, config: ConfigDict, step: int, selection: Selection) -> bool:

@@ -1,4 +1,4 @@
-"""The metrics of the KITTI depth benchmark, per frame, computed as masked sums."""
+"""The metrics of depth completion on KITTI and indoors, per frame, computed as masked sums."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,19 @@ NAMES = (
     "delta1",
     "delta2",
     "delta3",
+    "delta_1_02",
+    "delta_1_05",
+    "delta_1_10",
 )
+# Limits of the ratio of prediction and truth, in the order of the names that begin with delta.
+RATIOS = (1.25, 1.25**2, 1.25**3, 1.02, 1.05, 1.10)
 
 
 def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Array]:
     """Compares depth maps with ground truth, separately for each frame.
 
-    The definitions are those of KITTI's development kit (Uhrig et al. 2017).
+    The definitions are those of KITTI's development kit (Uhrig et al. 2017). The shares with the
+    limits 1.02, 1.05 and 1.10 are common indoors, as in CSPN (Cheng et al., ECCV 2018).
 
     Args:
       depth: predictions p, `[B, H, W, 1]` metres, positive at all pixels with ground truth, as
@@ -36,7 +42,7 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
       Float32 `[B]` for every name in `NAMES`, NaN for a frame without ground truth: RMSE and MAE in
       mm; RMSE and MAE of the inverse depth in 1/km; the scale-invariant logarithmic error (Eigen et
       al. 2014) times 100; the means of |p - g| / g and (p - g)^2 / g^2; and the shares of pixels
-      with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3.
+      with max(p/g, g/p) below each of `RATIOS`.
 
     Raises:
       ValueError: shapes that differ or are not `[B, H, W, 1]`.
@@ -68,7 +74,7 @@ def depth_metrics(depth: jax.Array, ground_truth: jax.Array) -> dict[str, jax.Ar
         1e2 * jnp.sqrt(mean((log_error - log_mean) ** 2)),
         mean(jnp.abs(error) / truth),
         mean((error / truth) ** 2),
-        *(mean(ratio < 1.25**power) for power in (1, 2, 3)),
+        *(mean(ratio < limit) for limit in RATIOS),
     )
     return dict(zip(NAMES, values, strict=True))
 

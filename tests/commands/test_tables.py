@@ -6,6 +6,7 @@ import pytest
 
 from fcfrnet_jax.commands import tables
 from fcfrnet_jax.evaluation.metrics import NAMES
+from fcfrnet_jax.metric_sets import INDOOR
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,15 @@ def test_the_table_of_an_evaluation(capsys):
     assert "0.1235" in row
     assert "Left out 2 frames" in printed
     assert "Wrote metrics.json and predictions to out" in printed
+
+
+def test_the_data_set_decides_which_metrics_the_table_has(capsys):
+    result = {"provenance": {}, "frames": 1, "split": "test", "data": "nyu", "skipped": []}
+    values = dict.fromkeys(NAMES, 0.5) | {"rmse_mm": 92.0}
+    tables.print_metrics(result | {"metrics": {"fine": values}, "panels": []}, Path("out"), INDOOR)
+    printed = capsys.readouterr().out
+    assert "0.0920" in next(line for line in printed.splitlines() if "RMSE (m)" in line)
+    assert "SILog" not in printed
 
 
 def test_one_frame_is_singular(capsys):

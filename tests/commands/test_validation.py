@@ -8,6 +8,7 @@ import pytest
 
 from fcfrnet_jax.commands import validation, workdir
 from fcfrnet_jax.commands.validation import Selection
+from fcfrnet_jax.metric_sets import INDOOR
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.training.loop import Best
 from fcfrnet_jax.weights import checkpoint
@@ -35,6 +36,14 @@ def test_a_line_has_the_errors_of_every_map(best, verdict):
     line = validation.describe(20, FIGURES, best)
     errors = "fill  1206.0 /  263.3, coarse   830.0 /  179.0"
     assert line == f"Step     20: RMSE / MAE in mm: {errors}; {verdict}"
+
+
+def test_the_data_set_decides_the_unit_of_a_line():
+    figures = {"val/fine/rmse_mm": 92.34, "val/fine/abs_rel": 0.01234}
+    line = validation.describe(20, figures, Best(90.0, 10), INDOOR)
+    assert line == (
+        "Step     20: RMSE in m / REL: fine 0.0923 / 0.0123; best is step 10, RMSE 0.0900 m"
+    )
 
 
 def found_with(folder, rmse):

@@ -1,4 +1,4 @@
-"""The KITTI measures against an independent float64 version, and against the reference's own."""
+"""The measures of KITTI and indoors against a float64 version, and against the reference's own."""
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,9 @@ def in_float64(depth, truth):
         "abs_rel": np.mean(np.abs(p - g) / g),
         "sq_rel": np.mean((p - g) ** 2 / g**2),
         **{f"delta{i}": np.mean(ratio < 1.25**i) for i in (1, 2, 3)},
+        "delta_1_02": np.mean(ratio < 1.02),
+        "delta_1_05": np.mean(ratio < 1.05),
+        "delta_1_10": np.mean(ratio < 1.10),
     }
 
 
@@ -73,7 +76,7 @@ def test_against_the_reference(name):
 def test_perfect_depth():
     truth = jnp.full((1, 4, 4, 1), 7.0)
     found = metrics.depth_metrics(truth, truth)
-    assert [float(found[name][0]) for name in metrics.NAMES] == [0.0] * 7 + [1.0] * 3
+    assert [float(found[name][0]) for name in metrics.NAMES] == [0.0] * 7 + [1.0] * 6
 
 
 def test_frame_without_ground_truth_is_nan():
