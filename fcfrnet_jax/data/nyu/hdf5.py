@@ -1,0 +1,101 @@
+"""The HDF5 files of NYU Depth v2 that the authors of sparse-to-dense and FastDepth published.
+
+`nyudepthv2/train/<scene>/NNNNN.h5` are 47,584 frames of the training scenes, and
+`nyudepthv2/val/official/NNNNN.h5` the 654 official test images. Each has the datasets `rgb`, uint8
+`[3, 480, 640]`, and `depth`, `[480, 640]` metres, in which the toolbox of NYU Depth v2 has filled
+the missing depth.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fcfrnet_jax.data.nyu.protocol import STORED
+
+# One scene in this many is for validation.
+VAL_EVERY = 20
+_SPLIT_FOLDERS = {"test": "val/official"}
+# The recordings of one scene differ in a letter after the number.
+_PART = re.compile(r"(?<=\d)[a-z]$")
+
+
+def files(data_dir: Path, split: str) -> dict[str, Path]:
+    """Finds the files of a split by the names of their frames, sorted.
+
+    Args:
+      data_dir: the folder `nyudepthv2` or the one that contains it.
+      split: one of `frames.SPLITS`.
+
+    Returns:
+      The paths by name, `<scene>/NNNNN`.
+
+    Raises:
+      ValueError: there are no such files.
+    """
+    below = _SPLIT_FOLDERS.get(split, "train")
+    roots = (data_dir / "nyudepthv2", data_dir)
+    folder = next((root / below for root in roots if (root / below).is_dir()), None)
+    if folder is None:
+        raise ValueError(
+            f"{data_dir} has no folder {below} with HDF5 files of NYU Depth v2, nor the records of "
+            "nyu_depth_v2 of TensorFlow Datasets"
+        )
+    pattern = "*.h5" if split == "test" else "*/*.h5"
+    paths = sorted(folder.glob(pattern))
+    if split in ("train", "val"):
+        paths = [path for path in paths if is_validation(path.parent.name) == (split == "val")]
+    if not paths:
+        raise ValueError(f"{folder} has no files {pattern} of the split {split} of NYU Depth v2")
+    return {f"{path.parent.name}/{path.stem}": path for path in paths}
+
+
+def is_validation(scene: str) -> bool:
+    """Whether the frames of a training scene are for validation; all recordings of a scene are."""
+    digest = hashlib.blake2b(_PART.sub("", scene).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % VAL_EVERY == 0
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a file.
+
+    Returns:
+      The image, uint8 `[480, 640, 3]` RGB, and the depth, float `[480, 640]` metres.
+
+    Raises:
+      ValueError: the file cannot be read, or has other datasets. The message continues a sentence
+        that begins with its path.
+    """
+    import h5py
+
+    try:
+        # Some network file systems have no locks, and nothing is written.
+        with h5py.File(path, "r", locking=False) as file:
+            image, depth = file["rgb"][()], file["depth"][()]
+    except KeyError as error:
+        raise ValueError("has no datasets rgb and depth") from error
+    except Exception as error:
+        # h5py raises errors of several types for damaged files.
+        raise ValueError(f"cannot be read as HDF5: {error}") from error
+    check(image, depth, (3, *STORED))
+    return np.moveaxis(image, 0, -1), depth
+
+
+def check(image: object, depth: object, image_shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless the arrays have the types and shapes of NYU Depth v2."""
+    good = (
+        isinstance(image, np.ndarray)
+        and isinstance(depth, np.ndarray)
+        and (image.dtype, image.shape) == (np.uint8, image_shape)
+        and (depth.dtype.kind, depth.shape) == ("f", STORED)
+    )
+    if not good:
+        found = " and ".join(
+            f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
+            for array in (image, depth)
+        )
+        raise ValueError(
+            f"has {found}, but NYU Depth v2 has an image, uint8 {image_shape}, and depth, "
+            f"float {STORED}"
+        )

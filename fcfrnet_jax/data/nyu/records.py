@@ -1,0 +1,157 @@
+"""The records of NYU Depth v2 as TensorFlow Datasets prepares it, `nyu_depth_v2`.
+
+Its `train` has the same 47,584 frames as the HDF5 files, in another order and without the names of
+the scenes, and its `validation` the 654 official test images. The depth is rounded to float16: by
+up to 4 mm at 10 m.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcfrnet_jax.data.nyu import hdf5
+from fcfrnet_jax.data.nyu.protocol import STORED
+from fcfrnet_jax.files import first_line
+
+NAME = "nyu_depth_v2"
+# One record in this many is for validation.
+VAL_EVERY = hdf5.VAL_EVERY
+# A record of TFRecord: its length and the checksum of that, the data, and its checksum.
+_LENGTH, _BEFORE, _AFTER = struct.Struct("<Q"), 12, 4
+
+
+@dataclass(frozen=True)
+class Record:
+    """A frame in a file of records.
+
+    Attributes:
+      path: the file and the number of the record, for messages.
+      features: of TensorFlow Datasets, which parse the record.
+      kind: `tfrecord` or `array_record`.
+      start: the byte where a record of TFRecord starts, or the number of one of ArrayRecord.
+    """
+
+    path: Path
+    features: Any
+    kind: str
+    start: int
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the image, uint8 `[480, 640, 3]`, and the depth, float16 `[480, 640]` metres.
+
+        Raises:
+          ValueError: the record cannot be read, or has other arrays. The message continues a
+            sentence that begins with its path.
+        """
+        try:
+            example = self.features.deserialize_example_np(self._bytes())
+            image, depth = example["image"], example["depth"]
+        except Exception as error:
+            # TensorFlow and ArrayRecord raise errors of several types for damaged files.
+            raise ValueError(f"cannot be read: {first_line(error)}") from error
+        hdf5.check(image, depth, (*STORED, 3))
+        return image, depth
+
+    def _bytes(self) -> bytes:
+        """Reads the record and verifies its checksum."""
+        file = str(self.path).rpartition(":")[0]
+        if self.kind == "array_record":
+            reader = _array_reader(file)
+            try:
+                return reader.read([self.start])[0]
+            finally:
+                reader.close()
+        from tensorflow.python.lib.io import tf_record
+
+        return tf_record.tf_record_random_reader(file).read(self.start)[0]
+
+
+def builder_dir(data_dir: Path) -> Path | None:
+    """Finds the folder of the prepared data set, `<data_dir>/nyu_depth_v2/<version>` or above it.
+
+    Returns:
+      The folder with the newest version, or None if there are no records.
+    """
+    for pattern in (".", "*", f"{NAME}/*"):
+        # Versions have numbers of one digit.
+        found = sorted(data_dir.glob(f"{pattern}/dataset_info.json"))
+        if found and any(found[-1].parent.glob(f"{NAME}-*")):
+            return found[-1].parent
+    return None
+
+
+def find(folder: Path, split: str) -> tuple[dict[str, Record], dict[str, str]]:
+    """Finds the records of a split.
+
+    Args:
+      folder: of `builder_dir`.
+      split: one of `frames.SPLITS`.
+
+    Returns:
+      The records by the names of their frames, `<split>-<shard>-<number>`; and the names of those
+      that cannot be used, with the reason.
+
+    Raises:
+      ValueError: the data set has no such split, or another format than TFRecord and ArrayRecord.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder)
+    theirs = "validation" if split == "test" else "train"
+    if theirs not in builder.info.splits:
+        raise ValueError(f"{folder} has no split {theirs} of {NAME}")
+    info = builder.info.splits[theirs]
+    kind = builder.info.file_format.file_suffix
+    if kind not in ("tfrecord", "array_record"):
+        raise ValueError(f"{folder} has files of {kind}; tfrecord and array_record can be read")
+    found, reasons = {}, {}
+    shards = zip(info.filepaths, info.shard_lengths, strict=True)
+    number = 0
+    for shard, (path, length) in enumerate(shards):
+        starts, reason = _starts(str(path), length, kind)
+        for i in range(length):
+            name = f"{theirs}-{shard:05d}-{i:06d}"
+            number += 1
+            if split in ("train", "val") and (number % VAL_EVERY == 0) != (split == "val"):
+                continue
+            start = starts[i] if i < len(starts) else 0
+            found[name] = Record(Path(f"{path}:{i}"), builder.info.features, kind, start)
+            if reason:
+                reasons[name] = reason
+    return found, reasons
+
+
+def _starts(path: str, count: int, kind: str) -> tuple[list[int], str]:
+    """The places of the records in a file, and why the file cannot be used."""
+    try:
+        starts = list(range(_array_reader(path).num_records())) if kind != "tfrecord" else []
+        starts = starts or _tfrecord_starts(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        return [], f"cannot be read: {error}"
+    fits = len(starts) == count
+    return starts, "" if fits else f"has {len(starts)} records, expected {count}"
+
+
+def _tfrecord_starts(path: str) -> list[int]:
+    """The bytes at which the records of a TFRecord file start; the last one may be truncated."""
+    size, starts, position = os.path.getsize(path), [], 0
+    with open(path, "rb") as file:
+        while position + _BEFORE < size:
+            starts.append(position)
+            file.seek(position)
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            position += _BEFORE + length + _AFTER
+    if position > size:
+        del starts[-1]
+    return starts
+
+
+def _array_reader(path: str) -> Any:
+    from array_record.python import array_record_module
+
+    # Only the wanted record is read, not the whole chunk before it.
+    return array_record_module.ArrayRecordReader(path, options="readahead_buffer_size:0")
