@@ -28,6 +28,7 @@ _GROUPS = {
         augmentation.random_crop augmentation.beam_probability augmentation.beams
         augmentation.point_dropout
         coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
+        coarse.min_depth coarse.max_depth fine.min_depth fine.max_depth
         fine.layers fine.modality fine.width fine.patch fine.variant fine.window
         mode depth_loss rmse_weight photometric_weight smoothness_weight exact_weight edge_weight
         scale_weight coarse_weight fine_weight

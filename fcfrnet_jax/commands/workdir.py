@@ -45,6 +45,10 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "fine.patch": 1,
     "coarse.base": "none",
     "coarse.keep_measured": False,
+    "coarse.min_depth": 0.9,
+    "coarse.max_depth": 100.0,
+    "fine.min_depth": 0.9,
+    "fine.max_depth": 85.0,
 }
 # Settings that had the value of another one in the versions that lacked them.
 OLD_EQUAL = {"val_crop": "crop"}

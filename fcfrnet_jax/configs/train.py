@@ -82,6 +82,10 @@ def get_config() -> ConfigDict:
     config.coarse.width = 8
     # Side in pixels of the patches that the coarse network works on: 1 as published, 2 or 4.
     config.coarse.patch = 1
+    # Metres. Smallest coarse depth; predictions are clipped to it.
+    config.coarse.min_depth = 0.9
+    # Metres. Largest coarse depth, by which the network scales depth, too.
+    config.coarse.max_depth = 100.0
     # What the coarse network adds its output to: none, as published, or the classical fill.
     config.coarse.base = "none"
     # Put measured depths back into the coarse depth, except those seen through the foreground.
@@ -96,6 +100,10 @@ def get_config() -> ConfigDict:
     config.fine.width = 8
     # Side in pixels of the patches that the fine network works on: 1 as published, 2 or 4.
     config.fine.patch = 1
+    # Metres. Smallest fine depth; predictions are clipped to it.
+    config.fine.min_depth = 0.9
+    # Metres. Largest fine depth, by which the network scales depth, too.
+    config.fine.max_depth = 85.0
     # Wiring of the fine network: released, as the released weights need, or paper.
     config.fine.variant = "released"
     # Side in pixels, odd, of the box over which the fusion sums energies.

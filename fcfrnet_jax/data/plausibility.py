@@ -20,9 +20,11 @@ from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 SAMPLES = 8  # frames that are compared, spread over a list
 # Statistics of fewer pixels are not judged.
 MIN_PIXELS = 50
-# Metres. The networks predict 0.9 to 100 m.
-FAR, NEAR, CLOSEST = 100.0, 0.25, 0.9
-MAX_FAR = 0.05  # largest share of depths over FAR
+# Metres, what networks for KITTI predict.
+LIMITS = (0.9, 100.0)
+# Metres. A median below this, and below what the networks predict, is impossible.
+NEAR = 0.25
+MAX_FAR = 0.05  # largest share of depths over the limit
 # Largest share of pixels without a depth in a coarse map.
 MAX_HOLES = 0.001
 # Largest share of pixels with a depth in LiDAR scans. Depth cameras exceed it.
@@ -72,7 +74,9 @@ class Finding:
 
 
 def find_implausible(
-    maps: Mapping[str, np.ndarray], names: Mapping[str, str | Path] | None = None
+    maps: Mapping[str, np.ndarray],
+    names: Mapping[str, str | Path] | None = None,
+    limits: tuple[float, float] = LIMITS,
 ) -> list[Finding]:
     """Looks for signs of wrong data in the depth maps of one frame.
 
@@ -80,13 +84,14 @@ def find_implausible(
       maps: "sparse_depth", "coarse_depth" and "ground_truth", or some of them, `[H, W]` metres,
         0 = missing.
       names: what the texts call the maps; their keys by default.
+      limits: the smallest and largest depth in metres that networks for this data predict.
 
     Returns:
       What was found: values that stand for a missing depth, another unit, missing pixels of coarse
       depth, dense sparse depth, ground truth given as an input, and maps that disagree.
     """
     names = {key: key.replace("_", " ") for key in maps} | dict(names or {})
-    found = [finding for key, depth in maps.items() for finding in _findings_of_map(key, depth)]
+    found = [item for key, depth in maps.items() for item in _findings_of_map(key, depth, limits)]
     if any(finding.impossible for finding in found):
         # Comparing such a map with others would report the same mistake again.
         return found
@@ -110,13 +115,14 @@ def sample_frames(frames: Sequence[Frame]) -> list[Frame]:
     return [frames[i] for i in positions]
 
 
-def check_depth(frames: Sequence[Frame], crop: Size) -> None:
+def check_depth(frames: Sequence[Frame], crop: Size, limits: tuple[float, float] = LIMITS) -> None:
     """Applies `find_implausible` to each frame, and logs one warning of each kind.
 
     Args:
       frames: frames that have passed `check.check_frames` with the same crop; see `sample_frames`.
       crop: (height, width) in pixels of the part at the bottom centre that is compared; 0 = the
         whole height or width.
+      limits: as in `find_implausible`.
 
     Raises:
       ImpossibleDepthError: a map is impossible.
@@ -127,7 +133,7 @@ def check_depth(frames: Sequence[Frame], crop: Size) -> None:
         paths = {key: path for key, path in paths_of(frame).items() if key != "image"}
         arrays = read_arrays(frame, paths.keys())
         maps = {key: _cropped(arrays[key], crop) for key in paths}
-        for finding in find_implausible(maps, paths):
+        for finding in find_implausible(maps, paths, limits):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
                 raise ImpossibleDepthError(text)
@@ -143,13 +149,14 @@ def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:
     return depth[top : top + crop[0], left : left + crop[1]]
 
 
-def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
+def _findings_of_map(key: str, depth: np.ndarray, limits: tuple[float, float]) -> Iterator[Finding]:
+    closest, farthest = limits
     values = depth[depth > 0]
     density = values.size / depth.size
     if key == "coarse_depth" and density < 1:
         text = (
             f"{1 - density:.2%} of the pixels have no depth; coarse depth must be dense, because "
-            f"a missing depth counts as {CLOSEST} m"
+            f"a missing depth counts as {closest:g} m"
         )
         yield Finding("holes", key, text, 1 - density > MAX_HOLES)
     elif not values.size:
@@ -162,12 +169,15 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
     missing = _finding_of_largest(key, values)
     # Values over 255 m saturate in a PNG, so millimetres can look like both mistakes.
     others = values[values < values.max()] if missing else values
-    far, median = float(np.mean(others > FAR)) if others.size else 0.0, float(np.median(values))
+    far, median = (
+        float(np.mean(others > farthest)) if others.size else 0.0,
+        float(np.median(values)),
+    )
     if far > MAX_FAR:
         text = (
-            f"{far:.0%} of the depths are over {FAR:g} m, the largest depth of a model, and their "
-            f"median is {median:.4g} m; depth must be in metres, which a PNG stores times 256 "
-            "(millimetres times 0.256)"
+            f"{far:.0%} of the depths are over {farthest:g} m, the largest depth of a model, and "
+            f"their median is {median:.4g} m; depth must be in metres, which a PNG stores times "
+            "256 (millimetres times 0.256)"
         )
         yield Finding("far", key, text, True)
         return
@@ -175,12 +185,12 @@ def _findings_of_map(key: str, depth: np.ndarray) -> Iterator[Finding]:
         yield missing
         if missing.impossible:
             return
-    if median < CLOSEST:
+    if median < closest:
         text = (
-            f"the median of the depths is {median:.3g} m, and models predict at least {CLOSEST} "
+            f"the median of the depths is {median:.3g} m, and models predict at least {closest:g} "
             "m; depth must be in metres, which a PNG stores times 256"
         )
-        yield Finding("near", key, text, median < NEAR)
+        yield Finding("near", key, text, median < min(NEAR, closest))
     if key == "sparse_depth" and density > DENSE:
         text = (
             f"{density:.0%} of the pixels have a depth, as in a dense map; LiDAR covers about 5%, "

@@ -6,7 +6,7 @@ import numpy as np
 
 MISSING = (44, 44, 44)
 NEAREST = 1.0 / 20.0  # the lower end of the depth scale as a share of max_depth: 4 m of 80 m
-MAX_ERROR = 5.0  # metres
+MAX_ERROR = 5.0  # metres, outdoors
 # The lightness of these colours increases, so that larger errors are brighter.
 ERROR_COLOURS = ((8, 10, 52), (28, 70, 190), (40, 160, 170), (245, 205, 60), (255, 255, 255))
 # The part of OpenCV's colour map between its ends, which are nearly black and would look like
@@ -38,18 +38,19 @@ def colour_depth(depth: np.ndarray, max_depth: float = 80.0) -> np.ndarray:
     return _coloured(level, (depth > 0) & (depth < np.inf), _depth_table())
 
 
-def colour_error(error: np.ndarray) -> np.ndarray:
-    """Maps absolute errors to colours, by their square root up to 5 m.
+def colour_error(error: np.ndarray, max_error: float = MAX_ERROR) -> np.ndarray:
+    """Maps absolute errors to colours, by their square root.
 
     Args:
       error: `[...]` metres; not finite = missing, drawn in dark gray.
+      max_error: the end of the scale in metres.
 
     Returns:
       uint8 `[..., 3]` RGB.
     """
     error = np.asarray(error, np.float32)
-    level = np.fmin(np.fmax(error, np.float32(0)), np.float32(MAX_ERROR))
-    level /= MAX_ERROR
+    level = np.fmin(np.fmax(error, np.float32(0)), np.float32(max_error))
+    level /= max_error
     np.sqrt(level, out=level)
     level *= _LEVELS - 1
     level += 1

@@ -11,7 +11,8 @@ TEXT = (226, 226, 226)
 FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
 
 DEPTH_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200)
-ERROR_TICKS = (0, 0.1, 0.5, 1, 2, 3, 4, 5)
+# Shares of the largest error: 0.1, 0.5, 1 m and so on of 5 m.
+ERROR_TICKS = (0, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
 
 LEAST_CELL = 320  # pixels; captions are legible at this width
 DESIGN_CELL = 1216  # pixels; margins and text are smaller in narrower cells
@@ -27,6 +28,7 @@ def panel(
     *,
     confidence: np.ndarray | None = None,
     image_caption: str = "image",
+    max_error: float = MAX_ERROR,
 ) -> np.ndarray:
     """Draws captioned tiles in two columns, with colour bars for depth and for errors.
 
@@ -44,6 +46,7 @@ def panel(
         default is "absolute error".
       confidence: `[H, W]` in [0, 1], drawn from black to white, or None.
       image_caption: the text above the image.
+      max_error: the end of the error colours in metres.
 
     Returns:
       The panel, uint8 `[H', W', 3]` RGB.
@@ -77,7 +80,7 @@ def panel(
         if ground_truth is not None:
             error = _error(depth, ground_truth)
             caption = (captions or {}).get(name, "absolute error")
-            cells.append(tile(f"{name}: {caption}", colour_error(_enlarge(error))))
+            cells.append(tile(f"{name}: {caption}", colour_error(_enlarge(error), max_error)))
     if ground_truth is not None and image is not None:
         cells.append(depth_tile(f"ground truth, {_share(ground_truth)}", ground_truth))
     if confidence is not None:
@@ -85,7 +88,7 @@ def panel(
         cells.append(tile("confidence: black 0, white 1", np.repeat(gray[..., None], 3, axis=2)))
     bars = [depth_bar(cell, max_depth)]
     if ground_truth is not None and maps:
-        bars.append(error_bar(cell))
+        bars.append(error_bar(cell, max_error))
     return _arrange(cells, bars, cell)
 
 
@@ -103,11 +106,11 @@ def depth_bar(width: int, max_depth: float = 80.0) -> np.ndarray:
     )
 
 
-def error_bar(width: int) -> np.ndarray:
+def error_bar(width: int, max_error: float = MAX_ERROR) -> np.ndarray:
     """Draws the scale of absolute errors with labels, uint8 `[H, width, 3]` RGB."""
-    metres = MAX_ERROR * np.linspace(0.0, 1.0, width) ** 2
-    ticks = [(float(np.sqrt(tick / MAX_ERROR)), f"{tick:g}") for tick in ERROR_TICKS]
-    return _bar("absolute error in m", colour_error(metres), ticks)
+    metres = max_error * np.linspace(0.0, 1.0, width) ** 2
+    ticks = [(float(np.sqrt(share)), f"{max_error * share:g}") for share in ERROR_TICKS]
+    return _bar("absolute error in m", colour_error(metres, max_error), ticks)
 
 
 def _check(

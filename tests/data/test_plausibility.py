@@ -211,3 +211,22 @@ def test_no_real_frame_is_unusual(kitti_real: Path, split: str) -> None:
         assert find_implausible(maps) == []
         per_metre = {key: stored_as(depth, 1000) for key, depth in maps.items()}
         assert "far!" in found(per_metre)
+
+
+def indoors() -> Maps:
+    """A desk from 0.5 m on and a wall up to 4 m, and 500 points of them."""
+    rows = 0.5 + 3.5 * np.linspace(1, 0, 228)[:, None] ** 4
+    depth = (rows * np.linspace(0.95, 1.0, 304)).astype(np.float32)
+    points = np.random.default_rng(0).permutation(depth.size).reshape(depth.shape) < 500
+    return {"sparse_depth": depth * points, "ground_truth": depth}
+
+
+def test_the_limits_are_those_of_the_data_set() -> None:
+    maps, limits = indoors(), (0.1, 10.0)
+    assert find_implausible(maps, limits=limits) == []
+    assert [item.kind for item in find_implausible(maps)] == ["near", "near"]
+    for factor, kind in ((1 / 256, "near"), (1000 / 256, "far"), (1000.0, "far")):
+        wrong = {key: depth * np.float32(factor) for key, depth in maps.items()}
+        findings = find_implausible(wrong, limits=limits)
+        assert {(item.kind, item.impossible) for item in findings} == {(kind, True)}
+    assert "over 10 m, the largest depth of a model" in findings[0].text

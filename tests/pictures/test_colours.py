@@ -28,6 +28,11 @@ def test_error_colours_become_lighter():
     assert light[-1] - light[0] > 200
 
 
+def test_error_colours_depend_on_the_share_of_the_scale():
+    near, far = colour_error(np.array([0.1, 0.7]), 1.0), colour_error(np.array([0.5, 3.5]))
+    np.testing.assert_array_equal(near, far)
+
+
 @given(st.floats(80.0, 1e6), st.floats(1e-3, 4.0))
 def test_values_outside_the_scale_have_the_colours_of_its_ends(far, near):
     ends = colour_depth(np.array([[4.0, 80.0]]))
