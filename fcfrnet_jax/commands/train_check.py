@@ -32,6 +32,7 @@ RANGES = {
     "augmentation.beam_probability": _SHARE,
     "augmentation.beams": Range(1, len(HDL64.elevations)),
     "augmentation.point_dropout": _SHARE,
+    "augmentation.points": Range(0),
     "rmse_weight": Range(0.0),
     "photometric_weight": Range(0.0),
     "smoothness_weight": Range(0.0),

@@ -68,7 +68,7 @@ def training_frames(
     """
     near = "photo" in config.mode
     require = {"image"} if model.spec.uses_image or near else set()
-    if objective.supervision == "ground_truth":
+    if objective.supervision == "ground_truth" or config.augmentation.points:
         require.add("ground_truth")
     if near or config.augmentation.beams:
         require.add("intrinsics")

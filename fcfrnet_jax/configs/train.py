@@ -72,6 +72,9 @@ def get_config() -> ConfigDict:
     config.augmentation.beams = ()
     # The share of LiDAR points to leave out is drawn from 0 to this.
     config.augmentation.point_dropout = 0.0
+    # Draw this many pixels of the ground truth as the sparse depth of every example, as for NYU
+    # Depth v2; 0 keeps the sparse depth of the data set.
+    config.augmentation.points = 0
 
     config.coarse = ConfigDict()
     # Depth of the coarse network's ResNet: 10, 18, 34 or 50.

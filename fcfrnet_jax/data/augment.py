@@ -1,4 +1,4 @@
-"""Augmentation of training examples, computed on the devices: colours, flips, sparser scans.
+"""Augmentation of training examples, computed on the devices: colours, flips, other points.
 
 An example is a dict of arrays without a batch axis: `sparse_depth`, `ground_truth` and
 `coarse_depth`, float32 `[H, W, 1]` metres, 0 = missing; `image` and `near_image`, uint8 `[H, W, 3]`
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from fcfrnet_jax.data.images import MIN_DEPTH
 from fcfrnet_jax.geometry import luma
 from fcfrnet_jax.sensors.beams import lidar_beam
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
@@ -32,10 +33,12 @@ class Augmentation:
       beam_probability: probability that whole LiDAR beams are removed.
       beams: numbers of beams, 1 to 64; one of them, drawn uniformly, is the number to keep.
       point_dropout: the share of sparse points to remove is drawn uniformly from 0 to this value.
+      points: replace the sparse depth by this many pixels of the ground truth, drawn uniformly; all
+        if fewer have a depth. 0 keeps the sparse depth.
 
     Raises:
-      ValueError: a value outside 0..1, a number of beams outside 1..64, or only one of
-        `beam_probability` and `beams`.
+      ValueError: a value outside 0..1, negative `points`, a number of beams outside 1..64, or only
+        one of `beam_probability` and `beams`.
     """
 
     flip: float = 0.5
@@ -46,12 +49,15 @@ class Augmentation:
     beam_probability: float = 0.0
     beams: tuple[int, ...] = ()
     point_dropout: float = 0.0
+    points: int = 0
 
     def __post_init__(self) -> None:
         shares = "flip brightness contrast saturation beam_probability point_dropout"
         for name in shares.split():
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.points < 0:
+            raise ValueError(f"points must not be negative, got {self.points}")
         if not all(1 <= count <= BEAMS for count in self.beams):
             raise ValueError(f"beams must be between 1 and {BEAMS}, got {self.beams}")
         if (self.beam_probability > 0.0) != bool(self.beams):
@@ -68,11 +74,11 @@ class Augmentation:
 def augment(
     key: jax.Array, example: Example, settings: Augmentation, lidar: Lidar = HDL64
 ) -> Example:
-    """Removes beams and points, changes colours, and flips, according to the settings.
+    """Draws and removes points, changes colours, and flips, according to the settings.
 
     Args:
       key: the JAX random key of the example.
-      example: see the module's docstring.
+      example: see the module's docstring; with `points`, it needs `ground_truth`.
       settings: the augmentation. `random_crop` has no effect here: the data source crops.
       lidar: the scanner that measured the sparse depth.
 
@@ -81,11 +87,15 @@ def augment(
     """
     beam_key, points_key, colour_key, flip_key = jax.random.split(key, 4)
     changed = dict(example)
+    if settings.points:
+        # Another key, so that the other changes do not depend on this one.
+        drawn = _drawn_points(jax.random.fold_in(key, 4), example["ground_truth"], settings.points)
+        changed["sparse_depth"] = drawn
     if settings.beams:
-        kept = _kept_beams(beam_key, example, settings, lidar)
+        kept = _kept_beams(beam_key, changed, settings, lidar)
         changed["sparse_depth"] = jnp.where(kept, changed["sparse_depth"], 0.0)
     if settings.point_dropout:
-        kept = _kept_points(points_key, example["sparse_depth"], settings.point_dropout)
+        kept = _kept_points(points_key, changed["sparse_depth"], settings.point_dropout)
         changed["sparse_depth"] = jnp.where(kept, changed["sparse_depth"], 0.0)
     images = [name for name in IMAGES if name in example]
     if settings.jitters_colour and images:
@@ -155,3 +165,12 @@ def _kept_points(key: jax.Array, depth: jax.Array, limit: float) -> jax.Array:
     """Draws the pixels to keep; each is removed with a probability drawn from 0 to `limit`."""
     draws = jax.random.uniform(key, (1 + depth.size,))
     return draws[1:].reshape(depth.shape) >= limit * draws[0]
+
+
+def _drawn_points(key: jax.Array, depth: jax.Array, count: int) -> jax.Array:
+    """Keeps `count` pixels of those with a depth."""
+    valid = depth.reshape(-1) > MIN_DEPTH
+    draws = jnp.where(valid, jax.random.uniform(key, valid.shape), -1.0)
+    _, places = jax.lax.top_k(draws, min(count, valid.size))
+    kept = jnp.zeros_like(valid).at[places].set(True) & valid
+    return jnp.where(kept.reshape(depth.shape), depth, 0.0)

@@ -22,6 +22,7 @@ OTHER = {
     "augmentation.beam_probability": 0.5,
     "augmentation.beams": (32,),
     "augmentation.point_dropout": 0.5,
+    "augmentation.points": 100,
     "coarse.layers": 34,
     "coarse.modality": "gd",
     "coarse.width": 16,

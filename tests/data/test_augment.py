@@ -236,6 +236,36 @@ def test_points_are_left_out_up_to_a_share() -> None:
     assert 0.5 < shares.max() < 0.65
 
 
+def test_points_are_drawn_from_the_ground_truth() -> None:
+    example = make_example()
+    example["ground_truth"][:, :10] = 0.0
+    found = changed_all(example, 200, points=40)["sparse_depth"]
+    kept = found > 0
+    assert (kept.sum(axis=(1, 2, 3)) == 40).all()
+    truth = np.broadcast_to(example["ground_truth"], found.shape)
+    np.testing.assert_array_equal(found[kept], truth[kept])
+    # Each of the 400 pixels with a depth is drawn in a tenth of the examples.
+    share = kept.mean(axis=0)[:, 10:]
+    assert abs(share - 0.1).max() < 5 * np.sqrt(0.1 * 0.9 / 200)
+    assert not kept[:, :, :10].any()
+
+
+def test_fewer_points_than_wanted() -> None:
+    example = make_example()
+    example["ground_truth"][2:] = 0.0
+    found = changed(example, points=1000)["sparse_depth"]
+    np.testing.assert_array_equal(found, example["ground_truth"])
+
+
+def test_points_are_drawn_before_they_are_left_out_and_flipped() -> None:
+    example = make_example()
+    counts = changed_all(example, 30, points=200, point_dropout=1.0)["sparse_depth"] > 0
+    assert len(np.unique(counts.sum(axis=(1, 2, 3)))) > 20
+    plain = changed(example, points=50)["sparse_depth"]
+    flipped = changed(example, points=50, flip=1.0)["sparse_depth"]
+    np.testing.assert_array_equal(flipped, plain[:, ::-1])
+
+
 def test_ground_truth_keeps_all_points() -> None:
     example = make_example()
     found = changed(example, point_dropout=1.0, beam_probability=1.0, beams=(1,))
@@ -280,6 +310,7 @@ def test_zero_settings_change_nothing() -> None:
         ({"brightness": -0.1}, "brightness must be between 0 and 1, got -0.1"),
         ({"point_dropout": float("nan")}, "point_dropout must be between 0 and 1, got nan"),
         ({"beams": (0,), "beam_probability": 1.0}, r"beams must be between 1 and 64, got \(0,\)"),
+        ({"points": -1}, "points must not be negative, got -1"),
         ({"beams": (8,)}, r"must be given together, got 0.0 and \(8,\)"),
         ({"beam_probability": 0.5}, r"must be given together, got 0.5 and \(\)"),
     ],
