@@ -15,10 +15,10 @@ from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.configs import eval as eval_config
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
+from fcfrnet_jax.data.own.inputs import DepthFormat
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.pictures.point_clouds import PointCloud, write_pcd, write_ply
-from fcfrnet_jax.prediction.inputs import DepthFormat
 from fcfrnet_jax.sensors.calibration import read_calibration
 from fcfrnet_jax.streets import data_set
 from fcfrnet_jax.training.journal import Journal, read_journal

@@ -9,15 +9,27 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.commands.settings import crop_multiple
-from fcfrnet_jax.data import check, kitti, plausibility
+from fcfrnet_jax.commands.settings import crop_multiple, named
+from fcfrnet_jax.data import check, plausibility, sets
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
-from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.streets import sample
+
+
+def open_data_set(config: ConfigDict) -> DataSet:
+    """Opens the data set in `config.data_dir`; without one, that of the sample frames.
+
+    Raises:
+      ValueError: the description of an own data set is damaged.
+    """
+    if not config.data_dir:
+        return sets.kitti_in(sample.sample_dir)
+    with named("data_dir"):
+        return sets.open_folder(Path(config.data_dir))
 
 
 def data_dir(config: ConfigDict) -> Path:
@@ -38,7 +50,7 @@ def find_frames(
 
     Args:
       config: of evaluation or training.
-      split: one of `kitti.SPLITS`.
+      split: one of `DataSet.splits`.
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
       random_crop: whether the crop is placed at random.
@@ -52,8 +64,8 @@ def find_frames(
       ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
         the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    found, bad = kitti.search_frames(
-        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    found, bad = open_data_set(config).search(
+        split, coarse_dir=config.coarse_dir or None, require=require
     )
     crop = tuple(config[crop_setting])
     if read_files:
@@ -95,8 +107,8 @@ def find_frames_to_read(
     Raises:
       ValueError: as in `find_frames`; with all bad files of all frames if any is found.
     """
-    found, bad = kitti.search_frames(
-        data_dir(config), split, coarse_dir=config.coarse_dir or None, require=require
+    found, bad = open_data_set(config).search(
+        split, coarse_dir=config.coarse_dir or None, require=require
     )
     good, crop = check.without_bad(found, bad), tuple(config.crop)
     if bad and not (good and config.skip_bad_frames):
@@ -151,7 +163,7 @@ def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dic
     if not config.panels:
         return {}
     try:
-        return layout.image_files(data_dir(config), split, [frame.name for frame in frames])
+        return open_data_set(config).find_images(split, [frame.name for frame in frames])
     except ValueError as error:
         logging.warning("The panels have no images: %s", error)
         return {}

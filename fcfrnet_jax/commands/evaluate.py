@@ -23,10 +23,9 @@ from fcfrnet_jax.commands.settings import (
     check_ranges,
     flagged,
 )
-from fcfrnet_jax.data import check, kitti
+from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth, write_image
-from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.networks import select
@@ -91,7 +90,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
-    check_choices(config, {"split": kitti.SPLITS, "coarse_source": COARSE_SOURCES})
+    splits = dataset.open_data_set(config).splits
+    check_choices(config, {"split": splits, "coarse_source": COARSE_SOURCES})
     check_ranges(config, {"panels": Range(0)})
     check_crop(config, "crop")
     devices.check(config)
@@ -128,7 +128,7 @@ def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
 
 
 def _available(config: ConfigDict) -> str:
-    stored = layout.depth_files(dataset.data_dir(config), config.split, "coarse")
+    stored = dataset.open_data_set(config).stores_coarse(config.split)
     return "files" if stored else "fill"
 
 
@@ -164,7 +164,7 @@ def find_frames(
       ValueError: there are no frames, or files are missing or cannot be used.
     """
     require = {"image"} if model and model[0].uses_image else set()
-    if config.split != "test_completion":
+    if config.split in dataset.open_data_set(config).truth_splits:
         require.add("ground_truth")
     if source == "files":
         require.add("coarse")
@@ -212,7 +212,7 @@ def evaluate_frames(
         shown_progress(watch, len(share)) as advance,
     ):
         measured = measure_frames(
-            make_eval_step(network, options),
+            make_eval_step(network, options, dataset.open_data_set(config).limits),
             parallel.replicate(variables, jax.local_devices()),
             share,
             batch_size=devices.batch_size(config) // jax.process_count(),

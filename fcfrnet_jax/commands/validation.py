@@ -71,7 +71,8 @@ def make_validation(
 
         return validate_rendered
     options = select.compiler_options(jnp.dtype(config.dtype))
-    eval_step = make_eval_step(model.network, options)
+    limits = dataset.open_data_set(config).limits
+    eval_step = make_eval_step(model.network, options, limits)
     share = frames[jax.process_index() :: jax.process_count()]
     reads_images = frames[0].image is not None
     images = {} if reads_images else dataset.panel_images(config, config.val_split, share)

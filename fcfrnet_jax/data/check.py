@@ -26,10 +26,6 @@ LOGGED = 20
 Examine = Callable[[Path, bool], Size]
 
 
-class _RecordError(ValueError):
-    """A record, which holds several arrays, cannot be read."""
-
-
 def check_frames(
     frames: Sequence[Frame],
     crop: Size,
@@ -157,9 +153,10 @@ def _with_stored(
             assert frame.stored is not None
             try:
                 found = frame.stored.read(names.values())
-            except ValueError as error:
-                raise _RecordError(str(error)) from error
-            arrays.update({path: found[name] for path, name in names.items()})
+            except ValueError:
+                # Raises again, unless another array is the bad one.
+                found = frame.stored.read([names[path]])
+            arrays.update({p: found[name] for p, name in names.items() if name in found})
         size = arrays[path].shape[:2]
         if is_depth and _fits(box, size):
             _check_depth(_cropped(arrays[path], size, box) > MIN_DEPTH, box)
@@ -235,9 +232,11 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool, examine: Examine) 
         try:
             size = examine(path, is_depth)
         except ValueError as error:
-            bad_files.append(BadFile(frame, path, str(error)))
-            if isinstance(error, _RecordError):
-                break
+            reason = str(error)
+            # A damaged record, which holds several arrays, is one bad file.
+            same = bad_files and frame.stored is not None and bad_files[-1].reason == reason
+            if not same:
+                bad_files.append(BadFile(frame, path, reason))
             continue
         first_path, first_size = first = first or (path, size)
         cropped = not random_crop and path == frame.coarse and size == crop_size(first_size, crop)

@@ -77,12 +77,14 @@ def depth_maps(
 
 
 def make_eval_step(
-    network: Network | None, compiler_options: Mapping[str, Any] | None = None
+    network: Network | None,
+    compiler_options: Mapping[str, Any] | None = None,
+    limits: Limits = KITTI_LIMITS,
 ) -> EvalStep:
     """Makes the evaluation step over the local devices.
 
     Args:
-      network: see `depth_maps`.
+      network, limits: see `depth_maps`.
       compiler_options: see `parallel.map_local`.
 
     Returns:
@@ -92,7 +94,7 @@ def make_eval_step(
     """
 
     def step(variables: Variables, batch: Batch) -> tuple[DepthMaps, Metrics]:
-        maps = depth_maps(network, variables, batch)
+        maps = depth_maps(network, variables, batch, limits)
         ground_truth = batch["ground_truth"]
         return maps, {name: depth_metrics(depth, ground_truth) for name, depth in maps.items()}
 

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 
 from fcfrnet_jax.data import plausibility
+from fcfrnet_jax.data.own.inputs import scale_advice
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
-from fcfrnet_jax.prediction.inputs import scale_advice
 
 
 class DepthCheck:

@@ -24,11 +24,11 @@ from fcfrnet_jax.commands.settings import Range, check_choices, check_ranges, na
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.check import LOGGED
 from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.own import inputs
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.pictures.viewer import check_rerun
-from fcfrnet_jax.prediction import inputs
 from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.outputs import CLOUDS, PLACES, CloudLimits, Outputs, Prediction
 from fcfrnet_jax.prediction.recordings import lidar_from_camera

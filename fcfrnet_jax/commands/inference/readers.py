@@ -10,10 +10,11 @@ from absl import logging
 
 from fcfrnet_jax.commands.cli.flags import name_flags
 from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.own import inputs
 from fcfrnet_jax.evaluation.frames import Arrays
 from fcfrnet_jax.files import describe
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.prediction import inputs, recordings
+from fcfrnet_jax.prediction import recordings
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import azimuth_times, compensate, read_oxts
 from fcfrnet_jax.sensors.projection import looks_inverted

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from fcfrnet_jax.commands.inference.readers import Rig
 from fcfrnet_jax.commands.settings import named
 from fcfrnet_jax.data.frame import Frame
-from fcfrnet_jax.prediction import folders
+from fcfrnet_jax.data.own import folders
 from fcfrnet_jax.sensors.calibration import read_calibration
 from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE, CAMERAS, UNIT_FILE
 

@@ -13,7 +13,7 @@ from fcfrnet_jax.commands.inference.readers import Rig
 from fcfrnet_jax.commands.inference.rigs import find_rigs
 from fcfrnet_jax.data.frame import Frame, Intrinsics
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
-from fcfrnet_jax.prediction import folders
+from fcfrnet_jax.data.own import folders
 from fcfrnet_jax.sensors.calibration import read_calibration
 from fcfrnet_jax.sensors.calibration.calibration import check_camera_matrix
 from fcfrnet_jax.sensors.scans import READERS

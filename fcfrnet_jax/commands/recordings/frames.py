@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.data.images import DEPTH_SCALE, write_depth, write_image
+from fcfrnet_jax.data.own.inputs import check_plausible, read_image
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.prediction.inputs import check_plausible, read_image
 from fcfrnet_jax.sensors.accumulate import Survey, accumulate, survey
 from fcfrnet_jax.sensors.calibration import Calibration
 from fcfrnet_jax.sensors.motion import Motion, azimuth_times, compensate

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from fcfrnet_jax.commands.recordings.frames import Job, Shot, View
 from fcfrnet_jax.commands.settings import named
 from fcfrnet_jax.data.kitti.layout import IMAGE_SUFFIXES
+from fcfrnet_jax.data.own.inputs import read_image
 from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.prediction.inputs import read_image
 from fcfrnet_jax.sensors import drives
 from fcfrnet_jax.sensors.calibration import Calibration, read_calibration
 from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE

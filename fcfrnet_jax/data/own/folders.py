@@ -86,11 +86,12 @@ def find_pairs(
             )
     if not depth.is_dir():
         return Pairs([Pair((image or depth).stem, image, depth)], [], [])
-    fields = _fields_of(depth_pattern, f"{kind}_pattern")
+    fields = fields_of(depth_pattern, f"{kind}_pattern")
     depths = _files(depth, depth_pattern, fields, depth_suffixes, kind)
     if image is None:
-        return Pairs([Pair(_name(key), None, path) for key, path in sorted(depths.items())], [], [])
-    if sorted(_fields_of(image_pattern, "image_pattern")) != sorted(fields):
+        pairs = [Pair(name_of(key), None, path) for key, path in sorted(depths.items())]
+        return Pairs(pairs, [], [])
+    if sorted(fields_of(image_pattern, "image_pattern")) != sorted(fields):
         raise ValueError(
             f"image_pattern={image_pattern} and {kind}_pattern={depth_pattern} must have the same "
             "fields, such as {name} in both"
@@ -100,7 +101,7 @@ def find_pairs(
     if not common:
         _raise_no_pair(images, depths, kind)
     return Pairs(
-        [Pair(_name(key), images[key], depths[key]) for key in common],
+        [Pair(name_of(key), images[key], depths[key]) for key in common],
         [images[key] for key in sorted(images.keys() - depths.keys())],
         [depths[key] for key in sorted(depths.keys() - images.keys())],
     )
@@ -119,7 +120,7 @@ def _existing(path: str | os.PathLike, argument: str) -> Path:
     return found
 
 
-def _fields_of(pattern: str, argument: str) -> list[str]:
+def fields_of(pattern: str, argument: str) -> list[str]:
     """The names of the fields of a pattern.
 
     Raises:
@@ -134,8 +135,8 @@ def _fields_of(pattern: str, argument: str) -> list[str]:
     return names
 
 
-def _expression(pattern: str, suffixes: Collection[str]) -> re.Pattern[str]:
-    """The regular expression of the whole relative path."""
+def expression_of(pattern: str, suffixes: Collection[str]) -> re.Pattern[str]:
+    """The regular expression of the relative path of the files of a pattern, with their suffix."""
     stem, suffix = os.path.splitext(pattern)
     if suffix.lower() not in suffixes:
         stem, suffix = pattern, ""
@@ -158,20 +159,20 @@ def _files(
     Raises:
       ValueError: two files have the same fields, or no file matches.
     """
-    expression, others = _expression(pattern, suffixes), []
+    expression, others = expression_of(pattern, suffixes), []
     found: dict[Key, Path] = {}
     names: dict[str, Path] = {}
-    for path in _walk(folder):
+    for path in walk(folder):
         match = expression.fullmatch(path.relative_to(folder).as_posix())
         if match is None:
             others.append(path)
             continue
         key = tuple(match[field] for field in fields)
         # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
-        other = names.setdefault(_name(key), path)
+        other = names.setdefault(name_of(key), path)
         if other is not path:
             raise ValueError(
-                f"{other} and {path} have the same name, {_name(key)}, so it is unclear which "
+                f"{other} and {path} have the same name, {name_of(key)}, so it is unclear which "
                 f"one to read; remove one, or set {kind}_pattern to a pattern of one of them"
             )
         found[key] = path
@@ -184,7 +185,7 @@ def _files(
     return found
 
 
-def _walk(folder: Path) -> list[Path]:
+def walk(folder: Path) -> list[Path]:
     """All files below a folder, sorted, without hidden ones."""
     found = []
     for root, folders, files in os.walk(folder, followlinks=True):
@@ -193,12 +194,13 @@ def _walk(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _name(key: Key) -> str:
+def name_of(key: Key) -> str:
+    """The name of the frame whose fields have these texts."""
     return "/".join(key)
 
 
 def _raise_no_pair(images: dict[Key, Path], depths: dict[Key, Path], kind: str) -> None:
-    first = [f"{path} ({_name(key)})" for key, path in (min(images.items()), min(depths.items()))]
+    first = [f"{path} ({name_of(key)})" for key, path in (min(images.items()), min(depths.items()))]
     raise ValueError(
         f"none of {len(images)} images and {len(depths)} {kind} files have the same name: the "
         f"first are {first[0]} and {first[1]}; image_pattern and {kind}_pattern describe names "

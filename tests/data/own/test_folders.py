@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fcfrnet_jax.prediction.folders import find_beside, find_pairs
+from fcfrnet_jax.data.own.folders import find_beside, find_pairs
 
 
 def touch(root, *names):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fcfrnet_jax.data.images import write_depth
-from fcfrnet_jax.prediction import inputs
-from fcfrnet_jax.prediction.inputs import DepthFormat, read_depth, read_image
+from fcfrnet_jax.data.own import inputs
+from fcfrnet_jax.data.own.inputs import DepthFormat, read_depth, read_image
 
 ROWS, COLUMNS = 12, 20
 _ORIENTATION = 0x0112

@@ -1,0 +1,162 @@
+"""The description of a data set: patterns of its files, units, calibration and splits."""
+
+import fnmatch
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fcfrnet_jax.data.own.folders import fields_of
+from fcfrnet_jax.files import list_some, read_json
+
+FILE = "dataset.json"
+MAPS = ("sparse_depth", "ground_truth")
+# The field of a pattern that names the split of a frame.
+SPLIT = "split"
+_PATTERNS = ("image", *MAPS)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `dataset.json` says; its entries have the names of these attributes.
+
+    Patterns are paths relative to the folder, with fields in braces and `*`, as in
+    `folders.find_pairs`. Files with the same fields belong to one frame.
+
+    Attributes:
+      sparse_depth, image, ground_truth: patterns; the last two may be missing.
+      depth_scale: stored values per metre of each depth map; 0 for the default of its kind of file,
+        see `inputs.DepthFormat`.
+      max_depth: metres; larger depths count as missing. 0 = no limit.
+      intrinsics: (fx, fy, cx, cy) in pixels of all images, the pattern of text files with the nine
+        numbers of a camera matrix, or None.
+      splits: for each split, patterns of the names of its frames, such as `drive_1/*`. Empty if the
+        patterns have the field `split`.
+      limits: metres, the range to which depth is clipped for evaluation.
+    """
+
+    sparse_depth: str
+    image: str = ""
+    ground_truth: str = ""
+    depth_scale: dict[str, float] = field(default_factory=dict)
+    max_depth: float = 0.0
+    intrinsics: tuple[float, float, float, float] | str | None = None
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    limits: tuple[float, float] = (0.1, 100.0)
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The patterns that are given, by the names of the arrays."""
+        found = {name: getattr(self, name) for name in _PATTERNS}
+        return {name: pattern for name, pattern in found.items() if pattern}
+
+    def split_of(self, name: str, texts: Mapping[str, str]) -> set[str]:
+        """The splits to which the frame `name` belongs, given the texts of its fields."""
+        if SPLIT in texts:
+            return {texts[SPLIT]}
+        return {
+            split
+            for split, patterns in self.splits.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        }
+
+
+def read_description(folder: Path) -> Description:
+    """Reads and checks the `dataset.json` of a folder.
+
+    Raises:
+      ValueError: it is damaged, an entry is unknown, missing or of another kind, or the patterns
+        have different fields.
+    """
+    path = folder / FILE
+    record = read_json(path, "describe the data set as docs/own_data.md does")
+    try:
+        return _checked(record)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _checked(record: Any) -> Description:
+    if not isinstance(record, dict):
+        raise ValueError('expected an object with entries such as "sparse_depth"')
+    known = [entry.name for entry in fields(Description)]
+    unknown = [name for name in record if name not in known]
+    if unknown:
+        raise ValueError(f"unknown entry {unknown[0]!r}; known are {', '.join(known)}")
+    if "sparse_depth" not in record:
+        raise ValueError('"sparse_depth", the pattern of the sparse depth, is missing')
+    given = dict(record)
+    patterns = {name: given[name] for name in _PATTERNS if name in given}
+    for name, pattern in patterns.items():
+        _check(isinstance(pattern, str) and pattern, name, "a pattern", pattern)
+    expected = sorted(fields_of(patterns["sparse_depth"], "sparse_depth"))
+    for name, pattern in patterns.items():
+        if sorted(fields_of(pattern, name)) != expected:
+            raise ValueError(
+                f"{name}={pattern} and sparse_depth={patterns['sparse_depth']} must have the same "
+                "fields in braces"
+            )
+    given["depth_scale"] = _scales(given.get("depth_scale", {}))
+    if "max_depth" in given:
+        _check(_is_number(given["max_depth"]), "max_depth", "metres, 0 or more", given["max_depth"])
+    if "limits" in given:
+        given["limits"] = _limits(given["limits"])
+    if "intrinsics" in given:
+        given["intrinsics"] = _intrinsics(given["intrinsics"], expected)
+    _check_splits(given.get("splits", {}), SPLIT in expected)
+    return Description(**given)
+
+
+def _scales(value: Any) -> dict[str, float]:
+    scales = dict.fromkeys(MAPS, value) if _is_number(value) else value
+    good = isinstance(scales, dict) and {*scales} <= {*MAPS}
+    good = good and all(map(_is_number, scales.values()))
+    _check(good, "depth_scale", f"a number, or one for each of {', '.join(MAPS)}", value)
+    return scales
+
+
+def _limits(value: Any) -> tuple[float, float]:
+    good = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    _check(good and 0 < value[0] < value[1], "limits", "[smallest, largest] in metres", value)
+    return float(value[0]), float(value[1])
+
+
+def _intrinsics(value: Any, known: list[str]) -> tuple[float, float, float, float] | str:
+    if isinstance(value, str):
+        if "{" in value and not {*fields_of(value, "intrinsics")} <= {*known}:
+            raise ValueError(
+                f"intrinsics={value} must have fields of the other patterns: {', '.join(known)}"
+            )
+        return value
+    good = isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+    _check(
+        good and value[0] > 0 and value[1] > 0,
+        "intrinsics",
+        "[fx, fy, cx, cy] in pixels, or the path or pattern of text files",
+        value,
+    )
+    fx, fy, cx, cy = map(float, value)
+    return fx, fy, cx, cy
+
+
+def _check_splits(value: Any, in_patterns: bool) -> None:
+    lists = isinstance(value, dict) and all(
+        isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+        for names in value.values()
+    )
+    _check(lists, "splits", 'lists of names by split, such as {"train": ["drive_1/*"]}', value)
+    if bool(value) == in_patterns:
+        raise ValueError(
+            "the splits must be given either by the entry splits, or by the field {split} of the "
+            f"patterns, but {'both are' if value else 'neither is'} there"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _check(good: Any, name: str, expected: str, value: Any) -> None:
+    if not good:
+        raise ValueError(f"{name} must be {expected}, got {list_some([repr(value)[:80]])}")

@@ -1,0 +1,98 @@
+"""Data sets: what evaluation and training need to know of them."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.data.own import description
+from fcfrnet_jax.data.own import frames as own
+
+# Metres, the range of KITTI's evaluation, as in the reference.
+KITTI_LIMITS = (0.9, 100.0)
+
+
+class Search(Protocol):
+    """Finds the frames of a split; see `kitti.search_frames`."""
+
+    def __call__(
+        self, split: str, *, coarse_dir: str | None, require: Collection[str]
+    ) -> tuple[list[Frame], list[BadFile]]: ...
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set.
+
+    Attributes:
+      name: such as `KITTI`.
+      splits: the names of its splits.
+      train_splits, truth_splits: those that are for training, and those with ground truth.
+      limits: the range in metres to which depth is clipped for evaluation. Networks have their own.
+      search: finds the frames of a split that have what is required, and the bad files of others.
+      stores_coarse: whether there are coarse maps of a split in the data set.
+      find_images: finds the images of frames, by name, for panels; see `layout.image_files`.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    train_splits: tuple[str, ...]
+    truth_splits: tuple[str, ...]
+    limits: tuple[float, float]
+    search: Search
+    stores_coarse: Callable[[str], bool]
+    find_images: Callable[[str, Sequence[str]], dict[str, Path]]
+
+
+def open_folder(root: Path) -> DataSet:
+    """Opens the data set in a folder: a described one, or KITTI's; see docs/data.md.
+
+    Raises:
+      ValueError: the description is damaged or does not fit the folder.
+    """
+    return _described(root) if (root / description.FILE).is_file() else kitti_in(lambda: root)
+
+
+def kitti_in(root: Callable[[], Path]) -> DataSet:
+    """KITTI's depth completion benchmark, unpacked in the folder that `root` returns."""
+
+    def search(
+        split: str, *, coarse_dir: str | None, require: Collection[str]
+    ) -> tuple[list[Frame], list[BadFile]]:
+        return kitti.search_frames(root(), split, coarse_dir=coarse_dir, require=require)
+
+    def find_images(split: str, names: Sequence[str]) -> dict[str, Path]:
+        return layout.image_files(root(), split, names)
+
+    def stores_coarse(split: str) -> bool:
+        return bool(layout.depth_files(root(), split, "coarse"))
+
+    return DataSet(
+        name="KITTI",
+        splits=kitti.SPLITS,
+        train_splits=("train", "val"),
+        truth_splits=("train", "val", "val_selection"),
+        limits=KITTI_LIMITS,
+        search=search,
+        stores_coarse=stores_coarse,
+        find_images=find_images,
+    )
+
+
+def _described(root: Path) -> DataSet:
+    described = description.read_description(root)
+    splits = own.split_names(root, described)
+    return DataSet(
+        name=root.name,
+        splits=splits,
+        train_splits=splits,
+        truth_splits=splits if described.ground_truth else (),
+        limits=described.limits,
+        search=partial(own.search_frames, root, described),
+        stores_coarse=lambda split: False,
+        find_images=partial(own.find_images, root, described),
+    )

@@ -1,0 +1,74 @@
+"""Commands on a data set of another layout than KITTI's."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fcfrnet_jax.commands import train
+from fcfrnet_jax.configs import train as train_config
+from fcfrnet_jax.networks.fill import classical_fill
+from tests import own_data
+from tests.commands.evaluations import evaluated
+
+pytestmark = pytest.mark.usefixtures("short_resnets")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own") / "data"
+    own_data.write(root)
+    return root
+
+
+def test_the_fill_is_measured_within_the_limits_of_the_data(folder, tmp_path):
+    found = evaluated(tmp_path, data_dir=str(folder), split="val", crop=(0, 0))
+    errors = []
+    for number in range(3):
+        sparse = np.nan_to_num(np.load(folder / "lidar" / "b" / f"{number:04}.npy"))
+        fill = np.clip(classical_fill(sparse[None, ..., None])[0, ..., 0], 0.5, 60)
+        truth = own_data.truth_of(folder, "b", number)
+        errors.append(1000 * np.sqrt(np.mean((np.float64(fill) - truth) ** 2)))
+    assert found["metrics"]["fill"]["rmse_mm"] == pytest.approx(np.mean(errors), rel=1e-5)
+    predictions = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("predictions/*/*"))
+    assert [str(path) for path in predictions] == [f"predictions/b/000{i}.png" for i in range(3)]
+
+
+def test_a_training_reads_it(folder, tmp_path):
+    config = train_config.get_config()
+    config.coarse.update(layers=18, width=4)
+    config.update(
+        stage="coarse",
+        data_dir=str(folder),
+        val_split="val",
+        crop=(32, 48),
+        val_crop=(0, 0),
+        batch_size=8,
+        steps=1,
+        warmup_steps=0,
+        validate_every=1,
+        panels=0,
+    )
+    train.run(config.lock(), tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert any("val/coarse/rmse_mm" in json.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "test"}, r"--config\.split must be one of train, val, got 'test'"),
+        ({"coarse_source": "files"}, "coarse"),
+    ],
+)
+def test_a_wrong_setting_is_refused(settings, message, folder, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        evaluated(tmp_path / "out", data_dir=str(folder), crop=(0, 0), **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_description_is_named(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"sparse_depth": "lidar/{name}.png"}')
+    message = rf"^--config\.data_dir: {tmp_path}/dataset\.json: the splits must be given"
+    with pytest.raises(ValueError, match=message):
+        evaluated(tmp_path / "out", data_dir=str(tmp_path))
