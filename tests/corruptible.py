@@ -13,9 +13,12 @@ from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.inference.readers import Rig, ScanReader
 from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.configs import eval as eval_config
+from fcfrnet_jax.data import shards
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.own.inputs import DepthFormat
+from fcfrnet_jax.data.reading import read_arrays
+from fcfrnet_jax.data.shards.records import ARRAYS
 from fcfrnet_jax.files import write_json
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.pictures.point_clouds import PointCloud, write_pcd, write_ply
@@ -27,6 +30,7 @@ from fcfrnet_jax.weights import checkpoint
 from tests import kitti_tree, tiny_networks
 from tests.commands import workdirs
 from tests.commands.output.killed_results import write_set
+from tests.data.shards.building import build
 from tests.random_weights import random_variables
 from tests.training.states import state_of
 
@@ -93,6 +97,7 @@ def make_kinds(root: Path) -> list[Kind]:
     kitti_tree.write_val_selection(selection / kitti_tree.SELECTION)
     kitti_tree.flat_coarse_maps(selection / "coarse", kitti_tree.SELECTION_NAMES)
     kitti_tree.write_drive(drive)
+    shards_dir = build(drive, root / "shards", "val")
     workdirs.started(run)
     write_set(results_of, "a run")
     write_json(rendered / data_set.MARKER, data_set.settings(PLAN))
@@ -118,6 +123,7 @@ def make_kinds(root: Path) -> list[Kind]:
         Kind("metrics.jsonl", run, "metrics.jsonl", resumed, False),
         Kind("metrics.json", results_of, "metrics.json", check_ours, False, "root"),
         Kind("rendered.json", rendered, "rendered.json", is_complete, False, "root"),
+        Kind("shard", shards_dir, "*", shards_of, True),
         Kind("raw scan", recording, "scans/*", recorded, False),
         Kind("calibration of a scanner", recording, "rigs/*", recorded, False),
     ]
@@ -127,6 +133,11 @@ def write_snapshot(folder: Path) -> None:
     snapshots = Snapshots(folder, keep=3)
     snapshots.save(10, state_of(10, 2000))
     snapshots.close()
+
+
+def shards_of(folder: Path) -> Any:
+    frames, bad = shards.search_frames(folder, "val")
+    return [(f.name, f.intrinsics, read_arrays(f, ARRAYS)) for f in frames], bad
 
 
 def restored(folder: Path) -> Any:

@@ -1,0 +1,9 @@
+"""Datasets in shards: a few large files that TFDS reads, and from which a frame is read at once.
+
+See `records` for what a record holds, `array_records` for the files, and `index` for what is beside
+them.
+"""
+
+from fcfrnet_jax.data.shards.frames import search_frames, shard_folder
+
+__all__ = ["search_frames", "shard_folder"]

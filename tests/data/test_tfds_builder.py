@@ -1,0 +1,114 @@
+"""The TFDS builder, against the files that it was built from."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import logging
+
+from fcfrnet_jax.data import kitti, shards
+from fcfrnet_jax.data.images import read_depth, read_image
+from tests import kitti_tree as tree
+from tests.conftest import ROOT
+
+tfds = pytest.importorskip("tensorflow_datasets")
+NAME = "kitti_depth_completion"
+
+
+def prepare(manual_dir, data_dir, **options):
+    from fcfrnet_jax.data import tfds_builder
+
+    builder = tfds_builder.KittiDepthCompletion(data_dir=data_dir)
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    builder.download_and_prepare(download_config=config, **options)
+    return builder
+
+
+@pytest.fixture(scope="module")
+def manual_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kitti")
+    tree.write_drive(root)
+    tree.write_test_selection(root / tree.TEST, count=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data_dir(manual_dir, tmp_path_factory):
+    root = tmp_path_factory.mktemp("tfds")
+    prepare(manual_dir, root)
+    return root
+
+
+def check(examples, manual_dir, split, truth=True):
+    frames = kitti.find_frames(manual_dir, split, require=("image", *["ground_truth"] * truth))
+    for example, frame in zip(examples, frames, strict=True):
+        name = example["name"]
+        assert (name.decode() if isinstance(name, bytes) else name) == frame.name
+        np.testing.assert_array_equal(example["image"], read_image(frame.image))
+        np.testing.assert_array_equal(example["sparse_depth"][..., 0], read_depth(frame.sparse))
+        np.testing.assert_array_equal(example["intrinsics"], frame.intrinsics)
+        expected = read_depth(frame.ground_truth) if truth else np.zeros(tree.SIZE)
+        np.testing.assert_array_equal(example["ground_truth"][..., 0], expected)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_loads_the_frames(data_dir):
+    code = (
+        "import sys, tensorflow_datasets as tfds, fcfrnet_jax.data.tfds_builder\n"
+        f"frames = tfds.load('{NAME}', split='val', data_dir=sys.argv[1])\n"
+        "print([frame['name'].decode() for frame in frames.as_numpy_iterator()])"
+    )
+    command = [sys.executable, "-c", code, str(data_dir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == str(tree.DRIVE_NAMES)
+
+
+@pytest.mark.parametrize(("split", "truth"), [("val", True), ("test_completion", False)])
+def test_every_reader_finds_the_same_frames(data_dir, manual_dir, split, truth):
+    loaded = tfds.load(NAME, split=split, data_dir=data_dir)
+    check(loaded.as_numpy_iterator(), manual_dir, split, truth)
+    check(tfds.data_source(NAME, split=split, data_dir=data_dir), manual_dir, split, truth)
+    frames, bad = shards.search_frames(data_dir, split, require=("image",))
+    assert (len(frames), bad) == (len(loaded), [])
+
+
+def test_parts_of_a_split_and_decoders(data_dir):
+    skip = {"image": tfds.decode.SkipDecoding()}
+    (part,) = tfds.load(NAME, split="val[1:2]", data_dir=data_dir, decoders=skip)
+    assert part["name"].numpy().decode() == tree.DRIVE_NAMES[1]
+    assert part["image"]["shape"].numpy().tolist() == [*tree.SIZE, 3]
+
+
+def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
+    logging.use_absl_handler()
+    builder = prepare(manual_dir, tmp_path)
+    assert "val: 3 of the benchmark's 6,852 frames" in caplog.text
+    assert "train: none of the benchmark's 85,898 frames" in caplog.text
+    saved = json.loads((builder.data_path / "metadata.json").read_text())
+    assert saved["train"] == {"frames": 0, "expected": 85898, "missing_files": 0, "absent": []}
+    assert saved["val"]["frames"] == 3
+    assert not list(builder.data_path.parent.glob("*.building"))
+
+
+def test_other_formats_are_written_by_tfds(manual_dir, tmp_path):
+    builder = prepare(manual_dir, tmp_path, file_format="tfrecord")
+    check(builder.as_dataset(split="val").as_numpy_iterator(), manual_dir, "val")
+
+
+def test_a_damaged_record_is_named(manual_dir, tmp_path):
+    import tensorflow as tf
+
+    builder = prepare(manual_dir, tmp_path)
+    (shard,) = builder.data_path.glob("*-val.array_record-00000-of-00001")
+    data = bytearray(shard.read_bytes())
+    data[data.index(tree.DRIVE_NAMES[1].encode())] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(tf.errors.OpError, match=rf"{shard}:1 is damaged: its checksum is wrong"):
+        list(builder.as_dataset(split="val"))
+
+
+def test_a_folder_without_frames(tmp_path):
+    with pytest.raises(ValueError, match=rf"{tmp_path}: has no frames of KITTI's depth benchmark"):
+        prepare(tmp_path, tmp_path / "tfds")
