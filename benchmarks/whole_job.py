@@ -33,7 +33,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset, evaluate
 from fcfrnet_jax.configs import eval as eval_config
-from fcfrnet_jax.data import check
+from fcfrnet_jax.data import check, sets
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.kitti import find_frames
@@ -118,7 +118,7 @@ def clock(function: Callable[[], Any]) -> tuple[float, float]:
 def draw(visit: Any) -> np.ndarray:
     """The panel of a frame that was seen."""
     frame, example, maps, metrics = visit
-    return dataset.panel(frame, example, maps, metrics, {})
+    return dataset.panel(sets.kitti_in(Path), frame, example, maps, metrics, {})
 
 
 def parts_of(

@@ -80,6 +80,8 @@ WITHOUT_A_MODULE = {
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
     "commands/test_finetune.py": "runs the command `train` with the config `finetune`",
     "commands/test_kills.py": "kills every command that writes",
+    "commands/test_nyu.py": "runs commands on NYU Depth v2",
+    "commands/test_own_data.py": "runs commands on a data set of another layout than KITTI's",
     "commands/test_several_processes.py": "runs the command `train` in two processes",
     "commands/test_train_synthetic.py": "runs the command `train` on rendered streets",
     "networks/test_golden.py": "compares whole networks with the reference's data",

@@ -17,7 +17,11 @@ from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.pictures import panels
+from fcfrnet_jax.pictures.colours import MAX_ERROR
 from fcfrnet_jax.streets import sample
+
+# Metres. The largest depth and, indoors, error that panels distinguish.
+FARTHEST, INDOOR_ERROR = 80.0, 1.0
 
 
 def open_data_set(config: ConfigDict) -> DataSet:
@@ -29,7 +33,7 @@ def open_data_set(config: ConfigDict) -> DataSet:
     if not config.data_dir:
         return sets.kitti_in(sample.sample_dir)
     with named("data_dir"):
-        return sets.open_folder(Path(config.data_dir))
+        return sets.open_folder(Path(config.data_dir), config.points)
 
 
 def data_dir(config: ConfigDict) -> Path:
@@ -64,9 +68,8 @@ def find_frames(
       ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
         the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    found, bad = open_data_set(config).search(
-        split, coarse_dir=config.coarse_dir or None, require=require
-    )
+    data = open_data_set(config)
+    found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     crop = tuple(config[crop_setting])
     if read_files:
         # An image whose pixels alone are damaged is rare. Without `skip_bad_frames` it ends the run
@@ -86,7 +89,7 @@ def find_frames(
             )
             others = check.without_bad(good, bad_samples)
             check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
-        _check_depth(sampled, (0, 0) if random_crop else crop)
+        _check_depth(sampled, (0, 0) if random_crop else crop, data.limits)
     return good, bad
 
 
@@ -107,9 +110,8 @@ def find_frames_to_read(
     Raises:
       ValueError: as in `find_frames`; with all bad files of all frames if any is found.
     """
-    found, bad = open_data_set(config).search(
-        split, coarse_dir=config.coarse_dir or None, require=require
-    )
+    data = open_data_set(config)
+    found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     good, crop = check.without_bad(found, bad), tuple(config.crop)
     if bad and not (good and config.skip_bad_frames):
         raise_bad_files(config, found, bad)
@@ -118,7 +120,7 @@ def find_frames_to_read(
         bad_samples = check.check_frames(sampled, crop, image_pixels=False)
         if bad_samples and not config.skip_bad_frames:
             raise_bad_files(config, good, bad_samples)
-        _check_depth(check.without_bad(sampled, bad_samples), crop)
+        _check_depth(check.without_bad(sampled, bad_samples), crop, data.limits)
     return good, bad
 
 
@@ -129,9 +131,9 @@ def raise_bad_files(config: ConfigDict, frames: Sequence[Frame], known: Sequence
     check.raise_bad_files(bad, _advice(config, check.without_bad(frames, bad), bad, "crop"))
 
 
-def _check_depth(frames: Sequence[Frame], crop: Size) -> None:
+def _check_depth(frames: Sequence[Frame], crop: Size, limits: tuple[float, float]) -> None:
     try:
-        plausibility.check_depth(frames, crop)
+        plausibility.check_depth(frames, crop, limits)
     except plausibility.ImpossibleDepthError as error:
         raise ValueError(f"{error}; --config.check_depth=False skips this check") from error
 
@@ -170,6 +172,7 @@ def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dic
 
 
 def panel(
+    data: DataSet,
     frame: Frame,
     example: Arrays,
     maps: Arrays,
@@ -179,6 +182,7 @@ def panel(
     """Draws the panel of a frame, without the image if there is none that can be read.
 
     Args:
+      data: the data set, which decides the scales of the colours and the metrics of the captions.
       frame, example, maps, metrics: the arguments of `measure_frames`' `visit`.
       images: of `panel_images`, for an example without an image.
     """
@@ -191,7 +195,9 @@ def panel(
         sparse_depth,
         maps,
         example["ground_truth"][..., 0] if frame.ground_truth else None,
-        captions=tables.captions(metrics),
+        max_depth=min(data.limits[1], FARTHEST),
+        captions=tables.captions(metrics, data.metrics),
+        max_error=INDOOR_ERROR if data.limits[1] <= sets.INDOOR_DEPTH else MAX_ERROR,
     )
 
 

@@ -23,7 +23,7 @@ class Effect(Enum):
 
 _GROUPS = {
     Effect.UPDATES: """
-        stage source split camera pool_frames clutter misalignment crop
+        stage source split points camera pool_frames clutter misalignment crop
         augmentation.flip augmentation.brightness augmentation.contrast augmentation.saturation
         augmentation.random_crop augmentation.beam_probability augmentation.beams
         augmentation.point_dropout augmentation.points

@@ -84,7 +84,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             check.log_left_out(bad)
             results.write_metrics(folder, result)
     if first:
-        tables.print_metrics(result, workdir)
+        tables.print_metrics(result, workdir, dataset.open_data_set(config).metrics)
     return result
 
 
@@ -92,7 +92,7 @@ def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
     splits = dataset.open_data_set(config).splits
     check_choices(config, {"split": splits, "coarse_source": COARSE_SOURCES})
-    check_ranges(config, {"panels": Range(0)})
+    check_ranges(config, {"panels": Range(0), "points": Range(1)})
     check_crop(config, "crop")
     devices.check(config)
 
@@ -189,6 +189,7 @@ def evaluate_frames(
     share = frames[jax.process_index() :: jax.process_count()]
     if not share:
         return [], []
+    data = dataset.open_data_set(config)
     with_panel = {frame.name for frame in frames[: config.panels]}
     reads_images = model is not None and model[0].uses_image
     images = {} if reads_images else dataset.panel_images(config, config.split, frames)
@@ -201,7 +202,7 @@ def evaluate_frames(
     def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         if frame.name in with_panel:
             path = folder / results.PANELS / results.panel_name(frame.name)
-            write_image(path, dataset.panel(frame, example, maps, metrics, images))
+            write_image(path, dataset.panel(data, frame, example, maps, metrics, images))
 
     network, variables, options = (
         select.for_prediction(*model, jnp.dtype(config.dtype)) if model else (None, {}, {})
@@ -212,7 +213,7 @@ def evaluate_frames(
         shown_progress(watch, len(share)) as advance,
     ):
         measured = measure_frames(
-            make_eval_step(network, options, dataset.open_data_set(config).limits),
+            make_eval_step(network, options, data.limits),
             parallel.replicate(variables, jax.local_devices()),
             share,
             batch_size=devices.batch_size(config) // jax.process_count(),

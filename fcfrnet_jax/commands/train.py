@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import resume, train_setup, validation, workdir
+from fcfrnet_jax.commands import dataset, resume, train_setup, validation, workdir
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
@@ -150,6 +151,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     selection = validation.Selection(facts["selection"], facts["best_since"])
     # A run without a snapshot starts again, with another record of its start.
     journal = Journal(found.folder, step or -1) if jax.process_index() == 0 else None
+    shown = dataset.open_data_set(config).metrics
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),
@@ -158,7 +160,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
             config, plan.model, plan.val_frames, journal, selection
         ),
         keep_best=lambda step, state: save(found.folder / "best", config, plan.model, state, step),
-        describe=validation.describe,
+        describe=partial(validation.describe, shown=shown),
         snapshots=snapshots,
         journal=journal,
         intervals=loop.Intervals(total, config.log_every, config.validate_every, config.save_every),
@@ -175,7 +177,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
         save(found.folder / "last", config, plan.model, state, total)
     if journal:
         journal.close()
-    selected = validation.describe_best(best, relative=bool(config.pool_frames))
+    selected = validation.describe_best(best, shown, relative=bool(config.pool_frames))
     _say([_outcome(found.folder, int(state.step), total, selected)])
 
 

@@ -20,6 +20,7 @@ SOURCES = ("files", "synthetic")
 _SHARE = Range(0.0, 1.0)
 # Every number of the config. The networks' own settings are checked by their specs.
 RANGES = {
+    "points": Range(1),
     "camera": Range(16),
     "pool_frames": Range(0),
     "clutter": _SHARE,

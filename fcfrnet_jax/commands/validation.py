@@ -71,8 +71,8 @@ def make_validation(
 
         return validate_rendered
     options = select.compiler_options(jnp.dtype(config.dtype))
-    limits = dataset.open_data_set(config).limits
-    eval_step = make_eval_step(model.network, options, limits)
+    data = dataset.open_data_set(config)
+    eval_step = make_eval_step(model.network, options, data.limits)
     share = frames[jax.process_index() :: jax.process_count()]
     reads_images = frames[0].image is not None
     images = {} if reads_images else dataset.panel_images(config, config.val_split, share)
@@ -82,7 +82,7 @@ def make_validation(
 
         def draw(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
             if frame in share[: config.panels]:
-                drawn[frame.name] = dataset.panel(frame, example, maps, metrics, images)
+                drawn[frame.name] = dataset.panel(data, frame, example, maps, metrics, images)
 
         measured = measure_frames(
             eval_step,

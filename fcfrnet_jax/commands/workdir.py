@@ -45,6 +45,7 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "fine.patch": 1,
     "coarse.base": "none",
     "coarse.keep_measured": False,
+    "points": 500,
     "augmentation.points": 0,
     "coarse.min_depth": 0.9,
     "coarse.max_depth": 100.0,

@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
     # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
     # cached.
     config.data_dir = ""
+    # The number of pixels of the ground truth that are the sparse depth, with NYU Depth v2.
+    config.points = 500
     # The split to evaluate: train, val, val_selection or test_completion.
     config.split = "val_selection"
     # Rows and columns of the crop at the bottom centre; 0 keeps all of them, so that (0, 0) is for

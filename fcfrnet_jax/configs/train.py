@@ -27,6 +27,8 @@ def get_config() -> ConfigDict:
     config.split = "train"
     # The split to validate on: train, val or val_selection.
     config.val_split = "val"
+    # The number of pixels of the ground truth that are the sparse depth, with NYU Depth v2.
+    config.points = 500
     # Rows and columns of the rendered images, at least those of the crop; every size shows the
     # field of view of KITTI's camera.
     config.camera = (375, 1242)

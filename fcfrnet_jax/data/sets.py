@@ -6,14 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data import kitti, nyu
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.own import description
 from fcfrnet_jax.data.own import frames as own
+from fcfrnet_jax.metric_sets import INDOOR, KITTI, MetricSet
 
 # Metres, the range of KITTI's evaluation, as in the reference.
 KITTI_LIMITS = (0.9, 100.0)
+# Metres. Data sets of rooms have no larger depth.
+INDOOR_DEPTH = 20.0
 
 
 class Search(Protocol):
@@ -33,6 +36,7 @@ class DataSet:
       splits: the names of its splits.
       train_splits, truth_splits: those that are for training, and those with ground truth.
       limits: the range in metres to which depth is clipped for evaluation. Networks have their own.
+      metrics: those that tables show.
       search: finds the frames of a split that have what is required, and the bad files of others.
       stores_coarse: whether there are coarse maps of a split in the data set.
       find_images: finds the images of frames, by name, for panels; see `layout.image_files`.
@@ -43,18 +47,25 @@ class DataSet:
     train_splits: tuple[str, ...]
     truth_splits: tuple[str, ...]
     limits: tuple[float, float]
+    metrics: MetricSet
     search: Search
     stores_coarse: Callable[[str], bool]
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
 
 
-def open_folder(root: Path) -> DataSet:
-    """Opens the data set in a folder: a described one, or KITTI's; see docs/data.md.
+def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
+    """Opens the data set in a folder: a described one, NYU Depth v2, or KITTI's; see docs/data.md.
+
+    Args:
+      root: the folder.
+      points: the number of points in the sparse depth of NYU Depth v2.
 
     Raises:
       ValueError: the description is damaged or does not fit the folder.
     """
-    return _described(root) if (root / description.FILE).is_file() else kitti_in(lambda: root)
+    if (root / description.FILE).is_file():
+        return _described(root)
+    return _nyu_in(root, points) if nyu.is_stored_in(root) else kitti_in(lambda: root)
 
 
 def kitti_in(root: Callable[[], Path]) -> DataSet:
@@ -77,9 +88,30 @@ def kitti_in(root: Callable[[], Path]) -> DataSet:
         train_splits=("train", "val"),
         truth_splits=("train", "val", "val_selection"),
         limits=KITTI_LIMITS,
+        metrics=KITTI,
         search=search,
         stores_coarse=stores_coarse,
         find_images=find_images,
+    )
+
+
+def _nyu_in(root: Path, points: int) -> DataSet:
+    def search(
+        split: str, *, coarse_dir: str | None, require: Collection[str]
+    ) -> tuple[list[Frame], list[BadFile]]:
+        return nyu.search_frames(root, split, coarse_dir=coarse_dir, require=require, points=points)
+
+    return DataSet(
+        name="NYU Depth v2",
+        splits=nyu.SPLITS,
+        train_splits=nyu.SPLITS,
+        truth_splits=nyu.SPLITS,
+        limits=nyu.LIMITS,
+        metrics=INDOOR,
+        search=search,
+        stores_coarse=lambda split: False,
+        # Every frame has an image, but models that use none do not read it.
+        find_images=lambda split, names: {},
     )
 
 
@@ -92,6 +124,7 @@ def _described(root: Path) -> DataSet:
         train_splits=splits,
         truth_splits=splits if described.ground_truth else (),
         limits=described.limits,
+        metrics=INDOOR if described.limits[1] <= INDOOR_DEPTH else KITTI,
         search=partial(own.search_frames, root, described),
         stores_coarse=lambda split: False,
         find_images=partial(own.find_images, root, described),

@@ -66,6 +66,7 @@ OTHER = {
     "stage": "coarse",
     "source": "synthetic",
     "split": "val",
+    "points": 100,
 }
 ALL_USED = {
     "stage": "joint",

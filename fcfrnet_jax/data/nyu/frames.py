@@ -42,6 +42,11 @@ class StoredFrame:
         return {name: found[name] for name in names}
 
 
+def is_stored_in(folder: Path) -> bool:
+    """Whether a folder seems to hold NYU Depth v2, in one of the two ways."""
+    return hdf5.is_stored_in(folder) or records.builder_dir(folder) is not None
+
+
 def search_frames(
     data_dir: str | os.PathLike,
     split: str,

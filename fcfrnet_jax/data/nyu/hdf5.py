@@ -21,6 +21,14 @@ _SPLIT_FOLDERS = {"test": "val/official"}
 _PART = re.compile(r"(?<=\d)[a-z]$")
 
 
+def is_stored_in(folder: Path) -> bool:
+    """Whether a folder seems to hold the files."""
+    if (folder / "nyudepthv2").is_dir():
+        return True
+    patterns = (f"{_SPLIT_FOLDERS['test']}/*.h5", "train/*/*.h5")
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
+
+
 def files(data_dir: Path, split: str) -> dict[str, Path]:
     """Finds the files of a split by the names of their frames, sorted.
 
