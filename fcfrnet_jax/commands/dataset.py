@@ -33,7 +33,7 @@ def open_data_set(config: ConfigDict) -> DataSet:
     if not config.data_dir:
         return sets.kitti_in(sample.sample_dir)
     with named("data_dir"):
-        return sets.open_folder(Path(config.data_dir), config.points)
+        return sets.open_folder(Path(config.data_dir).expanduser(), config.points)
 
 
 def data_dir(config: ConfigDict) -> Path:

@@ -90,6 +90,9 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError for an invalid setting, before anything is loaded."""
+    if config.data_dir and not Path(config.data_dir).expanduser().is_dir():
+        # The splits of the data set are not known.
+        raise ValueError(f"--config.data_dir={config.data_dir}: there is no such folder")
     splits = dataset.open_data_set(config).splits
     check_choices(config, {"split": splits, "coarse_source": COARSE_SOURCES})
     check_ranges(config, {"panels": Range(0), "points": Range(1)})

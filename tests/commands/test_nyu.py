@@ -108,7 +108,8 @@ def test_a_training_on_a_few_rooms_converges(rooms, tmp_path, capsys):
 
 def test_without_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="nyudepthv2"):
+    message = "data_dir=nyudepthv2: there is no such folder"
+    with pytest.raises(ValueError, match=message):
         train.run(config_of("nyu_train"), tmp_path / "out")
-    with pytest.raises(ValueError, match="nyudepthv2"):
+    with pytest.raises(ValueError, match=message):
         evaluate.run(config_of("nyu_eval"), tmp_path / "out")
