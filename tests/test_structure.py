@@ -73,7 +73,6 @@ WITHOUT_A_MODULE = {
     "test_structure.py": "reads all modules",
     "test_travel.py": "takes measurements and a training to another place",
     "commands/rendered/test_train.py": "runs the command `train` on a pool of rendered frames",
-    "commands/test_own_data.py": "runs commands on a data set of another layout than KITTI's",
     "commands/test_advice.py": "follows the advice of messages",
     "commands/test_bad_frames.py": "runs commands on datasets with bad frames",
     "commands/test_evaluate_whole.py": "compares the command `evaluate` with the predictor",

@@ -1,12 +1,12 @@
 """Data sets: what evaluation and training need to know of them."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from fcfrnet_jax.data import kitti, nyu
+from fcfrnet_jax.data import kitti, nyu, shards
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.own import description
@@ -54,7 +54,9 @@ class DataSet:
 
 
 def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
-    """Opens the data set in a folder: a described one, NYU Depth v2, or KITTI's; see docs/data.md.
+    """Opens the data set in a folder; see docs/data.md.
+
+    It is a described one, NYU Depth v2, or KITTI's, in shards or in its own folders.
 
     Args:
       root: the folder.
@@ -65,7 +67,10 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
     """
     if (root / description.FILE).is_file():
         return _described(root)
-    return _nyu_in(root, points) if nyu.is_stored_in(root) else kitti_in(lambda: root)
+    if nyu.is_stored_in(root):
+        return _nyu_in(root, points)
+    in_shards = shards.shard_folder(root)
+    return kitti_in(lambda: root) if in_shards is None else _shards_in(in_shards)
 
 
 def kitti_in(root: Callable[[], Path]) -> DataSet:
@@ -92,6 +97,35 @@ def kitti_in(root: Callable[[], Path]) -> DataSet:
         search=search,
         stores_coarse=stores_coarse,
         find_images=find_images,
+    )
+
+
+def _shards_in(folder: Path) -> DataSet:
+    """KITTI's benchmark in shards; its frames are those of the folders."""
+
+    def search(
+        split: str, *, coarse_dir: str | None, require: Collection[str]
+    ) -> tuple[list[Frame], list[BadFile]]:
+        kinds = {*require} - {"coarse"}
+        frames, bad = shards.search_frames(folder, split, require=kinds)
+        if coarse_dir is None:
+            if "coarse" in require:
+                raise ValueError(f"{folder}: shards hold no coarse depth; give the folder of maps")
+            return frames, bad
+        maps = layout.coarse_tree_files(Path(coarse_dir).expanduser(), split)
+        if not maps:
+            raise ValueError(f"{coarse_dir} has no coarse maps of {split}")
+        frames = [replace(frame, coarse=maps.get(frame.name)) for frame in frames]
+        lacking = [frame for frame in frames if frame.coarse is None]
+        bad += [BadFile(frame, Path(coarse_dir, frame.name), "is missing") for frame in lacking]
+        return [frame for frame in frames if frame.coarse is not None], bad
+
+    return replace(
+        kitti_in(lambda: folder),
+        search=search,
+        stores_coarse=lambda split: False,
+        # Every frame has an image, but models that use none do not read it.
+        find_images=lambda split, names: {},
     )
 
 

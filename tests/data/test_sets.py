@@ -1,40 +1,80 @@
-"""Which data set a folder holds, and what is known of it."""
+"""Data sets in shards and in folders give the same frames and the same training batches."""
 
+from itertools import islice
+
+import numpy as np
 import pytest
 
-from fcfrnet_jax.data import nyu
+from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.sets import open_folder
-from fcfrnet_jax.metric_sets import INDOOR, KITTI
-from tests import own_data
+from fcfrnet_jax.data.train_pipeline import make_train_dataset
+from tests import kitti_tree as tree
+from tests.data.shards.building import build
+
+NEEDED = ("image", "ground_truth")
+SIZE = 200, 450
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        "nyudepthv2/val/official/00001.h5",
-        "val/official/00001.h5",
-        "train/study_0001/00001.h5",
-        "nyu_depth_v2/0.0.1/nyu_depth_v2-train.tfrecord-00000-of-00001",
-    ],
-)
-def test_folders_of_nyu(file, tmp_path):
-    path = tmp_path / file
-    path.parent.mkdir(parents=True)
-    path.touch()
-    (path.parent / "dataset_info.json").touch()
-    data = open_folder(tmp_path)
-    assert (data.name, data.splits) == ("NYU Depth v2", nyu.SPLITS)
-    assert (data.limits, data.metrics) == ((0.1, 10.0), INDOOR)
-    assert not data.stores_coarse("test")
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kitti")
+    tree.write_drive(root, "train", numbers=range(5, 12), size=SIZE)
+    return root
 
 
-def test_other_folders_are_those_of_kitti(tmp_path):
-    (tmp_path / "train" / "drive" / "proj_depth").mkdir(parents=True)
-    data = open_folder(tmp_path)
-    assert (data.name, data.metrics) == ("KITTI", KITTI)
+@pytest.fixture(scope="module")
+def shards_dir(folders, tmp_path_factory):
+    return build(folders, tmp_path_factory.mktemp("shards"), "train")
 
 
-@pytest.mark.parametrize(("largest", "shown"), [(10, INDOOR), (60, KITTI)])
-def test_described_data_of_rooms_is_measured_in_metres(largest, shown, tmp_path):
-    own_data.write(tmp_path, limits=[0.2, largest])
-    assert open_folder(tmp_path).metrics == shown
+def frames_of(folder, coarse_dir=None, require=NEEDED):
+    return open_folder(folder).search("train", coarse_dir=coarse_dir, require=require)
+
+
+def batches(folder, count=4, **settings):
+    frames, bad = frames_of(folder)
+    assert bad == []
+    stream = make_train_dataset(
+        frames, batch_size=4, crop=(160, 320), seed=3, random_crop=True, **settings
+    )
+    return list(islice(stream, count))
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_batches_are_those_of_the_folders(folders, shards_dir):
+    for found, expected in zip(batches(shards_dir), batches(folders), strict=True):
+        assert_same(found, expected)
+
+
+def test_a_stream_from_shards_resumes_at_any_step(shards_dir):
+    [found] = batches(shards_dir, 1, first_step=2)
+    assert_same(found, batches(shards_dir, 3)[2])
+
+
+def test_processes_see_disjoint_halves(shards_dir):
+    halves = [batches(shards_dir, 1, process=(index, 2))[0] for index in (0, 1)]
+    [whole] = batches(shards_dir, 1)
+    for name in ("image", "position"):
+        np.testing.assert_array_equal(np.concatenate([h[name] for h in halves]), whole[name])
+
+
+def test_coarse_maps_are_files_beside_shards(shards_dir, tmp_path):
+    frames, _ = frames_of(shards_dir)
+    for frame in frames[1:]:
+        write_depth(tmp_path / "train" / f"{frame.name}.png", np.full(SIZE, 5.0))
+    found, [bad] = frames_of(shards_dir, str(tmp_path), (*NEEDED, "coarse"))
+    assert [frame.name for frame in found] == [frame.name for frame in frames[1:]]
+    assert bad.frame.name == frames[0].name
+    assert all(frame.coarse.is_file() for frame in found)
+
+
+def test_shards_without_coarse_maps_say_so(shards_dir, tmp_path):
+    with pytest.raises(ValueError, match="shards hold no coarse depth; give the folder of maps"):
+        frames_of(shards_dir, require=("coarse",))
+    with pytest.raises(ValueError, match="has no coarse maps of train"):
+        frames_of(shards_dir, str(tmp_path))
