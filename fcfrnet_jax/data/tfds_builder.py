@@ -134,6 +134,10 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         splits = []
         with ExitStack() as stack:
             stack.enter_context(lock_folder(building))
+            # TFDS leaves the folder of a build that was killed.
+            for left in version.parent.glob(f"{self.version}.incomplete*"):
+                if left != version:
+                    remove(left)
             advance = stack.enter_context(frames_progress(total, label="Building"))
             for plan in plans:
                 indexes = build_split(plan, source, building, advance=advance)

@@ -1,6 +1,7 @@
 """The TFDS builder, against the files that it was built from."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from absl import logging
 
 from fcfrnet_jax.data import kitti, shards
 from fcfrnet_jax.data.images import read_depth, read_image
+from fcfrnet_jax.data.kitti.archives import open_source
+from fcfrnet_jax.data.shards.build import build_split, plan_split
 from tests import kitti_tree as tree
 from tests.conftest import ROOT
 
@@ -90,6 +93,18 @@ def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
     assert saved["train"] == {"frames": 0, "expected": 85898, "missing_files": 0, "absent": []}
     assert saved["val"]["frames"] == 3
     assert not list(builder.data_path.parent.glob("*.building"))
+
+
+def test_a_killed_build_goes_on(manual_dir, tmp_path):
+    with open_source(manual_dir) as source:
+        build_split(plan_split(source, "val"), source, tmp_path / NAME / "1.0.0.building")
+    left = tmp_path / NAME / "1.0.0.incomplete0A1B2C"
+    left.mkdir()
+    (shard,) = (tmp_path / NAME / "1.0.0.building").glob("*-of-00001")
+    number = shard.stat().st_ino
+    builder = prepare(manual_dir, tmp_path)
+    assert os.stat(builder.data_path / shard.name).st_ino == number
+    assert [path.name for path in (tmp_path / NAME).iterdir()] == ["1.0.0"]
 
 
 def test_other_formats_are_written_by_tfds(manual_dir, tmp_path):

@@ -140,6 +140,7 @@ def build_split(
     Raises:
       OSError: a shard cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     shares = plan.shares(frames_per_shard)
     indexes = []
     with ThreadPoolExecutor(threads) as pool:
