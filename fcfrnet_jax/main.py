@@ -89,7 +89,8 @@ def set_up_process(config: ConfigDict) -> None:
     if config.xla_flags:
         process.add_xla_flags(config.xla_flags)
     process.collect_rarely()
-    process.keep_freed_memory()
+    if not process.keep_freed_memory():
+        process.keep_arrays_of_frames()
     process.enable_compile_cache()
     process.quiet_tensorflow()
     process.quiet_opencv()

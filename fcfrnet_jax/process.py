@@ -10,7 +10,9 @@ from pathlib import Path
 from fcfrnet_jax.files import cache_dir
 
 # Parameters of glibc's mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
+# Of blocks that come from the system, the largest value that glibc accepts; and of freed memory.
+_LARGE_BLOCK, _KEPT = 32 << 20, 512 << 20
 
 
 def keep_freed_memory() -> bool:
@@ -25,13 +27,30 @@ def keep_freed_memory() -> bool:
       Whether the setting was made: not without glibc, and not if jax may run on an accelerator,
       where the host only feeds the device.
     """
-    if sys.platform != "linux" or _accelerator_may_be_used():
+    if _accelerator_may_be_used():
+        return False
+    return _mallopt((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
+
+
+def keep_arrays_of_frames() -> bool:
+    """Makes glibc keep up to 512 MiB of freed blocks of at most 32 MiB, so that frames reuse them.
+
+    By default glibc returns the arrays of each frame to the system. The page faults that follow
+    take half of the time of reading shards. Where the host feeds an accelerator, this is the
+    alternative to `keep_freed_memory`.
+
+    Returns:
+      Whether the setting was made: not without glibc.
+    """
+    return _mallopt((_MMAP_THRESHOLD, _LARGE_BLOCK), (_TRIM_THRESHOLD, _KEPT))
+
+
+def _mallopt(*settings: tuple[int, int]) -> bool:
+    """Makes settings of glibc's allocator, if the process has it."""
+    if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
-    return all(mallopt(name, value) == 1 for name, value in settings)
+    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in settings)
 
 
 def add_xla_flags(wanted: str) -> None:

@@ -39,6 +39,17 @@ def test_freed_memory_stays_mapped_on_request(settings, mapped):
     assert run(settings + FREE) == mapped
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it is a setting of glibc")
+@pytest.mark.parametrize(("call", "kept"), [("keep_arrays_of_frames", "True"), ("str", "False")])
+def test_the_arrays_of_frames_stay_mapped_on_request(call, kept):
+    blocks = """
+arrays = [bytearray(4 * 2**20) for _ in range(40)]
+del arrays
+print(int(open("/proc/self/statm").read().split()[1]) * 4096 > 120 * 2**20)
+"""
+    assert run(f"from fcfrnet_jax.process import *; {call}()" + blocks) == kept
+
+
 @pytest.mark.parametrize("platforms", ["cuda", "cuda,cpu", "tpu"])
 def test_freed_memory_is_returned_if_an_accelerator_may_be_used(platforms):
     assert run(KEEP + "print(kept)", JAX_PLATFORMS=platforms) == "False"
