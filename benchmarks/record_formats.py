@@ -232,8 +232,10 @@ def of_array_records(
     small_size = size * os.path.getsize(small) / os.path.getsize(shard)
     yield "the same, zstd", lambda i: by_package(i, zstd), small_size
 
+    parse = tf.function(spec.deserialize_example, input_signature=[tf.TensorSpec([], tf.string)])
+
     def by_tensorflow(i: int) -> Arrays:
-        return values(spec.deserialize_example(tf.constant(package.read([places[i]])[0])))
+        return values(parse(package.read([places[i]])[0]))
 
     yield "the same, parsed by TensorFlow", by_tensorflow, size
     source = builder.as_data_source(split="train")

@@ -61,7 +61,9 @@ class DepthMap(tfds.features.FeatureConnector):
         places = tf.cumsum(tf.cast(gaps, tf.int64))[:, None]
         shape = tfexample_data["shape"]
         count = tf.cast(tf.reduce_prod(shape), tf.int64)
-        depth = tf.scatter_nd(places, tf.cast(values, tf.float32) / DEPTH_SCALE, [count])
+        sparse = tf.SparseTensor(places, tf.cast(values, tf.float32) / DEPTH_SCALE, [count])
+        # The places are in order. tf.scatter_nd takes ten times as long.
+        depth = tf.sparse.to_dense(sparse, validate_indices=False)
         return tf.ensure_shape(tf.reshape(depth, shape), [None, None, 1])
 
     def decode_example_np(self, example_data: dict[str, Any]) -> np.ndarray:
