@@ -12,17 +12,19 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import accelerator
+from benchmarks import accelerator, input_pipeline
 from benchmarks.accelerators import profile
 from benchmarks.accelerators.plan import Item, make_plan, seconds_of
 from benchmarks.accelerators.report import tables
 from benchmarks.accelerators.results import Results
 from benchmarks.accelerators.toy import make_toy_plan
 from benchmarks.accelerators.worker import Worker, WorkerError
+from fcfrnet_jax.data.check import read_frame
+from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.networks.initialise import initial_variables
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights.checkpoint import save_model
-from tests import numbered_scenes
+from tests import kitti_tree, numbered_scenes
 from tests.conftest import ROOT, xla_flags
 from tests.fresh_install import hide
 
@@ -284,3 +286,29 @@ def test_the_peers_commands_have_a_help():
         line = [sys.executable, "-c", BARE, f"benchmarks/{name}", "--help"]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
         assert "usage" in done.stdout
+
+
+@pytest.mark.slow
+def test_loaders_are_compared(tmp_path):
+    kitti_tree.write_drive(tmp_path / "kitti", "train", numbers=range(5, 9), size=(96, 160))
+    line = [sys.executable, "benchmarks/input_pipeline.py", "--data_dir", str(tmp_path / "kitti")]
+    line += ["--height", "64", "--width", "96", "--batch", "8", "--steps", "2", "--rounds", "1"]
+    subprocess.run([*line, "--json", str(tmp_path / "rates.json")], cwd=ROOT, check=True)
+    found = json.loads((tmp_path / "rates.json").read_text())
+    for rates in found["rates"].values():
+        assert rates.keys() == {"PIL", "OpenCV", "folders", "shards"}
+        assert min(rates.values()) > 0
+    assert min(found["bytes"].values()) > 0
+
+
+def test_the_peers_loaders_read_the_same(tmp_path):
+    kitti_tree.write_drive(tmp_path, "train", numbers=[5], size=(96, 160))
+    [frame] = find_frames(tmp_path, "train")
+    loaders = input_pipeline.with_pil, input_pipeline.with_opencv
+    for arrays in zip(*(load(frame, (64, 96), None) for load in loaders), strict=True):
+        np.testing.assert_array_equal(*arrays)
+    ours, bad = read_frame(frame, (64, 96))
+    assert bad == []
+    names = ("image", "sparse_depth", "ground_truth")
+    for name, array in zip(names, loaders[0](frame, (64, 96), None), strict=True):
+        np.testing.assert_array_equal(ours[name], array)
