@@ -143,7 +143,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
             advance = stack.enter_context(frames_progress(total, label="Building"))
             for plan in plans:
                 indexes = build_split(plan, source, building, advance=advance)
-                _log_faults(plan, indexes)
+                self.info.metadata[plan.split]["damaged_files"] = _log_damaged(plan, indexes)
                 for number in range(len(indexes)):
                     shard = shard_path(building, plan.split, number, len(indexes))
                     for path in (shard, index_path(shard)):
@@ -239,11 +239,13 @@ def _report(plans: list[Plan]) -> dict[str, Any]:
     }
 
 
-def _log_faults(plan: Plan, indexes: list[ShardIndex]) -> None:
+def _log_damaged(plan: Plan, indexes: list[ShardIndex]) -> int:
+    """Logs which files were damaged, and returns their number."""
     faults = [fault for index in indexes for fault in index.faults if fault not in plan.faults]
     if faults:
         listed = list_some([f"{fault.path} {fault.reason}" for fault in faults], separator="; ")
         logging.warning("%s: %d files are damaged: %s", plan.split, len(faults), listed)
+    return len(faults)
 
 
 def _split_info(split: str, indexes: list[ShardIndex]) -> tfds.core.SplitInfo:

@@ -84,6 +84,21 @@ def test_parts_of_a_split_and_decoders(data_dir):
     assert part["image"]["shape"].numpy().tolist() == [*tree.SIZE, 3]
 
 
+def test_files_of_a_split_can_be_shuffled(data_dir):
+    loaded = tfds.load(NAME, split="val", data_dir=data_dir, shuffle_files=True)
+    assert {frame["name"].numpy().decode() for frame in loaded} == {*tree.DRIVE_NAMES}
+
+
+def test_damaged_files_of_the_source_are_counted(tmp_path):
+    tree.write_drive(tmp_path / "kitti")
+    frame = kitti.find_frames(tmp_path / "kitti", "val")[1]
+    frame.sparse.write_bytes(frame.sparse.read_bytes()[:-20])
+    builder = prepare(tmp_path / "kitti", tmp_path / "tfds")
+    assert builder.info.metadata["val"]["damaged_files"] == 1
+    names = [example["name"].decode() for example in builder.as_data_source(split="val")]
+    assert names == [tree.DRIVE_NAMES[0], tree.DRIVE_NAMES[2]]
+
+
 def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
     logging.use_absl_handler()
     builder = prepare(manual_dir, tmp_path)
@@ -91,7 +106,7 @@ def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
     assert "train: none of the benchmark's 85,898 frames" in caplog.text
     saved = json.loads((builder.data_path / "metadata.json").read_text())
     assert saved["train"] == {"frames": 0, "expected": 85898, "missing_files": 0, "absent": []}
-    assert saved["val"]["frames"] == 3
+    assert (saved["val"]["frames"], saved["val"]["damaged_files"]) == (3, 0)
     assert not list(builder.data_path.parent.glob("*.building"))
 
 

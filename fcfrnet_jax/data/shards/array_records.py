@@ -6,9 +6,11 @@ Reading them takes 0.6 of the time that the reader of the package needs. `array_
 when a file is written.
 """
 
+import errno
 import importlib.metadata
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,16 +49,11 @@ def write(path: Path, records: Iterable[bytes]) -> list[Span]:
       ValueError: a record is not found, because the package writes another format.
       OSError: the file cannot be written.
     """
-    from array_record.python.array_record_module import ArrayRecordWriter
-
     written = []
-    writer = ArrayRecordWriter(os.fspath(path), _OPTIONS)
-    try:
+    with _writer(path) as write_record:
         for record in records:
-            writer.write(record)
+            write_record(record)
             written.append((record[:_PREFIX], len(record), checksum(record)))
-    finally:
-        writer.close()
     spans: list[Span] = []
     end = 0
     for prefix, length, crc in written:
@@ -73,6 +70,29 @@ def write(path: Path, records: Iterable[bytes]) -> list[Span]:
     return spans
 
 
+@contextmanager
+def _writer(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Yields the function that appends a record to a new file."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    def checked(call: Callable[..., None], *arguments: bytes) -> None:
+        try:
+            call(*arguments)
+        except RuntimeError as error:
+            # "write() failed: No space left on device; writing ..."
+            reason = str(error).partition(";")[0].removeprefix("write() failed: ")
+            raise OSError(errno.EIO, reason, os.fspath(path)) from error
+
+    writer = ArrayRecordWriter(os.fspath(path), _OPTIONS)
+    try:
+        yield lambda record: checked(writer.write, record)
+    except BaseException:
+        with suppress(RuntimeError):
+            writer.close()
+        raise
+    checked(writer.close)
+
+
 def read(path: Path, start: int, length: int) -> np.ndarray:
     """Reads the bytes of a record, uint8 `[length]`; the arguments are those of a `Span`.
 
@@ -85,7 +105,9 @@ def read(path: Path, start: int, length: int) -> np.ndarray:
     last, end = divmod(start + length - 1, _BODY)
     begin = block * _BLOCK + _HEADER + lead
     size = last * _BLOCK + _HEADER + end + 1 - begin
-    data = _pread(path, size, begin)
+    with open(path, "rb", buffering=0) as file:
+        file.seek(begin)
+        data = file.read(size)
     if len(data) < size:
         raise ValueError(f"is truncated: the file has {size - len(data)} bytes less")
     found = np.frombuffer(data, np.uint8)
@@ -136,11 +158,3 @@ def _bytes_after(path: Path, start: int) -> bytes:
     last = os.path.getsize(path)
     length = last // _BLOCK * _BODY + max(last % _BLOCK - _HEADER, 0) - start
     return read(path, start, min(_REACH, length)).tobytes() if length > 0 else b""
-
-
-def _pread(path: Path, size: int, offset: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(descriptor, size, offset)
-    finally:
-        os.close(descriptor)

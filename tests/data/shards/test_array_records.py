@@ -1,5 +1,7 @@
 """Records that are read in place, against the reader of the package."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
@@ -42,3 +44,10 @@ def test_a_truncated_file(written, tmp_path):
 def test_a_missing_file(written, tmp_path):
     with pytest.raises(ValueError, match=r"^cannot be read: No such file"):
         array_records.read_checked(tmp_path / "none", written[2][0])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is a device of Linux")
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_full_disk(count):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        array_records.write(Path("/dev/full"), [bytes(100_000)] * count)

@@ -120,7 +120,7 @@ def test_two_thousand_rendered_frames(tmp_path):
     write_data_set(tmp_path / "kitti", Plan(train=1900, val=100, selection=50))
     target = tmp_path / "shards"
     for split, count in (("train", 1900), ("val", 100), ("val_selection", 50)):
-        build(tmp_path / "kitti", target, split)
+        build(tmp_path / "kitti", target, split, frames_per_shard=256)
         expected = kitti.find_frames(tmp_path / "kitti", split)
         found, bad = shards.search_frames(target, split)
         assert (len(found), bad) == (count, [])
