@@ -41,6 +41,7 @@ MARKS = {
     "predict-command",
     "coarse-maps-command",
     "project-command",
+    "own-data-command",
     "tested",
 }
 
@@ -305,6 +306,17 @@ def test_the_example_of_a_drive_can_be_projected(tmp_path, monkeypatch, cache):
         sparse, truth = read_depth(frame.sparse), read_depth(frame.ground_truth)
         assert sparse.max() == truth.max() == 12 - 0.5 * int(frame.name[-1])
         assert (truth > 0).sum() > 2 * (sparse > 0).sum() > 1000
+
+
+@pytest.mark.slow
+def test_the_example_of_an_own_data_set_can_be_evaluated(tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    example("docs/own_data.md")
+    run(block("own-data-command").replace("\\\n", " "), tmp_path, cache)
+    found = json.loads((tmp_path / "output" / "eval" / "metrics.json").read_text())
+    assert found["frames"] == 3
+    # The ground and the wall are smooth; the images show nothing.
+    assert found["metrics"]["fine"]["rmse_mm"] < 2000
 
 
 @pytest.mark.slow
