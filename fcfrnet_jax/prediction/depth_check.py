@@ -6,7 +6,7 @@ import numpy as np
 
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.own.inputs import scale_advice
-from fcfrnet_jax.networks.specs import CoarseToFineSpec, Spec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 
 
 class DepthCheck:
@@ -15,6 +15,7 @@ class DepthCheck:
     def __init__(self, spec: Spec) -> None:
         coarse = isinstance(spec, CoarseToFineSpec)
         self._key = "coarse_depth" if coarse else "sparse_depth"
+        self._limits = _limits(spec)
         self._left = plausibility.SAMPLES
         self._warned: set[str] = set()
 
@@ -33,7 +34,8 @@ class DepthCheck:
             if not self._left and frame.any():
                 continue
             self._left = max(self._left - 1, 0)
-            for finding in plausibility.find_implausible({self._key: frame}):
+            maps = {self._key: frame}
+            for finding in plausibility.find_implausible(maps, limits=self._limits):
                 text = f"{self._key.replace('_', ' ')}: {finding.text}"
                 if finding.impossible:
                     advice = "; the points must be in metres"
@@ -43,3 +45,13 @@ class DepthCheck:
                 if finding.kind not in self._warned:
                     self._warned.add(finding.kind)
                     warnings.warn(text, stacklevel=5)
+
+
+def _limits(spec: Spec) -> tuple[float, float]:
+    """The smallest and the largest plausible depth in metres."""
+    least, largest = (spec.coarse if isinstance(spec, TwoStageSpec) else spec).limits
+    if isinstance(spec, CoarseToFineSpec):
+        # Coarse depth reaches farther than what it is refined to: 100 and 85 m on KITTI.
+        largest *= SparseToCoarseSpec().max_depth
+        largest /= CoarseToFineSpec().max_depth
+    return least, largest

@@ -92,10 +92,10 @@ class Predictor:
             `scale_weight` above 0, such as the compact model.
 
         Returns:
-          Float32 `[B, H, W]` metres, between 0.9 and the maximum of the model (100 for
-          sparse-to-coarse, 85 for the others). Without the batch axis in the inputs, `[H, W]`.
-          Inputs whose height or width is not a multiple of 16 are padded with zeros at the bottom
-          and the right, and the prediction is cropped.
+          Float32 `[B, H, W]` metres, within the `limits` of the model's spec (0.9 to 100 for
+          published sparse-to-coarse models, 0.9 to 85 for the others). Without the batch axis in
+          the inputs, `[H, W]`. Inputs whose height or width is not a multiple of 16 are padded with
+          zeros at the bottom and the right, and the prediction is cropped.
 
         Raises:
           ValueError: an input that is missing, not used by the model or of the wrong shape or

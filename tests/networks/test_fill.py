@@ -256,3 +256,14 @@ runpy.run_path({str(command)!r}, run_name="__main__")
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "ms per frame" in run.stdout
+
+
+def test_the_fill_of_rooms_does_not_depend_on_the_largest_depth():
+    """Except that depths over 9.9 m count as 9.9 m, if it is 10 m."""
+    rng = np.random.default_rng(0)
+    depth = np.linspace(9.85, 0.6, 71)[:, None] * rng.uniform(0.9, 1, (71, 53))
+    sparse = np.where(rng.random(depth.shape) < 0.05, depth, 0).astype(np.float32)
+    near, far = fill_one(sparse, 10.0), fill_one(sparse, 100.0)
+    np.testing.assert_allclose(near, far, atol=2e-5)
+    assert near.min() >= sparse[sparse > 0].min() - 2e-5
+    assert fill_one(np.full_like(sparse, 9.99), 10.0) == pytest.approx(9.9, abs=1e-5)
