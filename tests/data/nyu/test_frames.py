@@ -1,5 +1,7 @@
 """The frames of NYU Depth v2 from HDF5 files and from records."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.nyu import protocol, search_frames
 from fcfrnet_jax.data.reading import read_arrays
+from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests.nyu_rooms import room, write_hdf5, write_records
 
 NAMES = ("image", "sparse_depth", "ground_truth")
@@ -73,6 +76,21 @@ def test_records_are_no_neighbours(tmp_path):
     """Consecutive records are of different rooms."""
     write_records(tmp_path, "array_record", {"train": [2]})
     assert neighbours(search_frames(tmp_path, "train")[0]) == [[], []]
+
+
+def test_training_batches_hold_the_stored_arrays(files):
+    frames, _ = search_frames(files, "train_and_val")
+    settings = {"batch_size": 2, "crop": (224, 304), "seed": 1}
+    whole = list(itertools.islice(make_train_dataset(frames, **settings), 3))
+    resumed = next(iter(make_train_dataset(frames, first_step=2, **settings)))
+    for name, array in whole[2].items():
+        np.testing.assert_array_equal(resumed[name], array)
+    for i, index in enumerate(resumed["index"]):
+        for name, array in read_arrays(frames[index], NAMES).items():
+            array = array if name == "image" else array[..., None]
+            np.testing.assert_array_equal(resumed[name][i], array[4:])
+        fx, fy, cx, cy = protocol.INTRINSICS
+        assert resumed["intrinsics"][i] == pytest.approx((fx, fy, cx, cy - 4))
 
 
 def test_coarse_maps(files, tmp_path):
