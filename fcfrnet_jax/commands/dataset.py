@@ -9,7 +9,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import tables
-from fcfrnet_jax.commands.settings import crop_multiple, named
+from fcfrnet_jax.commands.data import certificate, opening
+from fcfrnet_jax.commands.settings import crop_multiple
 from fcfrnet_jax.data import check, plausibility, sets
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import read_image
@@ -18,27 +19,9 @@ from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.pictures import panels
 from fcfrnet_jax.pictures.colours import MAX_ERROR
-from fcfrnet_jax.streets import sample
 
 # Metres. The largest depth and, indoors, error that panels distinguish.
 FARTHEST, INDOOR_ERROR = 80.0, 1.0
-
-
-def open_data_set(config: ConfigDict) -> DataSet:
-    """Opens the data set in `config.data_dir`; without one, that of the sample frames.
-
-    Raises:
-      ValueError: the description of an own data set is damaged.
-    """
-    if not config.data_dir:
-        return sets.kitti_in(sample.sample_dir)
-    with named("data_dir"):
-        return sets.open_folder(Path(config.data_dir).expanduser(), config.points)
-
-
-def data_dir(config: ConfigDict) -> Path:
-    """The folder of the dataset; the sample frames are rendered if they are missing."""
-    return Path(config.data_dir) if config.data_dir else sample.sample_dir()
 
 
 def find_frames(
@@ -58,8 +41,9 @@ def find_frames(
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
       random_crop: whether the crop is placed at random.
-      read_files: whether every file is read, or only its existence is checked. With
-        `config.check_depth`, the files of sampled frames are read in any case.
+      read_files: whether every file is read, or only its existence is checked. A current
+        `check_data.json` replaces the reading, see `certificate`. With `config.check_depth`, the
+        files of sampled frames are read in any case.
 
     Returns:
       The frames that can be used, and the bad files of the others.
@@ -68,15 +52,20 @@ def find_frames(
       ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
         the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    data = open_data_set(config)
+    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     crop = tuple(config[crop_setting])
     if read_files:
-        # An image whose pixels alone are damaged is rare. Without `skip_bad_frames` it ends the run
-        # when it is read, with its name.
-        bad = bad + check.check_frames(
-            found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
+        bad_files = certificate.known_bad_files(
+            opening.data_dir(config), split, found, crop, random_crop=random_crop
         )
+        if bad_files is None:
+            # An image whose pixels alone are damaged is rare. Without `skip_bad_frames` it ends the
+            # run when it is read, with its name.
+            bad_files = check.check_frames(
+                found, crop, random_crop=random_crop, image_pixels=config.skip_bad_frames
+            )
+        bad = bad + bad_files
     good = check.without_bad(found, bad)
     if not (good and config.skip_bad_frames):
         check.raise_bad_files(bad, _advice(config, good, bad, crop_setting))
@@ -110,7 +99,7 @@ def find_frames_to_read(
     Raises:
       ValueError: as in `find_frames`; with all bad files of all frames if any is found.
     """
-    data = open_data_set(config)
+    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     good, crop = check.without_bad(found, bad), tuple(config.crop)
     if bad and not (good and config.skip_bad_frames):
@@ -165,7 +154,7 @@ def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dic
     if not config.panels:
         return {}
     try:
-        return open_data_set(config).find_images(split, [frame.name for frame in frames])
+        return opening.open_data_set(config).find_images(split, [frame.name for frame in frames])
     except ValueError as error:
         logging.warning("The panels have no images: %s", error)
         return {}

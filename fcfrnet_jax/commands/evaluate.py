@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.inference import devices, models
 from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.output import results, run_record, shares, summary
@@ -84,7 +85,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             check.log_left_out(bad)
             results.write_metrics(folder, result)
     if first:
-        tables.print_metrics(result, workdir, dataset.open_data_set(config).metrics)
+        tables.print_metrics(result, workdir, opening.open_data_set(config).metrics)
     return result
 
 
@@ -93,7 +94,7 @@ def check_config(config: ConfigDict) -> None:
     if config.data_dir and not Path(config.data_dir).expanduser().is_dir():
         # The splits of the data set are not known.
         raise ValueError(f"--config.data_dir={config.data_dir}: there is no such folder")
-    splits = dataset.open_data_set(config).splits
+    splits = opening.open_data_set(config).splits
     check_choices(config, {"split": splits, "coarse_source": COARSE_SOURCES})
     check_ranges(config, {"panels": Range(0), "points": Range(1)})
     check_crop(config, "crop")
@@ -131,7 +132,7 @@ def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
 
 
 def _available(config: ConfigDict) -> str:
-    stored = dataset.open_data_set(config).stores_coarse(config.split)
+    stored = opening.open_data_set(config).stores_coarse(config.split)
     return "files" if stored else "fill"
 
 
@@ -167,7 +168,7 @@ def find_frames(
       ValueError: there are no frames, or files are missing or cannot be used.
     """
     require = {"image"} if model and model[0].uses_image else set()
-    if config.split in dataset.open_data_set(config).truth_splits:
+    if config.split in opening.open_data_set(config).truth_splits:
         require.add("ground_truth")
     if source == "files":
         require.add("coarse")
@@ -192,7 +193,7 @@ def evaluate_frames(
     share = frames[jax.process_index() :: jax.process_count()]
     if not share:
         return [], []
-    data = dataset.open_data_set(config)
+    data = opening.open_data_set(config)
     with_panel = {frame.name for frame in frames[: config.panels]}
     reads_images = model is not None and model[0].uses_image
     images = {} if reads_images else dataset.panel_images(config, config.split, frames)

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import dataset, resume, train_setup, validation, workdir
+from fcfrnet_jax.commands import resume, train_setup, validation, workdir
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
@@ -151,7 +152,7 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     selection = validation.Selection(facts["selection"], facts["best_since"])
     # A run without a snapshot starts again, with another record of its start.
     journal = Journal(found.folder, step or -1) if jax.process_index() == 0 else None
-    shown = dataset.open_data_set(config).metrics
+    shown = opening.open_data_set(config).metrics
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),

@@ -3,7 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
-from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered.validation import validation_crop
 from fcfrnet_jax.commands.settings import (
     Range,
@@ -75,7 +75,7 @@ def check_config(config: ConfigDict) -> None:
         "dtype": DTYPES,
     }
     if config.source == "files" and config.data_dir:
-        data = dataset.open_data_set(config)
+        data = opening.open_data_set(config)
         choices |= {"split": data.train_splits, "val_split": data.truth_splits}
     check_choices(config, choices)
     check_ranges(config, RANGES)

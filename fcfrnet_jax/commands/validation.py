@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered.validation import SELECTING, make_rendered_validation
 from fcfrnet_jax.commands.trained_model import TrainedModel, trained_variables
 from fcfrnet_jax.commands.workdir import Found
@@ -71,7 +72,7 @@ def make_validation(
 
         return validate_rendered
     options = select.compiler_options(jnp.dtype(config.dtype))
-    data = dataset.open_data_set(config)
+    data = opening.open_data_set(config)
     eval_step = make_eval_step(model.network, options, data.limits)
     share = frames[jax.process_index() :: jax.process_count()]
     reads_images = frames[0].image is not None

@@ -49,7 +49,8 @@ def get_config() -> ConfigDict:
     # Rows and columns of the crop at the bottom centre on which the model is validated; 0 keeps all
     # of them.
     config.val_crop = (0, 0)
-    # Read every file before training starts, so that a damaged one cannot end the run later.
+    # Read every file before training starts, so that a damaged one cannot end the run later. After
+    # --config=check_data, nothing is read if no file has changed.
     config.check_files = True
     # Leave out frames with missing, damaged or empty files instead of failing.
     config.skip_bad_frames = False

@@ -13,6 +13,10 @@ from fcfrnet_jax.geometry import Size
 Intrinsics = tuple[float, float, float, float]
 
 
+class NoFramesError(ValueError):
+    """A data set has no frames of a split."""
+
+
 class Stored(Protocol):
     """The arrays of a frame that has no files of its own, such as a record of a shard."""
 

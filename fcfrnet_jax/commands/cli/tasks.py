@@ -57,6 +57,12 @@ TASKS = {
         "train",
         "train",
     ),
+    "check_data": Task(
+        "Check every file of a data set before training; training then need not read them first.",
+        "fcfrnet --config=check_data --config.data_dir=kitti --workdir=kitti",
+        "check_data",
+        "data.check_data",
+    ),
     "render": Task(
         "Render random streets as a dataset in KITTI's layout.",
         "fcfrnet --config=render --config.frames=100 --workdir=output/streets",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics
+from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.kitti.calibration import frame_intrinsics, no_calibration
 from fcfrnet_jax.files import list_some
@@ -71,8 +71,8 @@ def search_frames(
       where it was expected. Sparse depth is missing where there is ground truth without it.
 
     Raises:
-      ValueError: an unknown split, a missing folder, no frames, or a required kind of file that no
-        frame has.
+      NoFramesError: there is no sparse depth of the split.
+      ValueError: an unknown split, a missing folder, or a required kind of file that no frame has.
     """
     _check_request(split, require)
     data_dir = _existing_folder(data_dir, "data_dir")
@@ -80,7 +80,7 @@ def search_frames(
     files = {"sparse": layout.depth_files(data_dir, split, "sparse")}
     scans = sorted(files["sparse"])
     if not scans:
-        raise ValueError(
+        raise NoFramesError(
             f"no {split} frames under {data_dir}: "
             f"looked for {layout.describe_layouts(split, 'sparse')}"
             + _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics
+from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
 from fcfrnet_jax.data.own import inputs
 from fcfrnet_jax.data.own.description import MAPS, SPLIT, Description
@@ -116,7 +116,7 @@ def search_frames(
         if not lacks:
             frames.append(frame)
     if not frames and not bad:
-        raise ValueError(
+        raise NoFramesError(
             f"{root} has no frames of the split {split!r}: none of {len(places['sparse_depth'])} "
             "frames matches its patterns in dataset.json"
         )

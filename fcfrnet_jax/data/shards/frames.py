@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.frame import BadFile, Frame, NoFramesError
 from fcfrnet_jax.data.kitti.frames import PARTNERS, SPLITS
 from fcfrnet_jax.data.shards import array_records, records
 from fcfrnet_jax.data.shards.index import Entry, Fault, read_indexes, shards_of
@@ -105,7 +105,7 @@ def _check_request(
         raise ValueError(f"{folder}: has no shards kitti_depth_completion-<split>.array_record-*")
     if not shards_of(root, split):
         others = [name for name in SPLITS if shards_of(root, name)]
-        raise ValueError(f"{root} has no {split} shards; it has {', '.join(others)}")
+        raise NoFramesError(f"{root} has no {split} shards; it has {', '.join(others)}")
 
 
 def _frame(shard: Path, number: int, entry: Entry, require: Collection[str]) -> Frame:

@@ -1,0 +1,27 @@
+"""Opens the data set that a config names."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.data import sets
+from fcfrnet_jax.data.sets import DataSet
+from fcfrnet_jax.streets import sample
+
+
+def open_data_set(config: ConfigDict) -> DataSet:
+    """Opens the data set in `config.data_dir`; without one, that of the sample frames.
+
+    Raises:
+      ValueError: the description of an own data set is damaged.
+    """
+    if not config.data_dir:
+        return sets.kitti_in(sample.sample_dir)
+    with named("data_dir"):
+        return sets.open_folder(Path(config.data_dir).expanduser(), config.points)
+
+
+def data_dir(config: ConfigDict) -> Path:
+    """The folder of the dataset; the sample frames are rendered if they are missing."""
+    return Path(config.data_dir) if config.data_dir else sample.sample_dir()
