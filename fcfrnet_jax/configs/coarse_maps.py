@@ -1,4 +1,4 @@
-"""Writes the coarse maps of a data set in KITTI's layout, the input of the second stage.
+"""Writes the coarse maps of a data set, the input of the second stage.
 
   fcfrnet --config=coarse_maps --config.data_dir=KITTI --config.split=train --workdir=OUTPUT
 
@@ -14,11 +14,13 @@ def get_config() -> ConfigDict:
     # The task that fcfrnet runs.
     config.task = "coarse_maps"
 
-    # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
-    # cached.
+    # Folder with KITTI's unpacked archives or another data set; empty for a few rendered sample
+    # frames, which are cached.
     config.data_dir = ""
-    # The split: train, val, val_selection or test_completion. Several may share a workdir.
+    # The split, of KITTI train, val, val_selection or test_completion. Several may share a workdir.
     config.split = "val_selection"
+    # Number of points of the sparse depth of NYU Depth v2.
+    config.points = 500
     # Rows and columns of the crop at the bottom centre that is predicted and stored; 0 keeps all of
     # them. Training and validation need whole frames.
     config.crop = (0, 0)

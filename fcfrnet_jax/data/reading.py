@@ -1,5 +1,6 @@
 """Reads the arrays of frames, from their files or from where they are stored."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def paths_of(frame: Frame) -> dict[str, Path]:
         "ground_truth": frame.ground_truth,
     }
     return {name: path for name, path in paths.items() if path is not None}
+
+
+def coarse_file(folder: str | os.PathLike, split: str, name: str) -> Path:
+    """The coarse map of a frame, as `coarse_maps` writes it or without a folder for the split."""
+    of_split = Path(folder).expanduser() / split / f"{name}.png"
+    return of_split if of_split.is_file() else Path(folder).expanduser() / f"{name}.png"
 
 
 def read_arrays(frame: Frame, names: Collection[str]) -> dict[str, np.ndarray]:

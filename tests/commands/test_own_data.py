@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import train
+from fcfrnet_jax.commands.inference import coarse_maps
+from fcfrnet_jax.configs import coarse_maps as coarse_maps_config
 from fcfrnet_jax.configs import train as train_config
 from fcfrnet_jax.networks.fill import classical_fill
 from tests import own_data
@@ -52,6 +54,19 @@ def test_a_training_reads_it(folder, tmp_path):
     train.run(config.lock(), tmp_path)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert any("val/coarse/rmse_mm" in json.loads(line) for line in lines)
+
+
+def test_coarse_maps_are_read_back(folder, tmp_path):
+    config = coarse_maps_config.get_config()
+    config.update(data_dir=str(folder), split="val", checkpoint="")
+    coarse_maps.run(config.lock(), tmp_path / "coarse")
+    found = evaluated(
+        tmp_path / "out",
+        data_dir=str(folder),
+        crop=(0, 0),
+        coarse_dir=str(tmp_path / "coarse"),
+    )["metrics"]
+    assert found["coarse"]["rmse_mm"] == pytest.approx(found["fill"]["rmse_mm"], abs=2)
 
 
 @pytest.mark.parametrize(

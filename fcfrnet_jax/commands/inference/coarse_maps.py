@@ -12,21 +12,24 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import parallel
+from fcfrnet_jax.commands.data.opening import open_data_set
 from fcfrnet_jax.commands.inference import devices, maps, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
 from fcfrnet_jax.commands.settings import check_choices, check_crop, named
-from fcfrnet_jax.data import check, kitti, plausibility
+from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.geometry import Size
-from fcfrnet_jax.streets import sample
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 
-RECORD = Record(
-    "coarse_maps.json", {*kitti.SPLITS, "depth_selection"}, ("split", "skip_bad_frames")
-)
+
+def record_of(data: DataSet) -> Record:
+    """The record of the coarse maps of a data set."""
+    places = {*data.splits, "depth_selection"}
+    return Record("coarse_maps.json", places, ("split", "skip_bad_frames"))
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -52,15 +55,17 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
     """Writes the coarse maps that are missing in the workdir, which is locked by `stack`."""
     started, first = time.time(), jax.process_index() == 0
     with parallel.ending_together():
-        check_choices(config, {"split": kitti.SPLITS})
+        data = open_data_set(config)
+        check_choices(config, {"split": data.splits})
         check_crop(config, "crop")
         devices.check(config)
         model, origins = load_coarse(config), describe_origins(config)
-        frames, missing = find_frames(config, model)
+        frames, missing = find_frames(config, data, model)
+        record = record_of(data)
         described = records.describe(config, origins)
         if first:
-            stack.enter_context(maps.locked(workdir, RECORD))
-            RECORD.claim(workdir, described)
+            stack.enter_context(maps.locked(workdir, record))
+            record.claim(workdir, described)
     names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
     parallel.check_agreement(names, "list of frames or the model")
     path_of = partial(path_of_map, workdir, config.split)
@@ -71,13 +76,13 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
     result = described | records.counts(len(frames), left, bad, time.time() - started)
     result["skipped"] += records.list_bad(missing)
     if first:
-        RECORD.write(workdir, result)
-        report(result, workdir)
+        record.write(workdir, result)
+        report(result, workdir / record.name)
     return result
 
 
 def path_of_map(workdir: Path, split: str, frame: Frame) -> Path:
-    """The file of a coarse map, where `layout.coarse_tree_files` finds it."""
+    """The file of a coarse map, where `DataSet.search` finds it."""
     if split in layout.SELECTION_FOLDERS:
         kind = layout.KIND_FOLDERS["coarse"][1]
         folder = workdir / "depth_selection" / layout.SELECTION_FOLDERS[split] / kind
@@ -93,23 +98,24 @@ def load_coarse(config: ConfigDict) -> Model | None:
         return checkpoint.load_coarse(config.checkpoint)
 
 
-def find_frames(config: ConfigDict, model: Model | None) -> tuple[list[Frame], list[BadFile]]:
+def find_frames(
+    config: ConfigDict, data: DataSet, model: Model | None
+) -> tuple[list[Frame], list[BadFile]]:
     """Finds the frames of the split, and the missing files of others.
 
     Raises:
       ValueError: there are no frames, files are missing, or the depth of sampled frames cannot be
         right.
     """
-    data_dir = Path(config.data_dir) if config.data_dir else sample.sample_dir()
     require = {"image"} if model and model[0].uses_image else set()
-    found, bad = kitti.search_frames(data_dir, config.split, require=require)
+    found, bad = data.search(config.split, coarse_dir=None, require=require)
     if not (found and config.skip_bad_frames):
         check.raise_bad_files(bad, ["skip_bad_frames=True leaves such frames out"] * bool(found))
     if config.check_depth and jax.process_index() == 0:
         sampled = plausibility.sample_frames(found)
         unreadable = check.check_frames(sampled, tuple(config.crop), image_pixels=False)
         good = check.without_bad(sampled, unreadable)
-        plausibility.check_depth(good, tuple(config.crop))
+        plausibility.check_depth(good, tuple(config.crop), data.limits)
     return found, bad
 
 
@@ -119,14 +125,14 @@ def raise_bad(crop: Size, frames: Sequence[Frame], known: Sequence[BadFile]) -> 
     check.raise_bad_files(check.check_frames(frames, crop) or known, advice)
 
 
-def report(result: dict[str, Any], workdir: Path) -> None:
-    """Prints what was written."""
+def report(result: dict[str, Any], path: Path) -> None:
+    """Prints what was written; `path` is the record."""
     console = Console(stderr=True, markup=False, highlight=False)
     console.print(records.summary(result), soft_wrap=True)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
         console.print(
-            f"Left out {count} frames with files that cannot be used; see {workdir / RECORD.name}",
+            f"Left out {count} frames with files that cannot be used; see {path}",
             soft_wrap=True,
         )
-    console.print(f"Use them by --config.coarse_dir={workdir}", soft_wrap=True)
+    console.print(f"Use them by --config.coarse_dir={path.parent}", soft_wrap=True)

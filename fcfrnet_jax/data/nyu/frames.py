@@ -11,6 +11,7 @@ from absl import logging
 
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.nyu import hdf5, protocol, records
+from fcfrnet_jax.data.reading import coarse_file
 
 SPLITS = ("train", "val", "train_and_val", "test")
 # Frames of the published data.
@@ -64,7 +65,7 @@ def search_frames(
       split: `train`, without `val`; `val`, about a twentieth of the training scenes, or of the
         records of TensorFlow Datasets, which have no scenes; `train_and_val`; or `test`, the 654
         official test images.
-      coarse_dir: folder of coarse maps, `<name of the frame>.png`; needed if `require` has
+      coarse_dir: folder of coarse maps, see `reading.coarse_file`; needed if `require` has
         "coarse".
       require: what every frame must have. All have an image, ground truth and intrinsics.
       points: how many pixels of the ground truth are the sparse depth; the fewer if not so many
@@ -90,7 +91,7 @@ def search_frames(
     sources, reasons = _sources(data_dir, split)
     frames, bad = [], []
     for name, (file, pixels) in sources.items():
-        coarse = None if coarse_dir is None else Path(coarse_dir) / f"{name}.png"
+        coarse = None if coarse_dir is None else coarse_file(coarse_dir, split, name)
         frame = Frame(
             name=name,
             image=file / "image",

@@ -20,6 +20,7 @@ from fcfrnet_jax.data.own.folders import (
     name_of,
     walk,
 )
+from fcfrnet_jax.data.reading import coarse_file
 from fcfrnet_jax.files import list_some
 
 ATTRIBUTES = {"image": "image", "sparse_depth": "sparse", "ground_truth": "ground_truth"}
@@ -76,7 +77,7 @@ def search_frames(
       root: the folder of the data set.
       description: its description.
       split: one of `split_names`.
-      coarse_dir: folder of coarse maps, depth PNGs with the names of the frames, or None.
+      coarse_dir: folder of coarse maps, see `reading.coarse_file`, or None.
       require: what each frame needs: `image`, `ground_truth`, `coarse` and `intrinsics`.
 
     Returns:
@@ -101,7 +102,7 @@ def search_frames(
         if split not in description.split_of(name, texts):
             continue
         paths = {kind: found[key] for kind, found in places.items() if key in found}
-        coarse = Path(coarse_dir, f"{name}.png") if coarse_dir else None
+        coarse = coarse_file(coarse_dir, split, name) if coarse_dir else None
         frame = Frame(
             name,
             paths.get("image"),
