@@ -12,6 +12,7 @@ from absl import logging
 from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.kitti.calibration import frame_intrinsics, no_calibration
+from fcfrnet_jax.data.kitti.elsewhere import suggest
 from fcfrnet_jax.files import list_some
 
 SPLITS = ("train", "val", "val_selection", "test_completion")
@@ -83,7 +84,10 @@ def search_frames(
         raise NoFramesError(
             f"no {split} frames under {data_dir}: "
             f"looked for {layout.describe_layouts(split, 'sparse')}"
-            + _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)
+            + (
+                _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)
+                or suggest(data_dir, split, "sparse")
+            )
             + _other_splits(data_dir)
         )
     if "image" in kinds:
@@ -193,7 +197,10 @@ def _check_some(
         )
     else:
         hint = f"looked for {layout.describe_layouts(split, kind)}"
-        hint += _did_you_mean([data_dir.resolve().parent], split)
+        drive = names[0].partition("/")[0] if "/" in names[0] else ""
+        hint += suggest(data_dir, split, kind, drive) or _did_you_mean(
+            [data_dir.resolve().parent], split
+        )
     raise ValueError(
         f"{len(missing)} of {len(names)} {split} frames under {data_dir} have no {kind}: "
         f"{list_some(missing)}; {hint}"

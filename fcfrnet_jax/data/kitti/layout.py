@@ -32,8 +32,23 @@ CALIBRATION_LAYOUTS = ("raw/{date}/calib_cam_to_cam.txt", "{date}/calib_cam_to_c
 SELECTION_LAYOUTS = (
     "depth_selection/{folder}",
     "data_depth_selection/depth_selection/{folder}",
+    "data_depth_selection/{folder}",
     "{folder}",
     ".",
+)
+# Other names in common use, which messages do not list: of folders for the benchmark and for the
+# raw data, whose zip archives may also be unpacked in folders of their own.
+_DEPTH_ROOTS = ("kitti_depth/", "kitti_depth/depth/", "depth/")
+_RAW_ROOTS = ("", "raw/", "rawdata/", "raw_data/", "kitti_raw/")
+_OTHER_IMAGE_LAYOUTS = (
+    *(f"{root}{{date}}/{{drive}}/{{camera}}/data" for root in _RAW_ROOTS[2:]),
+    *(f"{root}{{drive}}/{{date}}/{{drive}}/{{camera}}/data" for root in _RAW_ROOTS),
+    "kitti_rgb/{split}/{drive}/{camera}/data",
+    *(f"{root}{{split}}/{{drive}}/{{camera}}/data" for root in _DEPTH_ROOTS),
+)
+_OTHER_CALIBRATION_LAYOUTS = (
+    *(f"{root}{{date}}/calib_cam_to_cam.txt" for root in _RAW_ROOTS[2:]),
+    *(f"{root}{{date}}_calib/{{date}}/calib_cam_to_cam.txt" for root in _RAW_ROOTS),
 )
 # The folders of each kind of depth map in the drives and in the selections.
 KIND_FOLDERS = {
@@ -60,7 +75,9 @@ def depth_files(root: Path, split: str, kind: str) -> Files:
     drive_folder, selection_folder = KIND_FOLDERS[kind]
     if split in SELECTION_FOLDERS:
         return _selection_files(root, split, selection_folder, (".png",))
-    return _drive_maps(root, split, _depth_layouts(drive_folder))
+    layouts = _depth_layouts(drive_folder)
+    others = [place + layout for place in _DEPTH_ROOTS for layout in layouts]
+    return _drive_maps(root, split, [*layouts, *others])
 
 
 def image_files(root: Path, split: str, names: Iterable[str]) -> Files:
@@ -73,7 +90,8 @@ def image_files(root: Path, split: str, names: Iterable[str]) -> Files:
     images: Files = {}
     for drive, camera in sorted({tuple(name.split("/")[:2]) for name in names}):
         where = {"split": split, "date": drive[:10], "drive": drive, "camera": camera}
-        folders = (root / layout.format(**where) for layout in IMAGE_LAYOUTS)
+        layouts = (*IMAGE_LAYOUTS, *_OTHER_IMAGE_LAYOUTS)
+        folders = (root / layout.format(**where) for layout in layouts)
         for stem, path in _first_files(folders, IMAGE_SUFFIXES).items():
             images[f"{drive}/{camera}/{stem}"] = path
     return images
@@ -98,7 +116,8 @@ def intrinsics_files(data_dir: Path, split: str, names: Iterable[str]) -> Files:
     names = list(names)
     dates: Files = {}
     for date in {_date(name) for name in names}:
-        paths = [data_dir / layout.format(date=date) for layout in CALIBRATION_LAYOUTS]
+        layouts = (*CALIBRATION_LAYOUTS, *_OTHER_CALIBRATION_LAYOUTS)
+        paths = [data_dir / layout.format(date=date) for layout in layouts]
         dates.update((date, path) for path in reversed(paths) if path.is_file())
     return {name: dates[_date(name)] for name in names if _date(name) in dates}
 
@@ -166,7 +185,8 @@ def _selection_folders(root: Path, split: str) -> list[Path]:
     """The folders that may be the selection, without the folder of the other selection."""
     folder = SELECTION_FOLDERS[split]
     others = set(SELECTION_FOLDERS.values()) - {folder}
-    candidates = [root / layout.format(folder=folder) for layout in SELECTION_LAYOUTS]
+    places = [layout.format(folder=folder) for layout in SELECTION_LAYOUTS]
+    candidates = [root / above / place for above in ("", *_DEPTH_ROOTS) for place in places]
     return [path for path in candidates if path.resolve().name not in others]
 
 

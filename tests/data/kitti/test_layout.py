@@ -29,13 +29,41 @@ def test_the_archives_of_the_benchmark(drive_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     "image_dir",
-    ["2011_09_26", "data_rgb/val", "data_depth_annotated/val", "data_depth_velodyne/val", "val"],
+    [
+        *(
+            "2011_09_26",
+            "data_rgb/val",
+            "data_depth_annotated/val",
+            "data_depth_velodyne/val",
+            "val",
+        ),
+        *("rawdata/2011_09_26", "raw_data/2011_09_26", "kitti_raw/2011_09_26", "kitti_rgb/val"),
+        *(f"{tree.DRIVE}/2011_09_26", f"rawdata/{tree.DRIVE}/2011_09_26"),
+        *("kitti_depth/val", "val"),
+    ],
 )
 def test_every_place_for_images(drive_dir: Path, image_dir: str) -> None:
     target = f"{image_dir}/{tree.DRIVE}/image_02"
     move(drive_dir, f"raw/2011_09_26/{tree.DRIVE}/image_02", target)
     expected = [drive_dir / target / "data" / f"{i:010d}.png" for i in (5, 6, 7)]
     assert [frame.image for frame in find_frames(drive_dir, "val")] == expected
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["2011_09_26", "rawdata/2011_09_26", "2011_09_26_calib/2011_09_26", "kitti_raw/2011_09_26"],
+)
+def test_every_place_for_calibrations(drive_dir: Path, folder: str) -> None:
+    file = "calib_cam_to_cam.txt"
+    move(drive_dir, f"raw/2011_09_26/{file}", f"{folder}/{file}")
+    assert find_frames(drive_dir, "val")[0].intrinsics == tree.INTRINSICS
+
+
+@pytest.mark.parametrize("above", ["kitti_depth", "kitti_depth/depth", "depth"])
+def test_archives_in_a_folder_of_the_benchmark(drive_dir: Path, above: str) -> None:
+    for archive in ("data_depth_velodyne", "data_depth_annotated"):
+        move(drive_dir, archive, f"{above}/{archive}")
+    assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
 
 
 def test_both_depths_in_one_tree(drive_dir: Path) -> None:
@@ -66,11 +94,16 @@ def test_splits_and_cameras_are_kept_apart(drive_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data_dir", [".", "depth_selection", tree.SELECTION, "data_depth_selection"], ids=str
+    "data_dir",
+    [".", "depth_selection", tree.SELECTION, "data_depth_selection", "data_depth_selection/"],
+    ids=str,
 )
 def test_val_selection_layouts(selection: Path, tmp_path: Path, data_dir: str) -> None:
     if data_dir == "data_depth_selection":
         move(tmp_path, "depth_selection", "data_depth_selection/depth_selection")
+        data_dir = "."
+    elif data_dir == "data_depth_selection/":
+        move(tmp_path, "depth_selection", "kitti_depth/depth/data_depth_selection")
         data_dir = "."
     frames = find_frames(tmp_path / data_dir, "val_selection")
     assert names(frames) == SELECTION_NAMES
