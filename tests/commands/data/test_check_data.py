@@ -1,11 +1,15 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands import dataset, render
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.data import check_data
 from fcfrnet_jax.data import check
@@ -187,3 +191,55 @@ class TestTrainingReliesOnTheCheck:
             config.crop = crop
             dataset.find_frames(config, "val", ("image",))
             assert len(read) == expected
+
+
+@pytest.fixture
+def two_thousand_frames(tmp_path):
+    """Rendered frames in the benchmark's layout; each is linked in 100 drives."""
+    config = config_files.load("render").config
+    config.update({"frames": 20, "val_share": 0.0, "selection_share": 0.0, "camera": (48, 160)})
+    render.run(config, tmp_path / "rendered")
+    root, rendered, date = tmp_path / "kitti", tmp_path / "rendered", "2000_01_01"
+    drives = sorted(path.name for path in (rendered / "train").iterdir())
+    for number in range(200):
+        for place in ("train", f"raw/{date}"):
+            source = rendered / place / drives[number % 2]
+            target = root / place / f"{date}_drive_{number:04d}_sync"
+            shutil.copytree(source, target, copy_function=os.link)
+    shutil.copy(rendered / "raw" / date / "calib_cam_to_cam.txt", root / "raw" / date)
+    return root
+
+
+@pytest.mark.nightly
+def test_two_thousand_frames_are_checked_in_spite_of_kills(two_thousand_frames):
+    root = two_thousand_frames
+    journal = root / "check_data.journal"
+    command = [sys.executable, "-m", "fcfrnet_jax", "--config=check_data", f"--workdir={root}"]
+    command += [f"--config.data_dir={root}", "--config.workers=2"]
+    for lines in (100, 700):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (journal.exists() and has_lines(journal, lines)):
+            time.sleep(0.02)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    known = journal.read_text().splitlines()[:-1]
+    broken = sorted((root / "train").glob("*/proj_depth/groundtruth/image_02/*.png"))[1999]
+    broken.unlink()
+    broken.write_bytes(b"")
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert f"1 file cannot be used: {broken} is empty" in found.stderr
+    broken.unlink()
+    shutil.copy(broken.with_name("0000000010.png"), broken)
+    subprocess.run(command, check=True)
+    lines = journal.read_text().splitlines()
+    assert len({line for line in lines if line}) == 2000
+    assert lines[: len(known)] == known
+    config = config_of("train", root, crop=(16, 32))
+    os.rename(journal, root / "read")
+    frames, bad = dataset.find_frames(config, "train", ("image", "ground_truth"), random_crop=True)
+    assert (len(frames), bad) == (2000, [])
+
+
+def has_lines(path, count):
+    return len(path.read_bytes().splitlines()) >= count
