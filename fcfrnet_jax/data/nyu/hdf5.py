@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu.protocol import STORED
 
 # One scene in this many is for validation.
@@ -46,7 +47,7 @@ def files(data_dir: Path, split: str) -> dict[str, Path]:
     roots = (data_dir / "nyudepthv2", data_dir)
     folder = next((root / below for root in roots if (root / below).is_dir()), None)
     if folder is None:
-        raise ValueError(
+        raise NoFramesError(
             f"{data_dir} has no folder {below} with HDF5 files of NYU Depth v2, nor the records of "
             "nyu_depth_v2 of TensorFlow Datasets"
         )
@@ -55,7 +56,7 @@ def files(data_dir: Path, split: str) -> dict[str, Path]:
     if split in ("train", "val"):
         paths = [path for path in paths if is_validation(path.parent.name) == (split == "val")]
     if not paths:
-        raise ValueError(f"{folder} has no files {pattern} of the split {split} of NYU Depth v2")
+        raise NoFramesError(f"{folder} has no files {pattern} of the split {split} of NYU Depth v2")
     return {f"{path.parent.name}/{path.stem}": path for path in paths}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu import hdf5
 from fcfrnet_jax.data.nyu.protocol import STORED
 from fcfrnet_jax.files import first_line
@@ -103,7 +104,7 @@ def find(folder: Path, split: str) -> tuple[dict[str, Record], dict[str, str]]:
     builder = tfds.builder_from_directory(folder)
     theirs = "validation" if split == "test" else "train"
     if theirs not in builder.info.splits:
-        raise ValueError(f"{folder} has no split {theirs} of {NAME}")
+        raise NoFramesError(f"{folder} has no split {theirs} of {NAME}")
     info = builder.info.splits[theirs]
     kind = builder.info.file_format.file_suffix
     if kind not in ("tfrecord", "array_record"):

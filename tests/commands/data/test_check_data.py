@@ -14,6 +14,9 @@ from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.data import check_data
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.images import read_depth, write_depth
+from fcfrnet_jax.data.shards.index import shard_path
+from tests import nyu_rooms, own_data
+from tests.data.shards.building import build
 from tests.kitti_tree import DRIVE, random_image, write_drive
 
 SIZE = (24, 40)
@@ -191,6 +194,35 @@ class TestTrainingReliesOnTheCheck:
             config.crop = crop
             dataset.find_frames(config, "val", ("image",))
             assert len(read) == expected
+
+
+@pytest.mark.parametrize("kind", ["shards", "nyu", "own"])
+def test_other_data_sets_are_checked_too(root, tmp_path, kind, capsys):
+    folder = tmp_path / kind
+    if kind == "shards":
+        splits, changed = ["val"], build(root, folder, "val") / shard_path(folder, "val", 1, 2).name
+    elif kind == "nyu":
+        nyu_rooms.write_hdf5(folder)
+        shutil.rmtree(folder / "nyudepthv2/val")
+        splits, changed = ["train", "val", "train_and_val"], next(folder.rglob("*.h5"))
+    else:
+        own_data.write(folder)
+        splits, changed = ["train", "val"], folder / "dataset.json"
+    check_data.run(config_of("check_data", folder), folder)
+    found = json.loads((folder / "check_data.json").read_text())
+    assert [*found["splits"]] == splits
+    assert all(split["usable"] == split["frames"] > 0 for split in found["splits"].values())
+
+    def is_current():
+        capsys.readouterr()
+        config = config_of("train", folder, check_depth=False, crop=(16, 32))
+        for split in splits:
+            dataset.find_frames(config, split, ("image", "ground_truth"), random_crop=True)
+        return capsys.readouterr().err.count("are not read") == len(splits)
+
+    assert is_current()
+    os.utime(changed, (0, 0))
+    assert not is_current()
 
 
 @pytest.fixture
