@@ -58,7 +58,7 @@ TASKS = {
         "train",
     ),
     "check_data": Task(
-        "Check every file of a data set before training; training then need not read them first.",
+        "Check every file of a data set, so that training need not read them before it starts.",
         "fcfrnet --config=check_data --config.data_dir=kitti --workdir=kitti",
         "check_data",
         "data.check_data",
