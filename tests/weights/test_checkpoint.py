@@ -73,6 +73,8 @@ def test_description_is_readable(saved):
         "modality": "gd",
         "width": 4,
         "patch": 1,
+        "min_depth": 0.9,
+        "max_depth": 100.0,
         "base": "none",
         "keep_measured": False,
     }
