@@ -1,7 +1,7 @@
 """Data sets: what evaluation and training need to know of them."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.own import description
 from fcfrnet_jax.data.own import frames as own
+from fcfrnet_jax.data.shards.build import EXPECTED
 from fcfrnet_jax.metric_sets import INDOOR, KITTI, MetricSet
 
 # Metres, the range of KITTI's evaluation, as in the reference.
@@ -40,6 +41,8 @@ class DataSet:
       search: finds the frames of a split that have what is required, and the bad files of others.
       stores_coarse: whether there are coarse maps of a split in the data set.
       find_images: finds the images of frames, by name, for panels; see `layout.image_files`.
+      benchmark_frames: the number of frames that KITTI's benchmark has in each split; empty for
+        other data sets.
     """
 
     name: str
@@ -51,6 +54,7 @@ class DataSet:
     search: Search
     stores_coarse: Callable[[str], bool]
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
+    benchmark_frames: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
@@ -97,6 +101,7 @@ def kitti_in(root: Callable[[], Path]) -> DataSet:
         search=search,
         stores_coarse=stores_coarse,
         find_images=find_images,
+        benchmark_frames=EXPECTED,
     )
 
 

@@ -19,7 +19,6 @@ from fcfrnet_jax.data.kitti.frames import PARTNERS
 from fcfrnet_jax.data.kitti.gaps import find_gaps
 from fcfrnet_jax.data.reading import paths_of
 from fcfrnet_jax.data.sets import DataSet
-from fcfrnet_jax.data.shards.build import EXPECTED
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
 
@@ -105,7 +104,7 @@ def _search_split(
     wanted = [kind for kind in require if kind != "ground_truth" or split in data.truth_splits]
     search = partial(data.search, split, coarse_dir=config.coarse_dir or None)
     complete, _ = search(require=())
-    found = SplitReport(split, EXPECTED[split] if data.name == "KITTI" else None, complete)
+    found = SplitReport(split, data.benchmark_frames.get(split), complete)
     there = []
     for kind in wanted:
         try:
@@ -114,7 +113,7 @@ def _search_split(
         except ValueError as error:
             found.absent.append(str(error))
     found.complete, found.missing = search(require=there)
-    if data.name == "KITTI":
+    if data.benchmark_frames:
         names = [item.name for item in complete]
         found.gaps = find_gaps(names, data.find_images(split, names))
     return found

@@ -225,6 +225,13 @@ def test_other_data_sets_are_checked_too(root, tmp_path, kind, capsys):
     assert not is_current()
 
 
+def test_an_own_data_set_may_be_called_kitti(tmp_path, capsys):
+    own_data.write(tmp_path / "KITTI", splits={"val": ["a/*"], "day": ["b/*"]})
+    found = run(tmp_path / "KITTI")
+    assert (found["frames"], found["expected"]) == (3, None)
+    assert "benchmark's" not in capsys.readouterr().out
+
+
 @pytest.fixture
 def two_thousand_frames(tmp_path):
     """Rendered frames in the benchmark's layout; each is linked in 100 drives."""
