@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import logging
 from rich.console import Console
 
@@ -55,7 +56,7 @@ def write(folder: Path, splits: dict[str, SplitCheck], report: dict[str, Any]) -
 
 def places(data_dir: Path) -> list[Path]:
     """Where the file of a data set is looked for: in its folder and beside it."""
-    root = data_dir.expanduser().resolve()
+    root = data_dir.resolve()
     return [root / NAME, root.with_name(f"{root.name}_check") / NAME]
 
 
@@ -70,22 +71,32 @@ def known_bad_files(
       frames, crop, random_crop: see `check.check_frames`.
 
     Returns:
-      The bad files; None if there is no check, or it does not hold for these frames.
+      The bad files; None if there is no check, or none holds for these frames.
     """
-    path = next((path for path in places(data_dir) if path.is_file()), None)
-    if path is None:
-        return None
-    try:
-        found = _read(path, split)
-        _check_current(found, Stamps(data_dir.expanduser()), frames)
-        _check_crop(found, crop, random_crop)
-        bad = _bad_files(found, frames)
-    except (OSError, ValueError) as error:
-        logging.warning("All files are read, because %s does not hold: %s", path, error)
-        return None
-    line = f"The {len(frames)} frames of {split} are not read before the start: {path} is current."
+    stamps = Stamps(data_dir)
+    faults = []
+    for path in filter(Path.is_file, places(data_dir)):
+        try:
+            found = _read(path, split)
+            _check_current(found, stamps, frames)
+            _check_crop(found, crop, random_crop)
+            bad = _bad_files(found, frames)
+        except (OSError, ValueError) as error:
+            faults.append(f"{path} does not hold: {error}")
+        else:
+            if jax.process_index() == 0:
+                _say(
+                    f"The {len(frames)} frames of {split} are not read before the start: {path} "
+                    "is current."
+                )
+            return bad
+    if faults:
+        logging.warning("All files are read, because %s", "; ".join(faults))
+    return None
+
+
+def _say(line: str) -> None:
     Console(stderr=True).print(line, soft_wrap=True, markup=False, highlight=False)
-    return bad
 
 
 def _read(path: Path, split: str) -> SplitCheck:

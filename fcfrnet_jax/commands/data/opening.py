@@ -19,9 +19,9 @@ def open_data_set(config: ConfigDict) -> DataSet:
     if not config.data_dir:
         return sets.kitti_in(sample.sample_dir)
     with named("data_dir"):
-        return sets.open_folder(Path(config.data_dir).expanduser(), config.points)
+        return sets.open_folder(data_dir(config), config.points)
 
 
 def data_dir(config: ConfigDict) -> Path:
     """The folder of the dataset; the sample frames are rendered if they are missing."""
-    return Path(config.data_dir) if config.data_dir else sample.sample_dir()
+    return Path(config.data_dir).expanduser() if config.data_dir else sample.sample_dir()

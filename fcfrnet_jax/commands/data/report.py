@@ -1,5 +1,6 @@
 """The report on a data set: a table, entries of `check_data.json`, and what has to be done."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,8 +67,7 @@ class SplitReport:
 
     def to_json(self) -> dict[str, Any]:
         """The entries for the reader of `check_data.json`."""
-        sizes = sorted({*self.sizes.values()})
-        found = [*self.sizes.values()]
+        sizes = sorted(Counter(self.sizes.values()).items())
         return {
             "frames": self.total(),
             "expected": self.expected,
@@ -77,7 +77,7 @@ class SplitReport:
             "damaged": [_describe(item) for item in self.bad],
             "implausible": self.implausible,
             "unusual": self.unusual,
-            "sizes": {f"{h}x{w}": found.count((h, w)) for h, w in sizes},
+            "sizes": {f"{h}x{w}": count for (h, w), count in sizes},
             "odd_sizes": {name: f"{h}x{w}" for name, (h, w) in self.odd.items()},
             "without_calibration": self.uncalibrated(),
             "gaps": [vars(gap) for gap in self.gaps],

@@ -182,6 +182,23 @@ class TestTrainingReliesOnTheCheck:
         assert find(root, skip_bad_frames=True) == expected
         assert len(expected[1]) == 1
 
+    @pytest.mark.parametrize("stale", ["kitti", "kitti_check"])
+    def test_a_current_check_in_either_place_counts(self, root, tmp_path, stale, capsys):
+        other = tmp_path / ({"kitti", "kitti_check"} - {stale}).pop()
+        check_data.run(config_of("check_data", root), tmp_path / stale)
+        os.utime(root / SPARSE / "0000000005.png", (0, 0))
+        check_data.run(config_of("check_data", root), other)
+        find(root)
+        assert f"{other}/check_data.json is current" in capsys.readouterr().err
+
+    def test_the_folder_may_be_given_by_the_home_folder(self, root, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        check_data.run(config_of("check_data", "~/kitti"), root)
+        assert json.loads((root / "check_data.json").read_text())["data_dir"] == str(root)
+        for folder in ("~/kitti", root):
+            find(folder)
+            assert "is current" in capsys.readouterr().err
+
     def test_a_small_crop_at_the_bottom_is_checked_by_reading(self, root, monkeypatch):
         read = []
         original = check.check_frames
