@@ -56,13 +56,18 @@ def test_a_training_reads_it(folder, tmp_path):
     assert any("val/coarse/rmse_mm" in json.loads(line) for line in lines)
 
 
-def test_coarse_maps_are_read_back(folder, tmp_path):
+# The second one is also the name of a split of KITTI, which has another layout.
+@pytest.mark.parametrize("split", ["val", "val_selection"])
+def test_coarse_maps_are_read_back(split, tmp_path):
+    folder = tmp_path / "data"
+    own_data.write(folder, splits={split: ["b/*"]})
     config = coarse_maps_config.get_config()
-    config.update(data_dir=str(folder), split="val", checkpoint="")
+    config.update(data_dir=str(folder), split=split, checkpoint="")
     coarse_maps.run(config.lock(), tmp_path / "coarse")
     found = evaluated(
         tmp_path / "out",
         data_dir=str(folder),
+        split=split,
         crop=(0, 0),
         coarse_dir=str(tmp_path / "coarse"),
     )["metrics"]

@@ -68,7 +68,7 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
             record.claim(workdir, described)
     names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
     parallel.check_agreement(names, "list of frames or the model")
-    path_of = partial(path_of_map, workdir, config.split)
+    path_of = partial(path_of_map, workdir, data, config.split)
     crop = tuple(config.crop)
     wanted = maps.Maps(frames, path_of, workdir, "coarse" if model else "fill", crop)
     refuse = None if config.skip_bad_frames else partial(raise_bad, crop)
@@ -81,9 +81,9 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
     return result
 
 
-def path_of_map(workdir: Path, split: str, frame: Frame) -> Path:
+def path_of_map(workdir: Path, data: DataSet, split: str, frame: Frame) -> Path:
     """The file of a coarse map, where `DataSet.search` finds it."""
-    if split in layout.SELECTION_FOLDERS:
+    if data.benchmark_frames and split in layout.SELECTION_FOLDERS:
         kind = layout.KIND_FOLDERS["coarse"][1]
         folder = workdir / "depth_selection" / layout.SELECTION_FOLDERS[split] / kind
         return folder / f"{frame.name}.png"
