@@ -233,8 +233,9 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool, examine: Examine) 
             size = examine(path, is_depth)
         except ValueError as error:
             reason = str(error)
-            # A damaged record, which holds several arrays, is one bad file.
-            same = bad_files and frame.stored is not None and bad_files[-1].reason == reason
+            # A damaged record is one bad file. The paths of its arrays differ only in their names.
+            is_record = path.name == frame.stored_names().get(path)
+            same = bad_files and is_record and bad_files[-1].reason == reason
             if not same:
                 bad_files.append(BadFile(frame, path, reason))
             continue

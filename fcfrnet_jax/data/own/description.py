@@ -89,7 +89,8 @@ def _checked(record: Any) -> Description:
     given = dict(record)
     patterns = {name: given[name] for name in _PATTERNS if name in given}
     for name, pattern in patterns.items():
-        _check(isinstance(pattern, str) and pattern, name, "a pattern", pattern)
+        relative = isinstance(pattern, str) and pattern and not Path(pattern).is_absolute()
+        _check(relative, name, "a pattern of paths relative to the folder", pattern)
     expected = sorted(fields_of(patterns["sparse_depth"], "sparse_depth"))
     for name, pattern in patterns.items():
         if sorted(fields_of(pattern, name)) != expected:

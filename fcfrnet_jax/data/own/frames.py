@@ -1,5 +1,6 @@
 """Finds the frames of a data set that `dataset.json` describes."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -84,7 +85,8 @@ def search_frames(
       The frames, sorted by name, and what others of the split lack.
 
     Raises:
-      ValueError: no file matches a pattern, the split has no frames, or a calibration is damaged.
+      ValueError: no file matches a pattern, two frames have the same name, or the split has no
+        frames.
     """
     fields = fields_of(description.sparse_depth, "sparse_depth")
     places = {
@@ -113,6 +115,11 @@ def search_frames(
             read(paths),
         )
         lacks = _lacks(frame, require, description, coarse)
+        if "intrinsics" in require and frame.intrinsics is None:
+            lacks.append(
+                calibration.fault(texts)
+                or (frame.sparse, "has no calibration: dataset.json has no intrinsics")
+            )
         bad += [BadFile(frame, path, reason) for path, reason in lacks]
         if not lacks:
             frames.append(frame)
@@ -137,12 +144,13 @@ def match_files(
       entry: the entry of `dataset.json`, for messages.
 
     Raises:
-      ValueError: no file matches, or two files have the same fields.
+      ValueError: no file matches, or two files are of the same frame.
     """
     expression = expression_of(pattern, suffixes)
-    # Only the folder before the first field is searched.
-    start = root.joinpath(*Path(pattern[: pattern.index("{")] + "x").parts[:-1])
+    # Only the folder before the first part that varies is searched.
+    start = root.joinpath(*Path(re.split(r"[{*]", pattern)[0] + "x").parts[:-1])
     found: dict[Key, Path] = {}
+    names: dict[str, Path] = {}
     others = []
     for path in walk(start):
         match = expression.fullmatch(path.relative_to(root).as_posix())
@@ -150,10 +158,13 @@ def match_files(
             others.append(path.name)
             continue
         key = tuple(match[field] for field in fields)
-        if key in found:
+        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
+        other = names.setdefault(name_of(key), path)
+        if other is not path:
             raise ValueError(
-                f"{found[key]} and {path} have the same fields of {entry}={pattern}; remove one, "
-                "or let the pattern end with a suffix"
+                f"{other} and {path} have the same fields of {entry}={pattern}, "
+                f"{name_of(key)}; remove one, or let the pattern match only one of them, such as "
+                "by its suffix"
             )
         found[key] = path
     if not found:
@@ -196,8 +207,6 @@ def _lacks(
             missing.append((frame.sparse, reason))
     if "coarse" in require and frame.coarse is None:
         missing.append((coarse or frame.sparse, "is missing" if coarse else "has no coarse map"))
-    if "intrinsics" in require and frame.intrinsics is None:
-        missing.append((frame.sparse, "has no calibration: dataset.json has no intrinsics"))
     return missing
 
 
@@ -206,19 +215,31 @@ class _Calibration:
 
     def __init__(self, root: Path, intrinsics: Intrinsics | str | None) -> None:
         self._root, self._given = root, intrinsics
-        self._known: dict[Path, Intrinsics] = {}
+        self._known: dict[Path, Intrinsics | str] = {}
 
     def of(self, texts: Mapping[str, str]) -> Intrinsics | None:
-        """The intrinsics of the frame whose fields have these texts.
-
-        Raises:
-          ValueError: the file is missing or damaged.
-        """
+        """The intrinsics of the frame whose fields have these texts; None if they are not known."""
         if not isinstance(self._given, str):
             return self._given
+        found = self._read(self._root / self._given.format(**texts))
+        return None if isinstance(found, str) else found
+
+    def fault(self, texts: Mapping[str, str]) -> tuple[Path, str] | None:
+        """The file that cannot be used and the reason, of a frame whose intrinsics `of` lacks."""
+        if not isinstance(self._given, str):
+            return None
         path = self._root / self._given.format(**texts)
+        return path, str(self._read(path))
+
+    def _read(self, path: Path) -> Intrinsics | str:
+        """The intrinsics in a file, or the `reason` of a `BadFile`."""
         if path not in self._known:
-            if not path.is_file():
-                raise ValueError(f"{path}: there is no such file, see intrinsics in dataset.json")
-            self._known[path] = read_intrinsics(path)
+            try:
+                self._known[path] = read_intrinsics(path)
+            except FileNotFoundError:
+                self._known[path] = "is missing, see intrinsics in dataset.json"
+            except OSError as error:
+                self._known[path] = f"cannot be read: {error.strerror}"
+            except ValueError as error:
+                self._known[path] = str(error).removeprefix(f"{path}: ")
         return self._known[path]

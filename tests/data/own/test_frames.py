@@ -100,10 +100,46 @@ def test_damaged_files_are_named(tmp_path):
     assert all(str(tmp_path) not in reason for reason in found.values())
 
 
-def test_a_missing_calibration_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "is missing, see intrinsics in dataset.json"),
+        ("1 2 3", "intrinsics must be 9 numbers, got 3"),
+    ],
+)
+def test_frames_without_calibration_are_bad_if_it_is_needed(tmp_path, content, reason):
     own_data.write(tmp_path)
-    (tmp_path / "calibration" / "a.txt").unlink()
-    with pytest.raises(ValueError, match=r"calibration/a\.txt: there is no such file, see intri"):
+    path = tmp_path / "calibration" / "a.txt"
+    path.unlink() if content is None else path.write_text(content)
+    frames, bad = search(tmp_path)
+    assert frames == []
+    assert {(item.path, item.reason) for item in bad} == {(path, reason)}
+    frames, bad = search(tmp_path, require=("image",))
+    assert [frame.intrinsics for frame in frames] == [None] * 3
+    assert bad == []
+
+
+def test_each_file_with_the_same_fault_is_named(tmp_path):
+    own_data.write(tmp_path)
+    paths = tmp_path / "lidar" / "a" / "0000.npy", tmp_path / "truth" / "a_0000.png"
+    np.save(paths[0], np.zeros(own_data.SIZE, np.float32))
+    write_depth(paths[1], np.zeros(own_data.SIZE))
+    bad = check_frames(search(tmp_path)[0], (0, 0))
+    assert [item.path for item in bad] == [*paths]
+
+
+def test_the_first_folder_of_a_pattern_may_vary(tmp_path):
+    own_data.write(tmp_path, sparse_depth="li*/{drive}/{number}.npy")
+    assert [frame.name for frame in search(tmp_path)[0]] == ["a/0000", "a/0001", "a/0002"]
+
+
+def test_two_frames_of_the_same_name_are_refused(tmp_path):
+    own_data.write(tmp_path, sparse_depth="lidar/{drive}_{number}.npy", splits={"train": ["*"]})
+    for name in ("x_y/z.npy", "x/y_z.npy"):
+        (tmp_path / "lidar" / name).parent.mkdir()
+        (tmp_path / "lidar" / name).touch()
+    message = r"lidar/x/y_z\.npy and \S*lidar/x_y/z\.npy have the same fields .*, x/y/z; remove one"
+    with pytest.raises(ValueError, match=message):
         search(tmp_path)
 
 
