@@ -186,6 +186,11 @@ def _check_names(found: Found, before: FrameNames, now: FrameNames, *, skips: bo
             f"{now.count}; {before.first_difference(now)}; the updates depend on the frames; "
             f"{_ways_out(found)}"
         )
+    if before.reading != now.reading:
+        raise ValueError(
+            f"{found.folder} has a run on depth that was read with {before.reading}, and now "
+            f"dataset.json says {now.reading}; the updates depend on it; {_ways_out(found)}"
+        )
     if before.left_out != now.left_out and not skips:
         raise ValueError(
             f"{found.folder} has a run that left out {len(before.left_out)} of its {before.count} "

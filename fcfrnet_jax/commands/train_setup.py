@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.commands.trained_model import TrainedModel
@@ -95,8 +96,8 @@ def _find_frames(
         random_crop=random_crop,
         read_files=config.check_files or config.skip_bad_frames,
     )
-    names = (frame.name for frame in frames)
-    return frames, FrameNames.of(names, (item.frame.name for item in bad))
+    reading = opening.open_data_set(config).reading
+    return frames, FrameNames.of((f.name for f in frames), (b.frame.name for b in bad), reading)
 
 
 def total_steps(settings: Mapping[str, Any], epoch: int) -> int:

@@ -43,6 +43,7 @@ class DataSet:
       find_images: finds the images of frames, by name, for panels; see `layout.image_files`.
       benchmark_frames: the number of frames that KITTI's benchmark has in each split; empty for
         other data sets.
+      reading: how stored values become metres, if the data set can say so, in words.
     """
 
     name: str
@@ -55,6 +56,7 @@ class DataSet:
     stores_coarse: Callable[[str], bool]
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
     benchmark_frames: Mapping[str, int] = field(default_factory=dict)
+    reading: str = ""
 
 
 def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
@@ -167,4 +169,5 @@ def _described(root: Path) -> DataSet:
         search=partial(own.search_frames, root, described),
         stores_coarse=lambda split: False,
         find_images=partial(own.find_images, root, described),
+        reading=described.reading,
     )

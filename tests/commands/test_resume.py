@@ -6,8 +6,10 @@ import pytest
 
 from fcfrnet_jax.commands import workdir
 from fcfrnet_jax.commands.effects import EFFECTS, Effect
+from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.networks.specs import SparseToCoarseSpec
 from fcfrnet_jax.weights import checkpoint
+from tests import own_data
 from tests.commands.workdirs import NAMES, compared, config_of, remove_settings, started
 from tests.random_weights import random_variables
 
@@ -162,6 +164,17 @@ def test_the_frozen_network_is_compared_by_its_weights(tmp_path):
     maps = {"stage": "fine", "coarse_dir": "maps"}
     with pytest.raises(ValueError, match="depend on: coarse_dir was '', is 'maps'"):
         compared(tmp_path, **maps)
+
+
+def test_another_unit_of_depth_is_refused(tmp_path):
+    own_data.write(tmp_path / "data", depth_scale={"ground_truth": 1000})
+    own_data.write(tmp_path / "moved", depth_scale={"ground_truth": 1000.0})
+    own_data.write(tmp_path / "other", depth_scale=500)
+    first, moved, other = (open_folder(tmp_path / n).reading for n in ("data", "moved", "other"))
+    started(tmp_path / "run", reading=first)
+    compared(tmp_path / "run", reading=moved)
+    with pytest.raises(ValueError, match=r'dataset.json says \{"depth_scale": .* 500.0\}'):
+        compared(tmp_path / "run", reading=other)
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "init"])

@@ -28,22 +28,29 @@ def compared(
     val_names: Sequence[str] = ("val/image_02/1",),
     weights: str | None = None,
     devices: int = 8,
+    reading: str = "",
     **settings: Any,
 ) -> resume.Resumption:
     """Compares a config with the run in a workdir, as the command does."""
     return resume.compare(
         workdir.read(folder),
         config_of(**{"data_dir": "kitti"} | settings),
-        names=FrameNames.of(names, left_out),
+        names=FrameNames.of(names, left_out, reading),
         val_names=FrameNames.of(val_names),
         weights=weights,
         devices=devices,
     )
 
 
-def started(folder: Path, step: int = 20, weights: str | None = None, **settings: Any) -> Path:
+def started(
+    folder: Path,
+    step: int = 20,
+    weights: str | None = None,
+    reading: str = "",
+    **settings: Any,
+) -> Path:
     """A workdir with a snapshot and a record of a step."""
-    resumption = compared(folder, weights=weights, **settings)
+    resumption = compared(folder, weights=weights, reading=reading, **settings)
     config = config_of(**{"data_dir": "kitti"} | settings)
     workdir.claim(workdir.read(folder), config, resumption.facts_at(0))
     (folder / "snapshots" / str(step)).mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The description of a data set: patterns of its files, units, calibration and splits."""
 
 import fnmatch
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -50,6 +51,12 @@ class Description:
         """The patterns that are given, by the names of the arrays."""
         found = {name: getattr(self, name) for name in _PATTERNS}
         return {name: pattern for name, pattern in found.items() if pattern}
+
+    @property
+    def reading(self) -> str:
+        """How stored values become metres."""
+        scales = {name: float(self.depth_scale.get(name, 0)) for name in MAPS}
+        return json.dumps({"depth_scale": scales, "max_depth": float(self.max_depth)})
 
     def split_of(self, name: str, texts: Mapping[str, str]) -> set[str]:
         """The splits to which the frame `name` belongs, given the texts of its fields."""
