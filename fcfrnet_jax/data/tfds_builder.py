@@ -14,8 +14,9 @@ The shards are ArrayRecord files, so that `tfds.data_source` reads them too, and
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.data.kitti import SPLITS
 from fcfrnet_jax.data.kitti.archives import Source, open_source
 from fcfrnet_jax.data.shards import array_records, points, records
-from fcfrnet_jax.data.shards.build import EXPECTED, Plan, build_split, plan_split, read_frame
+from fcfrnet_jax.data.shards.build import build_split, read_frame
 from fcfrnet_jax.data.shards.index import ShardIndex, index_path, shard_path
+from fcfrnet_jax.data.shards.plan import CONTENTS, EXPECTED, Plan, plan_splits
 from fcfrnet_jax.files import list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
@@ -86,14 +88,15 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
     code_path = tfds.core.Path(__file__)
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: dict[str, str] = {"1.0.0": "First version."}  # noqa: RUF012
-    MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    manual_dir must have the archives of www.cvlibs.net/datasets/kitti: data_depth_velodyne.zip,
-    data_depth_annotated.zip, data_depth_selection.zip, and the raw data of the drives ("synced +
-    rectified data" and "calibration"), as zip files or unpacked.
-    """
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"manual_dir must have {CONTENTS}."
 
     def __init__(self, *, file_format: Any = None, **kwargs: Any) -> None:
         super().__init__(file_format=file_format or _ARRAY_RECORD, **kwargs)
+
+    @property
+    def building_dir(self) -> Path:
+        """The folder of the shards until all are built."""
+        return Path(self.data_dir).with_name(f"{self.version}.building")
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -130,8 +133,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
 
     def _build(self, plans: list[Plan], source: Source) -> list[tfds.core.SplitInfo]:
         """Builds in a folder that remains if the build is stopped."""
-        version = Path(self.data_dir)
-        building = version.with_name(f"{self.version}.building")
+        version, building = Path(self.data_dir), self.building_dir
         total = sum(len(plan.frames) for plan in plans)
         splits = []
         with ExitStack() as stack:
@@ -152,7 +154,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         return splits
 
     def _post_download_and_prepare_hook(self) -> None:
-        remove(Path(self.data_dir).with_name(f"{self.version}.building"))
+        remove(self.building_dir)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict]]]:
         return {plan.split: self._generate_examples(plan.frames) for plan in self._plans}
@@ -170,6 +172,19 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
             return super()._as_dataset(split, **kwargs)
         instructions = self.info.splits[split].file_instructions
         return _dataset(instructions, self.info.features, **kwargs)
+
+
+def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
+    """Builds the dataset, or the rest of it; see `shards.build`.
+
+    Args:
+      builder: its `data_path` must not exist.
+      source_dir: the `manual_dir`.
+    """
+    config = tfds.download.DownloadConfig(manual_dir=source_dir)
+    # TFDS makes a folder for downloads, and prints that it downloads a dataset of unknown size.
+    with TemporaryDirectory(prefix="fcfrnet_downloads_") as folder, redirect_stdout(None):
+        builder.download_and_prepare(download_dir=folder, download_config=config)
 
 
 def _dataset(
@@ -211,13 +226,12 @@ def _dataset(
 
 
 def _plan(source: Source) -> list[Plan]:
-    """Raises ValueError if there are no frames of any split."""
-    plans = [plan for split in SPLITS if (plan := plan_split(source, split)) is not None]
-    if not plans:
-        raise ValueError(
-            f"{source.folder}: has no frames of KITTI's depth benchmark, in folders or zip "
-            f"archives{KittiDepthCompletion.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-        )
+    """Logs how complete the splits are.
+
+    Raises:
+      ValueError: see `plan_splits`.
+    """
+    plans = plan_splits(source)
     for plan in plans:
         logging.log(logging.INFO if plan.is_complete() else logging.WARNING, "%s", plan.report())
     for split in (split for split in SPLITS if split not in {plan.split for plan in plans}):

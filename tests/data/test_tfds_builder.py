@@ -12,7 +12,8 @@ from absl import logging
 from fcfrnet_jax.data import kitti, shards
 from fcfrnet_jax.data.images import read_depth, read_image
 from fcfrnet_jax.data.kitti.archives import open_source
-from fcfrnet_jax.data.shards.build import build_split, plan_split
+from fcfrnet_jax.data.shards.build import build_split
+from fcfrnet_jax.data.shards.plan import plan_split
 from tests import kitti_tree as tree
 from tests.conftest import ROOT
 

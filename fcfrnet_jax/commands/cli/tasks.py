@@ -63,6 +63,12 @@ TASKS = {
         "check_data",
         "data.check_data",
     ),
+    "build_shards": Task(
+        "Build shards of KITTI, from which training and evaluation read faster.",
+        "fcfrnet --config=build_shards --config.data_dir=kitti --workdir=shards",
+        "build_shards",
+        "data.build_shards",
+    ),
     "render": Task(
         "Render random streets as a dataset in KITTI's layout.",
         "fcfrnet --config=render --config.frames=100 --workdir=output/streets",

@@ -34,7 +34,7 @@ def text(file: ConfigFile | None) -> str:
         *((name, task.summary, task.example) for name, task in TASKS.items()),
         ("convert", *CONVERT),
     ]
-    listed = "\n".join(f"  {name:11} {line}\n{'':14}{example}" for name, line, example in tasks)
+    listed = "\n".join(f"  {name:12} {line}\n{'':15}{example}" for name, line, example in tasks)
     names = textwrap.wrap(", ".join(config_files.packaged()), 70)
     usage = USAGE.format(tasks=listed, packaged=f"\n{'':24}".join(names))
     return usage if file is None else usage + "\n" + _settings(file)

@@ -4,7 +4,6 @@ Every shard holds the next `FRAMES_PER_SHARD` frames in the order of their names
 found in the same order as in folders.
 """
 
-import bisect
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,102 +16,24 @@ import numpy as np
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.kitti.archives import Source
-from fcfrnet_jax.data.kitti.frames import search_frames
+from fcfrnet_jax.data.kitti.frames import SPLITS
 from fcfrnet_jax.data.shards import array_records, records
-from fcfrnet_jax.data.shards.index import FORMAT, Entry, Fault, ShardIndex, index_path, shard_path
-from fcfrnet_jax.files import atomic_path, list_some
+from fcfrnet_jax.data.shards.index import (
+    FORMAT,
+    Entry,
+    Fault,
+    ShardIndex,
+    index_path,
+    shard_path,
+    shards_of,
+)
+from fcfrnet_jax.data.shards.plan import Plan, by_name
+from fcfrnet_jax.files import atomic_path
 
 FRAMES_PER_SHARD = 256
-# The number of frames in the benchmark.
-EXPECTED = {"train": 85898, "val": 6852, "val_selection": 1000, "test_completion": 1000}
-_KINDS = ("image", "ground_truth", "intrinsics")
 # Frames that are read ahead of the writer, for each thread.
 _AHEAD = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the shards of a split are built from.
-
-    Attributes:
-      split: of `kitti.SPLITS`.
-      frames: the frames with sparse depth, sorted by name, with all other files that they have.
-      faults: the files that are missing.
-      absent: the kinds of files that no frame has.
-    """
-
-    split: str
-    frames: list[Frame]
-    faults: list[Fault]
-    absent: list[str]
-
-    def shares(self, count: int) -> list[list[Frame]]:
-        """The frames of each shard, at most `count`; one empty list if there are no frames."""
-        starts = range(0, max(len(self.frames), 1), count)
-        return [self.frames[start : start + count] for start in starts]
-
-    def faults_of(self, shares: Sequence[Sequence[Frame]], number: int) -> list[Fault]:
-        """The faults of a shard: of its frames, and of frames without a record between them."""
-        names = [frames[0].name for frames in shares[1:]]
-        return [fault for fault in self.faults if bisect.bisect_right(names, fault.name) == number]
-
-    def is_complete(self) -> bool:
-        """Whether the split has all frames of the benchmark, with all files."""
-        return len(self.frames) == EXPECTED[self.split] and not (self.faults or self.absent)
-
-    def report(self) -> str:
-        """Describes how complete the split is, in one line."""
-        count, expected = len(self.frames), EXPECTED[self.split]
-        lines = [f"{self.split}: {count:,} of the benchmark's {expected:,} frames"]
-        lines += [f"no frame has {kind}" for kind in self.absent]
-        if self.faults:
-            first = list_some([f"{fault.path} {fault.reason}" for fault in self.faults])
-            lines.append(f"{len(self.faults):,} files are missing: {first}")
-        return "; ".join(lines)
-
-
-def plan_split(source: Source, split: str) -> Plan | None:
-    """Lists the frames of a split with the files that they have; None if there are no frames.
-
-    Raises:
-      ValueError: two files belong to the same frame.
-    """
-    scans = layout.depth_files(source.root, split, "sparse")
-    if not scans:
-        return None
-    frames: dict[str, Frame] = {}
-    faults: list[Fault] = []
-    absent = []
-    for kind in _KINDS:
-        if (split, kind) == ("test_completion", "ground_truth"):
-            continue
-        if not scans.keys() & _files(source.root, split, kind, scans).keys():
-            absent.append(kind)
-            continue
-        complete, bad = search_frames(source.root, split, require=(kind,))
-        for item in bad:
-            found = "sparse" if item.frame.sparse == Path() else kind
-            path = source.describe(item.path)
-            faults.append(Fault(item.frame.name, found, path, item.reason))
-        for frame in [*complete, *(item.frame for item in bad)]:
-            known = frames.setdefault(frame.name, frame)
-            if kind != "intrinsics":
-                frames[frame.name] = replace(known, **{kind: getattr(frame, kind)})
-    if not frames:
-        frames = {frame.name: frame for frame in search_frames(source.root, split, require=())[0]}
-    with_sparse = [frame for _, frame in sorted(frames.items()) if frame.sparse != Path()]
-    return Plan(split, with_sparse, sorted(set(faults), key=_by_name), absent)
-
-
-def _files(root: Path, split: str, kind: str, scans: layout.Files) -> layout.Files:
-    """The files of a kind, by frame."""
-    if kind == "image":
-        return layout.image_files(root, split, sorted(scans))
-    if kind == "intrinsics":
-        return layout.intrinsics_files(root, split, sorted(scans))
-    return layout.depth_files(root, split, kind)
 
 
 def build_split(
@@ -127,7 +48,7 @@ def build_split(
     """Writes the shards of a split. Shards that exist and have the same source are kept.
 
     Args:
-      plan: the result of `plan_split`.
+      plan: the result of `plan.plan_split`.
       source: where the files are.
       folder: of the shards. No other process may write to it.
       advance: is called with the number of frames that are done.
@@ -154,6 +75,33 @@ def build_split(
                 advance(len(frames))
             indexes.append(index)
     return indexes
+
+
+def changed_shards(plans: Sequence[Plan], source: Source, folder: Path) -> tuple[list[str], int]:
+    """Compares the shards in a folder with the files that they were built from.
+
+    Args:
+      plans: of all splits.
+      source: where the files are.
+      folder: of the shards.
+
+    Returns:
+      The names of the shards that are missing, incomplete or built from other files, or whose split
+      has no plan; and the number of all shards.
+
+    Raises:
+      ValueError: a part of the shards of a split is missing.
+    """
+    expected = {}
+    for plan in plans:
+        shares = plan.shares(FRAMES_PER_SHARD)
+        for number, frames in enumerate(shares):
+            shard = shard_path(folder, plan.split, number, len(shares))
+            expected[shard] = _digest(source, frames, plan.faults_of(shares, number))
+    stored = {shard for split in SPLITS for shard in shards_of(folder, split)}
+    changed = [shard for shard, digest in expected.items() if finished(shard, digest) is None]
+    changed += sorted(stored - expected.keys())
+    return [shard.name for shard in changed], len(stored | expected.keys())
 
 
 def finished(shard: Path, source: str) -> ShardIndex | None:
@@ -196,7 +144,7 @@ def _build_shard(
         for item in read
         if item.size is not None
     ]
-    faults = sorted([*missing, *(fault for item in read for fault in item.faults)], key=_by_name)
+    faults = sorted([*missing, *(fault for item in read for fault in item.faults)], key=by_name)
     source_digest = _digest(source, frames, missing)
     index = ShardIndex(source_digest, shard.stat().st_size, entries, faults)
     index.write(shard)
@@ -253,15 +201,11 @@ def _kind_of(bad: BadFile) -> str:
 
 
 def _digest(source: Source, frames: Sequence[Frame], missing: Sequence[Fault]) -> str:
-    """Identifies the files of frames, by their names, sizes and times."""
+    """Identifies the files of frames, by their names, sizes and times, wherever they are."""
     digest = hashlib.blake2b(f"format {FORMAT}\n".encode(), digest_size=16)
     for frame in frames:
         paths = (frame.image, frame.sparse, frame.ground_truth)
         stamps = [source.stamp(path) if path else "" for path in paths]
         digest.update(repr((frame.name, frame.intrinsics, stamps)).encode())
-    digest.update(repr(missing).encode())
+    digest.update(repr([(fault.name, fault.kind) for fault in missing]).encode())
     return digest.hexdigest()
-
-
-def _by_name(fault: Fault) -> tuple[str, str]:
-    return fault.name, fault.kind

@@ -153,7 +153,7 @@ def test_a_setting_needs_a_config():
         (
             "config.task = 'dance'",
             "/mine.py: config.task must be one of predict, project, submit, coarse_maps, evaluate, "
-            "train, check_data, render, got",
+            "train, check_data, build_shards, render, got",
         ),
         ("config.craop = 3", "/mine.py: config.craop: the task evaluate has no such setting; did"),
     ],

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from fcfrnet_jax.data.kitti.archives import open_source
-from fcfrnet_jax.data.shards.build import build_split, plan_split
+from fcfrnet_jax.data.shards.build import build_split
+from fcfrnet_jax.data.shards.plan import plan_split
 
 
 def build(source_dir: Path, target: Path, *splits: str, **options) -> Path:

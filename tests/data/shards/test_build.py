@@ -5,9 +5,6 @@ import shutil
 import pytest
 
 from fcfrnet_jax.data import kitti, shards
-from fcfrnet_jax.data.kitti.archives import open_source
-from fcfrnet_jax.data.reading import read_arrays
-from fcfrnet_jax.data.shards.build import plan_split
 from tests import kitti_tree as tree
 from tests.data.shards.building import build
 from tests.file_operations import copies_at_every_change
@@ -98,32 +95,3 @@ def test_frames_without_calibration(source_dir, tmp_path):
     assert all(frame.intrinsics is None for frame in shards.search_frames(target, "val")[0])
     with pytest.raises(ValueError, match=r"none of the 5 val frames .* has intrinsics"):
         shards.search_frames(target, "val", require=("intrinsics",))
-
-
-def test_plans_report_what_is_missing(source_dir):
-    shutil.rmtree(source_dir / "raw")
-    kitti.find_frames(source_dir, "val", require=("ground_truth",))[3].ground_truth.unlink()
-    with open_source(source_dir) as source:
-        assert plan_split(source, "train") is None
-        report = plan_split(source, "val").report()
-    assert report.startswith(
-        "val: 5 of the benchmark's 6,852 frames; no frame has image; no frame has intrinsics; "
-        "1 files are missing: "
-    )
-    assert "0000000008.png is missing, the ground truth of" in report
-
-
-@pytest.mark.nightly
-def test_two_thousand_rendered_frames(tmp_path):
-    from fcfrnet_jax.streets.data_set import Plan, write_data_set
-
-    write_data_set(tmp_path / "kitti", Plan(train=1900, val=100, selection=50))
-    target = tmp_path / "shards"
-    for split, count in (("train", 1900), ("val", 100), ("val_selection", 50)):
-        build(tmp_path / "kitti", target, split, frames_per_shard=256)
-        expected = kitti.find_frames(tmp_path / "kitti", split)
-        found, bad = shards.search_frames(target, split)
-        assert (len(found), bad) == (count, [])
-        for frame, files in list(zip(found, expected, strict=True))[::97]:
-            one, other = (read_arrays(f, ("image", "ground_truth")) for f in (frame, files))
-            assert all((one[name] == other[name]).all() for name in one)
