@@ -106,7 +106,16 @@ def find_implausible(
 
 
 class ImpossibleDepthError(ValueError):
-    """The depth maps of a frame cannot be right."""
+    """The depth maps of a frame cannot be right.
+
+    Attributes:
+      frame: the frame.
+      finding: what is impossible.
+    """
+
+    def __init__(self, message: str, frame: Frame, finding: Finding) -> None:
+        super().__init__(message)
+        self.frame, self.finding = frame, finding
 
 
 def sample_frames(frames: Sequence[Frame]) -> list[Frame]:
@@ -136,7 +145,7 @@ def check_depth(frames: Sequence[Frame], crop: Size, limits: tuple[float, float]
         for finding in find_implausible(maps, paths, limits):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
-                raise ImpossibleDepthError(text)
+                raise ImpossibleDepthError(text, frame, finding)
             unusual.setdefault((finding.kind, finding.depth), []).append(text)
     for texts in unusual.values():
         logging.warning("%s (found in %d of %d compared frames)", texts[0], len(texts), len(frames))

@@ -11,6 +11,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.own import description
 from fcfrnet_jax.data.own import frames as own
+from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.shards.plan import EXPECTED
 from fcfrnet_jax.metric_sets import INDOOR, KITTI, MetricSet
 
@@ -44,6 +45,7 @@ class DataSet:
       benchmark_frames: the number of frames that KITTI's benchmark has in each split; empty for
         other data sets.
       reading: how stored values become metres, if the data set can say so, in words.
+      advise_scale: what to set if impossible depth has another unit, for the end of a message.
     """
 
     name: str
@@ -57,6 +59,7 @@ class DataSet:
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
     benchmark_frames: Mapping[str, int] = field(default_factory=dict)
     reading: str = ""
+    advise_scale: Callable[[Frame, Finding], str] = lambda frame, finding: ""
 
 
 def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
@@ -170,4 +173,5 @@ def _described(root: Path) -> DataSet:
         stores_coarse=lambda split: False,
         find_images=partial(own.find_images, root, described),
         reading=described.reading,
+        advise_scale=own.advise_scale,
     )

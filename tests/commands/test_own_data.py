@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import train
+from fcfrnet_jax.commands import dataset, train
+from fcfrnet_jax.commands.data import check_data
 from fcfrnet_jax.commands.inference import coarse_maps
+from fcfrnet_jax.configs import check_data as check_data_config
 from fcfrnet_jax.configs import coarse_maps as coarse_maps_config
 from fcfrnet_jax.configs import train as train_config
 from fcfrnet_jax.networks.fill import classical_fill
@@ -85,6 +87,41 @@ def test_a_wrong_setting_is_refused(settings, message, folder, tmp_path):
     with pytest.raises(ValueError, match=message):
         evaluated(tmp_path / "out", data_dir=str(folder), crop=(0, 0), **settings)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def far(tmp_path):
+    """A data set with depth of 40 to 240 m."""
+    own_data.write(tmp_path / "far", depth_scale={"ground_truth": 125, "sparse_depth": 0.125})
+    return tmp_path / "far"
+
+
+def frames_of(folder, **settings):
+    config = train_config.get_config()
+    config.update({"data_dir": str(folder), "crop": (16, 32)} | settings)
+    return dataset.find_frames(config, "train", ("ground_truth",), random_crop=True)[0]
+
+
+def test_depth_in_another_unit_is_refused_with_the_likely_scale(far):
+    message = r"lidar/a/0000\.npy: .* over 60 m, .*; likely depth_scale=1 \(metres\) gives a median"
+    with pytest.raises(ValueError, match=rf"{message}.*; --config.check_depth=False skips this"):
+        frames_of(far)
+    with pytest.raises(ValueError, match=rf"the depth of 100.0% .*{message}"):
+        check_data.run(config_of_check(far), far)
+    assert len(frames_of(far, check_depth=False)) == 3
+
+
+def test_the_limits_of_the_description_decide_which_depth_is_possible(far):
+    described = json.loads((far / "dataset.json").read_text()) | {"limits": [0.5, 300]}
+    (far / "dataset.json").write_text(json.dumps(described))
+    assert len(frames_of(far)) == 3
+    check_data.run(config_of_check(far), far)
+
+
+def config_of_check(folder):
+    config = check_data_config.get_config()
+    config.update(data_dir=str(folder), splits="train")
+    return config.lock()
 
 
 def test_a_damaged_description_is_named(tmp_path):

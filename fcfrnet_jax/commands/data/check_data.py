@@ -17,6 +17,7 @@ from fcfrnet_jax.commands.settings import Range, check_ranges
 from fcfrnet_jax.data.frame import BadFile, Frame, NoFramesError
 from fcfrnet_jax.data.kitti.frames import PARTNERS
 from fcfrnet_jax.data.kitti.gaps import find_gaps
+from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.reading import paths_of
 from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.locks import lock_folder
@@ -50,7 +51,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
                 read = partial(walk.walk, found.complete, data.limits, keys[found.split], journal)
                 # Before the files are read, so that a later change is noticed.
                 digests = _digests(stamps, found.complete)
-                in_core = _fill(found, read(workers=workers, advance=advance))
+                in_core = _fill(found, read(workers=workers, advance=advance), data)
                 checks[found.split] = _as_check(found, digests, in_core)
         obstacles = report.obstacles(reports, config.skip_bad_frames, config.max_implausible)
         entries = {
@@ -123,7 +124,7 @@ def _words(text: str) -> list[str]:
     return [word for word in (part.strip() for part in text.split(",")) if word]
 
 
-def _fill(found: SplitReport, results: Iterator[tuple[Frame, Result]]) -> bool:
+def _fill(found: SplitReport, results: Iterator[tuple[Frame, Result]], data: DataSet) -> bool:
     """Enters the results of reading; returns whether all depth maps have a depth in `walk.CORE`."""
     in_core = True
     for frame, result in results:
@@ -131,13 +132,13 @@ def _fill(found: SplitReport, results: Iterator[tuple[Frame, Result]]) -> bool:
         if result.size:
             found.sizes[frame.name] = result.size
             in_core &= result.in_core
+        findings = [Finding(*values) for values in result.findings]
         for texts, impossible in ((found.implausible, True), (found.unusual, False)):
-            said = [
-                f"{paths_of(frame)[kind]}: {text}"
-                for _, kind, text, no in result.findings
-                if no == impossible
-            ]
-            texts += said[:1]
+            first = next((item for item in findings if item.impossible == impossible), None)
+            if first:
+                # It reads the file again.
+                advice = data.advise_scale(frame, first) if impossible and not texts else ""
+                texts.append(f"{paths_of(frame)[first.depth]}: {first.text}{advice}")
     found.odd = walk.odd_sizes(found.sizes)
     return in_core
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fcfrnet_jax import parallel
+from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.data.opening import open_data_set
 from fcfrnet_jax.commands.inference import devices, maps, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
@@ -115,7 +116,7 @@ def find_frames(
         sampled = plausibility.sample_frames(found)
         unreadable = check.check_frames(sampled, tuple(config.crop), image_pixels=False)
         good = check.without_bad(sampled, unreadable)
-        plausibility.check_depth(good, tuple(config.crop), data.limits)
+        dataset.check_depth(good, tuple(config.crop), data)
     return found, bad
 
 

@@ -21,6 +21,7 @@ from fcfrnet_jax.data.own.folders import (
     name_of,
     walk,
 )
+from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.reading import coarse_file
 from fcfrnet_jax.files import list_some
 
@@ -187,9 +188,30 @@ def find_images(
     return {f.name: f.image for f in frames if f.name in wanted and f.image is not None}
 
 
+def advise_scale(frame: Frame, finding: Finding) -> str:
+    """What to set if the depth of a frame is plausible in another unit.
+
+    Args:
+      frame: of `search_frames`.
+      finding: what is impossible about its depth.
+
+    Returns:
+      A part of a message that begins with "; ", or "".
+    """
+    if finding.kind not in ("far", "near") or not isinstance(frame.stored, FileArrays):
+        return ""
+    path = frame.stored.paths.get(finding.depth)
+    if path is None:  # a coarse map
+        return ""
+    return inputs.scale_advice(*inputs.read_values(path, frame.stored.forms[finding.depth]))
+
+
 def _reader(description: Description, paths: Mapping[str, Path]) -> FileArrays:
+    # `plausibility` compares the depth of frames, with the limits of the data set.
     forms = {
-        name: inputs.DepthFormat(description.depth_scale.get(name, 0.0), description.max_depth)
+        name: inputs.DepthFormat(
+            description.depth_scale.get(name, 0.0), description.max_depth, check=False
+        )
         for name in MAPS
     }
     return FileArrays(paths, forms)

@@ -80,16 +80,7 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
       OSError: the file cannot be opened.
     """
     form, path = form or DepthFormat(), Path(path)
-    values = _png(path) if path.suffix.lower() == ".png" else _array(path)
-    scale = form.scale
-    if not scale:
-        if path.suffix.lower() != ".png" and values.dtype.kind in "iu":
-            raise ValueError(
-                f"{path}: holds integers ({values.dtype}) in an unknown unit; set "
-                "depth_scale=N, where N is the number of values per metre"
-                f"{scale_advice(values, None)}"
-            )
-        scale = DEPTH_SCALE if path.suffix.lower() == ".png" else 1.0
+    values, scale = read_values(path, form)
     metres = np.divide(values, scale, dtype=np.float32)
     metres[~np.isfinite(metres)] = 0.0
     lowest = metres.min()
@@ -107,6 +98,23 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
         within = f" up to {form.max_depth:g} m" if form.max_depth else ""
         raise ValueError(f"{path}: no pixel has a depth{within}")
     return metres
+
+
+def read_values(path: Path, form: DepthFormat) -> tuple[np.ndarray, float]:
+    """Reads the stored values of a depth map, `[H, W]`, and their number per metre.
+
+    Raises:
+      ValueError: another kind of file, or integers without a scale.
+      OSError: the file cannot be opened.
+    """
+    is_png = path.suffix.lower() == ".png"
+    values = _png(path) if is_png else _array(path)
+    if not form.scale and not is_png and values.dtype.kind in "iu":
+        raise ValueError(
+            f"{path}: holds integers ({values.dtype}) in an unknown unit; set depth_scale=N, where "
+            f"N is the number of values per metre{scale_advice(values, None)}"
+        )
+    return values, form.scale or (DEPTH_SCALE if is_png else 1.0)
 
 
 def check_pair(image: np.ndarray, depth: np.ndarray, where: str = "") -> None:
