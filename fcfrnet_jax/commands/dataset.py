@@ -18,10 +18,10 @@ from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics
 from fcfrnet_jax.geometry import Size, crop_box
 from fcfrnet_jax.pictures import panels
-from fcfrnet_jax.pictures.colours import MAX_ERROR
+from fcfrnet_jax.pictures.colours import MAX_DEPTH, MAX_ERROR
 
-# Metres. The largest depth and, indoors, error that panels distinguish.
-FARTHEST, INDOOR_ERROR = 80.0, 1.0
+# Metres. The largest error that panels distinguish indoors.
+INDOOR_ERROR = 1.0
 
 
 def find_frames(
@@ -186,7 +186,7 @@ def panel(
         sparse_depth,
         maps,
         example["ground_truth"][..., 0] if frame.ground_truth else None,
-        max_depth=min(data.limits[1], FARTHEST),
+        max_depth=min(data.limits[1], MAX_DEPTH),
         captions=tables.captions(metrics, data.metrics),
         max_error=INDOOR_ERROR if data.limits[1] <= sets.INDOOR_DEPTH else MAX_ERROR,
     )

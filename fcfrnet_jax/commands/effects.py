@@ -26,7 +26,7 @@ _GROUPS = {
         stage source split points camera pool_frames clutter misalignment crop
         augmentation.flip augmentation.brightness augmentation.contrast augmentation.saturation
         augmentation.random_crop augmentation.beam_probability augmentation.beams
-        augmentation.point_dropout augmentation.points
+        augmentation.point_dropout augmentation.points augmentation.scale augmentation.rotation
         coarse.layers coarse.modality coarse.width coarse.patch coarse.base coarse.keep_measured
         coarse.min_depth coarse.max_depth fine.min_depth fine.max_depth
         fine.layers fine.modality fine.width fine.patch fine.variant fine.window

@@ -35,6 +35,8 @@ RANGES = {
     "augmentation.beams": Range(1, len(HDL64.elevations)),
     "augmentation.point_dropout": _SHARE,
     "augmentation.points": Range(0),
+    "augmentation.scale": Range(1.0),
+    "augmentation.rotation": Range(0.0, 180.0),
     "rmse_weight": Range(0.0),
     "photometric_weight": Range(0.0),
     "smoothness_weight": Range(0.0),

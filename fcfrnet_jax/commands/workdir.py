@@ -47,6 +47,8 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "coarse.keep_measured": False,
     "points": 500,
     "augmentation.points": 0,
+    "augmentation.scale": 1.0,
+    "augmentation.rotation": 0.0,
     "coarse.min_depth": 0.9,
     "coarse.max_depth": 100.0,
     "fine.min_depth": 0.9,

@@ -20,7 +20,9 @@ def get_config() -> ConfigDict:
     # Reading all files would delay the start.
     config.check_files = False
 
-    # The colour changes of the codes of sparse-to-dense, CSPN and NLSPN.
+    # The changes of the codes of sparse-to-dense, CSPN and NLSPN.
+    config.augmentation.scale = 1.5
+    config.augmentation.rotation = 5.0
     config.augmentation.brightness = 0.4
     config.augmentation.contrast = 0.4
     config.augmentation.saturation = 0.4

@@ -64,8 +64,9 @@ def get_config() -> ConfigDict:
     config.outputs = "png,panel"
     # Values per metre in the 16-bit PNG files that are written.
     config.png_scale = 256.0
-    # The far end of the colours of colour and panel in metres; the near end is 5% of it.
-    config.colour_max_depth = 80.0
+    # The far end of the colours of colour and panel in metres; the near end is 5% of it. 0 for the
+    # largest depth of the model, but at most 80.
+    config.colour_max_depth = 0.0
     # Pixels with a lower confidence, 0 to 1, are missing in PNG files and point clouds.
     config.min_confidence = 0.0
     config.cloud = ConfigDict()

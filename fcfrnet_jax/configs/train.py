@@ -78,6 +78,10 @@ def get_config() -> ConfigDict:
     # Draw this many pixels of the ground truth as the sparse depth of every example, as for NYU
     # Depth v2; 0 keeps the sparse depth of the data set.
     config.augmentation.points = 0
+    # Enlarge every example by a factor drawn from 1 to this, and divide its depth by it; 1 = not.
+    config.augmentation.scale = 1.0
+    # Rotate every example by an angle drawn from minus to plus this, in degrees; 0 = not.
+    config.augmentation.rotation = 0.0
 
     config.coarse = ConfigDict()
     # Depth of the coarse network's ResNet: 10, 18, 34 or 50.

@@ -1,4 +1,4 @@
-"""Augmentation of training examples, computed on the devices: colours, flips, other points.
+"""Augmentation of training examples, computed on the devices.
 
 An example is a dict of arrays without a batch axis: `sparse_depth`, `ground_truth` and
 `coarse_depth`, float32 `[H, W, 1]` metres, 0 = missing; `image` and `near_image`, uint8 `[H, W, 3]`
@@ -7,10 +7,12 @@ RGB; `intrinsics`, float32 `[4]` (fx, fy, cx, cy) in pixels; `rotation` `[3, 3]`
 required. The functions have no state: equal keys give equal changes.
 """
 
+import functools
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 
 from fcfrnet_jax.data.images import MIN_DEPTH
 from fcfrnet_jax.geometry import luma
@@ -35,10 +37,13 @@ class Augmentation:
       point_dropout: the share of sparse points to remove is drawn uniformly from 0 to this value.
       points: replace the sparse depth by this many pixels of the ground truth, drawn uniformly; all
         if fewer have a depth. 0 keeps the sparse depth.
+      scale: the example is enlarged by a factor drawn uniformly from 1 to this value, see
+        `enlarge_and_rotate`; 1 = not.
+      rotation: it is rotated by an angle drawn uniformly from minus to plus this value, in degrees.
 
     Raises:
-      ValueError: a value outside 0..1, negative `points`, a number of beams outside 1..64, or only
-        one of `beam_probability` and `beams`.
+      ValueError: a value outside its range; only one of `beam_probability` and `beams`; or beams
+        with `scale` or `rotation`, after which the pixels no longer show their beams.
     """
 
     flip: float = 0.5
@@ -50,6 +55,8 @@ class Augmentation:
     beams: tuple[int, ...] = ()
     point_dropout: float = 0.0
     points: int = 0
+    scale: float = 1.0
+    rotation: float = 0.0
 
     def __post_init__(self) -> None:
         shares = "flip brightness contrast saturation beam_probability point_dropout"
@@ -65,6 +72,20 @@ class Augmentation:
                 "beam_probability and beams must be given together, got "
                 f"{self.beam_probability} and {self.beams}"
             )
+        if self.scale < 1.0 or not 0.0 <= self.rotation <= 180.0:
+            raise ValueError(
+                "scale must be at least 1 and rotation between 0 and 180, got "
+                f"{self.scale} and {self.rotation}"
+            )
+        if self.beams and self.moves_pixels:
+            raise ValueError(
+                "beams cannot be left out of scaled or rotated scans: with beams, scale must be 1 "
+                f"and rotation 0, got {self.scale} and {self.rotation}"
+            )
+
+    @property
+    def moves_pixels(self) -> bool:
+        return self.scale > 1.0 or self.rotation > 0.0
 
     @property
     def jitters_colour(self) -> bool:
@@ -74,7 +95,7 @@ class Augmentation:
 def augment(
     key: jax.Array, example: Example, settings: Augmentation, lidar: Lidar = HDL64
 ) -> Example:
-    """Draws and removes points, changes colours, and flips, according to the settings.
+    """Enlarges and rotates, draws and removes points, changes colours, and flips, in this order.
 
     Args:
       key: the JAX random key of the example.
@@ -87,9 +108,11 @@ def augment(
     """
     beam_key, points_key, colour_key, flip_key = jax.random.split(key, 4)
     changed = dict(example)
+    # Points and places have other keys, so that the other changes do not depend on them.
+    if settings.moves_pixels:
+        changed = _moved(jax.random.fold_in(key, 5), changed, settings)
     if settings.points:
-        # Another key, so that the other changes do not depend on this one.
-        drawn = _drawn_points(jax.random.fold_in(key, 4), example["ground_truth"], settings.points)
+        drawn = _drawn_points(jax.random.fold_in(key, 4), changed["ground_truth"], settings.points)
         changed["sparse_depth"] = drawn
     if settings.beams:
         kept = _kept_beams(beam_key, changed, settings, lidar)
@@ -132,6 +155,54 @@ def recolour(images: jax.Array, factors: jax.Array) -> jax.Array:
     return blend(factors[2], changed, luma(changed)).astype(jnp.uint8)
 
 
+def enlarge_and_rotate(
+    example: Example, scale: jax.Array | float, angle: jax.Array | float
+) -> Example:
+    """Enlarges an example about its centre, divides its depth by the factor, and rotates it.
+
+    The augmentation of Ma and Karaman (ICRA 2018, arXiv 1709.07492). Depth maps take the nearest
+    pixels, images interpolate bilinearly, and what was outside becomes 0.
+
+    Enlarging by s is what a camera with s times the focal length sees of a scene of 1 / s its size,
+    so the intrinsics and the pose remain those of the maps: fx, fy and the offset of (cx, cy) from
+    the centre become s times as large, and with the roll Q the rotation becomes Q R Q^T and the
+    translation Q t / s. For a rotated example this is exact if fx = fy.
+
+    Args:
+      example: see the module's docstring.
+      scale: positive.
+      angle: clockwise in the image, in radians.
+    """
+    height, width = example["sparse_depth"].shape[:2]
+    middle_x, middle_y = 0.5 * (width - 1), 0.5 * (height - 1)
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    x, y = jnp.arange(width) - middle_x, (jnp.arange(height) - middle_y)[:, None]
+    from_x, from_y = (cosine * x + sine * y) / scale, (cosine * y - sine * x) / scale
+    outside = (jnp.abs(from_x) >= 0.5 * width) | (jnp.abs(from_y) >= 0.5 * height)
+    places = [from_y + middle_y, from_x + middle_x]
+
+    def moved(name: str, leaf: jax.Array) -> jax.Array:
+        def sample(plane: jax.Array) -> jax.Array:
+            found = map_coordinates(plane, places, order=int(name in IMAGES), mode="nearest")
+            return jnp.where(outside, 0.0, found)
+
+        values = jax.vmap(sample, in_axes=-1, out_axes=-1)(leaf.astype(jnp.float32))
+        return jnp.round(values).astype(leaf.dtype) if name in IMAGES else values / scale
+
+    maps = {name: moved(name, leaf) for name, leaf in example.items() if leaf.ndim == 3}
+    fx, fy, cx, cy = example["intrinsics"]
+    x, y = cx - middle_x, cy - middle_y
+    cx = middle_x + scale * (cosine * x - sine * y)
+    cy = middle_y + scale * (sine * x + cosine * y)
+    changed = example | maps | {"intrinsics": jnp.stack([scale * fx, scale * fy, cx, cy])}
+    if "rotation" in example:
+        roll = jnp.eye(3).at[:2, :2].set(jnp.array([[cosine, -sine], [sine, cosine]]))
+        multiply = functools.partial(jnp.matmul, precision="highest")
+        changed["rotation"] = multiply(multiply(roll, example["rotation"]), roll.T)
+        changed["translation"] = multiply(roll, example["translation"]) / scale
+    return changed
+
+
 def mirror(example: Example) -> Example:
     """Flips an example horizontally, including calibration and pose.
 
@@ -147,6 +218,13 @@ def mirror(example: Example) -> Example:
         mirrored["rotation"] = side[:, None] * example["rotation"] * side
         mirrored["translation"] = side * example["translation"]
     return mirrored
+
+
+def _moved(key: jax.Array, example: Example, settings: Augmentation) -> Example:
+    """Draws the scale and the angle, and applies them."""
+    draws = jax.random.uniform(key, (2,))
+    angle = jnp.deg2rad(settings.rotation * (2.0 * draws[1] - 1.0))
+    return enlarge_and_rotate(example, 1.0 + (settings.scale - 1.0) * draws[0], angle)
 
 
 def _kept_beams(

@@ -77,6 +77,8 @@ def find_implausible(
     maps: Mapping[str, np.ndarray],
     names: Mapping[str, str | Path] | None = None,
     limits: tuple[float, float] = LIMITS,
+    *,
+    of_model: bool = False,
 ) -> list[Finding]:
     """Looks for signs of wrong data in the depth maps of one frame.
 
@@ -85,13 +87,19 @@ def find_implausible(
         0 = missing.
       names: what the texts call the maps; their keys by default.
       limits: the smallest and largest depth in metres that networks for this data predict.
+      of_model: whether they are those of a network, which may be used on data with larger depths.
+        These are then only unusual up to `LIMITS`, if most depths are within the limits.
 
     Returns:
       What was found: values that stand for a missing depth, another unit, missing pixels of coarse
       depth, dense sparse depth, ground truth given as an input, and maps that disagree.
     """
     names = {key: key.replace("_", " ") for key in maps} | dict(names or {})
-    found = [item for key, depth in maps.items() for item in _findings_of_map(key, depth, limits)]
+    found = [
+        item
+        for key, depth in maps.items()
+        for item in _findings_of_map(key, depth, limits, of_model)
+    ]
     if any(finding.impossible for finding in found):
         # Comparing such a map with others would report the same mistake again.
         return found
@@ -158,7 +166,9 @@ def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:
     return depth[top : top + crop[0], left : left + crop[1]]
 
 
-def _findings_of_map(key: str, depth: np.ndarray, limits: tuple[float, float]) -> Iterator[Finding]:
+def _findings_of_map(
+    key: str, depth: np.ndarray, limits: tuple[float, float], of_model: bool
+) -> Iterator[Finding]:
     closest, farthest = limits
     values = depth[depth > 0]
     density = values.size / depth.size
@@ -183,13 +193,18 @@ def _findings_of_map(key: str, depth: np.ndarray, limits: tuple[float, float]) -
         float(np.median(values)),
     )
     if far > MAX_FAR:
+        beyond = of_model and median <= farthest and np.mean(others > LIMITS[1]) <= MAX_FAR
         text = (
-            f"{far:.0%} of the depths are over {farthest:g} m, the largest depth of a model, and "
-            f"their median is {median:.4g} m; depth must be in metres, which a PNG stores times "
-            "256 (millimetres times 0.256)"
+            f"{far:.0%} of the depths are over {farthest:.3g} m, the largest depth of a model, and "
+            f"their median is {median:.4g} m"
         )
-        yield Finding("far", key, text, True)
-        return
+        if not beyond:
+            text += (
+                "; depth must be in metres, which a PNG stores times 256 (millimetres times 0.256)"
+            )
+        yield Finding("far", key, text, not beyond)
+        if not beyond:
+            return
     if missing:
         yield missing
         if missing.impossible:

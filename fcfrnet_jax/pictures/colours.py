@@ -6,7 +6,8 @@ import numpy as np
 
 MISSING = (44, 44, 44)
 NEAREST = 1.0 / 20.0  # the lower end of the depth scale as a share of max_depth: 4 m of 80 m
-MAX_ERROR = 5.0  # metres, outdoors
+# Metres, the ends of the scales outdoors.
+MAX_DEPTH, MAX_ERROR = 80.0, 5.0
 # The lightness of these colours increases, so that larger errors are brighter.
 ERROR_COLOURS = ((8, 10, 52), (28, 70, 190), (40, 160, 170), (245, 205, 60), (255, 255, 255))
 # The part of OpenCV's colour map between its ends, which are nearly black and would look like
@@ -17,7 +18,7 @@ _MISSING_LEVEL = 0
 _LEVELS = 255
 
 
-def colour_depth(depth: np.ndarray, max_depth: float = 80.0) -> np.ndarray:
+def colour_depth(depth: np.ndarray, max_depth: float = MAX_DEPTH) -> np.ndarray:
     """Maps depth to colours on a logarithmic scale, from warm (near) to cold (far).
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fcfrnet_jax.pictures.colours import MAX_ERROR, NEAREST, colour_depth, colour_error
+from fcfrnet_jax.pictures.colours import MAX_DEPTH, MAX_ERROR, NEAREST, colour_depth, colour_error
 
 BACKGROUND = (24, 25, 28)
 TEXT = (226, 226, 226)
@@ -23,7 +23,7 @@ def panel(
     sparse_depth: np.ndarray,
     maps: Mapping[str, np.ndarray],
     ground_truth: np.ndarray | None = None,
-    max_depth: float = 80.0,
+    max_depth: float = MAX_DEPTH,
     captions: Mapping[str, str] | None = None,
     *,
     confidence: np.ndarray | None = None,
@@ -92,7 +92,7 @@ def panel(
     return _arrange(cells, bars, cell)
 
 
-def depth_bar(width: int, max_depth: float = 80.0) -> np.ndarray:
+def depth_bar(width: int, max_depth: float = MAX_DEPTH) -> np.ndarray:
     """Draws the depth scale with labels, uint8 `[H, width, 3]` RGB."""
     near = max_depth * NEAREST
 

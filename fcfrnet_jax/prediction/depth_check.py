@@ -15,7 +15,7 @@ class DepthCheck:
     def __init__(self, spec: Spec) -> None:
         coarse = isinstance(spec, CoarseToFineSpec)
         self._key = "coarse_depth" if coarse else "sparse_depth"
-        self._limits = _limits(spec)
+        self._limits = depth_limits(spec)
         self._left = plausibility.SAMPLES
         self._warned: set[str] = set()
 
@@ -35,7 +35,7 @@ class DepthCheck:
                 continue
             self._left = max(self._left - 1, 0)
             maps = {self._key: frame}
-            for finding in plausibility.find_implausible(maps, limits=self._limits):
+            for finding in plausibility.find_implausible(maps, limits=self._limits, of_model=True):
                 text = f"{self._key.replace('_', ' ')}: {finding.text}"
                 if finding.impossible:
                     advice = "; the points must be in metres"
@@ -47,8 +47,8 @@ class DepthCheck:
                     warnings.warn(text, stacklevel=5)
 
 
-def _limits(spec: Spec) -> tuple[float, float]:
-    """The smallest and the largest plausible depth in metres."""
+def depth_limits(spec: Spec) -> tuple[float, float]:
+    """The smallest and the largest depth in metres that the input of a model usually has."""
     least, largest = (spec.coarse if isinstance(spec, TwoStageSpec) else spec).limits
     if isinstance(spec, CoarseToFineSpec):
         # Coarse depth reaches farther than what it is refined to: 100 and 85 m on KITTI.

@@ -10,7 +10,7 @@ import numpy as np
 from fcfrnet_jax.data.images import DEPTH_SCALE, write_depth, write_image
 from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.pictures import point_clouds
-from fcfrnet_jax.pictures.colours import colour_depth
+from fcfrnet_jax.pictures.colours import MAX_DEPTH, colour_depth
 from fcfrnet_jax.pictures.panels import panel
 from fcfrnet_jax.pictures.viewer import Recording
 
@@ -90,7 +90,7 @@ class Outputs:
     png_scale: float = DEPTH_SCALE
     limits: CloudLimits = field(default_factory=CloudLimits)
     min_confidence: float = 0.0
-    colour_max_depth: float = 80.0
+    colour_max_depth: float = MAX_DEPTH
 
     @property
     def needs_confidence(self) -> bool:

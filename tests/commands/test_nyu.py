@@ -67,7 +67,9 @@ def test_panels_have_the_scales_of_rooms(rooms, tmp_path):
     evaluate.run(config, tmp_path)
     (path,) = (tmp_path / "panels").iterdir()
     drawn = cv2.imread(str(path))[..., ::-1]
-    for bar in (depth_bar(320, 10.0), error_bar(320, 1.0)):
+    # Frames have their image even for the fill, which does not use it.
+    image = protocol.resize_image(room(12)[0])
+    for bar in (depth_bar(320, 10.0), error_bar(320, 1.0), image):
         assert cv2.matchTemplate(drawn, bar, cv2.TM_SQDIFF).min() < 1e-2 * bar.size
 
 

@@ -25,6 +25,8 @@ OTHER = {
     "augmentation.beams": (32,),
     "augmentation.point_dropout": 0.5,
     "augmentation.points": 100,
+    "augmentation.scale": 1.5,
+    "augmentation.rotation": 5.0,
     "coarse.layers": 34,
     "coarse.modality": "gd",
     "coarse.width": 16,

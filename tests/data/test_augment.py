@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from fcfrnet_jax.data.augment import Augmentation, augment, mirror, recolour
+from fcfrnet_jax.data.augment import Augmentation, augment, enlarge_and_rotate, mirror, recolour
 from fcfrnet_jax.sensors.camera import KITTI
 from fcfrnet_jax.sensors.lidar import HDL64, Lidar
 from fcfrnet_jax.streets.frame import render_scene
@@ -25,6 +25,7 @@ PLAIN = Augmentation(flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
 K = (40.0, 38.0, 14.25, 10.5)
 Example = dict[str, Any]
 mirrored_of = jax.jit(mirror)
+moved_of = jax.jit(enlarge_and_rotate)
 
 
 def make_example(number: int = 0, size: tuple[int, int] = (20, 30)) -> Example:
@@ -117,6 +118,85 @@ def test_only_sparse_depth_and_intrinsics_are_required() -> None:
     example = {key: whole[key] for key in ("sparse_depth", "intrinsics")}
     found = changed(example, flip=1.0, brightness=0.1)
     np.testing.assert_array_equal(found["sparse_depth"], example["sparse_depth"][:, ::-1])
+
+
+# Scale and rotation.
+
+
+def moved_by_loops(values: np.ndarray, scale: float, angle: float, *, nearest: bool) -> np.ndarray:
+    """A map `[H, W, C]`, enlarged about its centre and rotated clockwise, in float64."""
+    height, width, _ = values.shape
+    middle = np.array([width - 1, height - 1]) / 2
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    found = np.zeros(values.shape)
+    for row, column in np.ndindex(height, width):
+        x, y = turn @ (np.array([column, row]) - middle) / scale + middle
+        if not (-0.5 < x < width - 0.5 and -0.5 < y < height - 0.5):
+            continue
+        if nearest:
+            found[row, column] = values[int(np.rint(y)), int(np.rint(x))]
+            continue
+        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        left, top = min(int(x), width - 2), min(int(y), height - 2)
+        square = values[top : top + 2, left : left + 2].astype(np.float64)
+        across = square[:, 0] * (left + 1 - x) + square[:, 1] * (x - left)
+        found[row, column] = across[0] * (top + 1 - y) + across[1] * (y - top)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0.0), (1.37, 3.0), (1.0, -5.0), (2.1, 40.0)])
+def test_maps_are_enlarged_and_rotated(scale: float, degrees: float) -> None:
+    example, angle = make_example(2), np.radians(degrees)
+    found = jax.tree.map(np.asarray, moved_of(example, scale, angle))
+    if (scale, degrees) == (1.0, 0.0):
+        assert_equal(found, example)
+    for name in ("sparse_depth", "ground_truth"):
+        expected = moved_by_loops(example[name], scale, angle, nearest=True) / scale
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6)
+    for name in ("image", "near_image"):
+        expected = moved_by_loops(example[name], scale, angle, nearest=False)
+        assert found[name].dtype == np.uint8
+        assert np.abs(found[name] - expected).max() < 0.502
+
+
+@pytest.mark.slow
+def test_a_point_of_the_smaller_scene_is_projected_to_the_moved_pixel() -> None:
+    """In both cameras, with the new calibration and pose."""
+    example, scale, angle = make_example(5), 1.4, np.radians(25.0)
+    example["intrinsics"][1] = example["intrinsics"][0]
+    found = moved_of(example, scale, angle)
+    roll = scipy.spatial.transform.Rotation.from_euler("z", angle).as_matrix()
+    points = np.random.default_rng(0).uniform((-3, -2, 5), (3, 2, 60), (50, 3))
+
+    def pixels(frame: Example, points: np.ndarray) -> np.ndarray:
+        f, _, cx, cy = np.asarray(frame["intrinsics"], np.float64)
+        near = points @ np.asarray(frame["rotation"]).T + np.asarray(frame["translation"])
+        both = np.stack([points, near])
+        return f * both[..., :2] / both[..., 2:] + (cx, cy)
+
+    middle = np.array([14.5, 9.5])
+    expected = scale * (pixels(example, points) - middle) @ roll[:2, :2].T + middle
+    np.testing.assert_allclose(pixels(found, points @ roll.T / scale), expected, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_scales_and_angles_fill_their_ranges() -> None:
+    """The points are those of the enlarged ground truth."""
+    example = make_example()
+    found = changed_all(example, 200, scale=1.5, rotation=5.0, points=30)
+    scales = found["intrinsics"][:, 0] / K[0]
+    # The roll is what turns the translation in the image.
+    x, y = (found["translation"] * scales[:, None])[:, :2].T
+    was = example["translation"]
+    angles = np.degrees(np.arctan2(y, x) - np.arctan2(was[1], was[0]))
+    for values, low, high in ((scales, 1.0, 1.5), (angles, -5.0, 5.0)):
+        assert low - 1e-4 <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high + 1e-4
+    assert abs(np.corrcoef(scales, angles)[0, 1]) < 0.2
+    drawn = found["sparse_depth"] > 0
+    assert (drawn.sum(axis=(1, 2, 3)) == 30).all()
+    np.testing.assert_array_equal(found["sparse_depth"][drawn], found["ground_truth"][drawn])
 
 
 # Colour.
@@ -313,6 +393,12 @@ def test_zero_settings_change_nothing() -> None:
         ({"points": -1}, "points must not be negative, got -1"),
         ({"beams": (8,)}, r"must be given together, got 0.0 and \(8,\)"),
         ({"beam_probability": 0.5}, r"must be given together, got 0.5 and \(\)"),
+        ({"scale": 0.9}, "scale must be at least 1 .*, got 0.9 and 0.0"),
+        ({"rotation": -1.0}, "rotation between 0 and 180, got 1.0 and -1.0"),
+        (
+            {"scale": 1.5, "beams": (8,), "beam_probability": 0.5},
+            "with beams, scale must be 1 and rotation 0, got 1.5 and 0.0",
+        ),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict, message: str) -> None:

@@ -35,6 +35,7 @@ def test_near_depth_is_usual_for_a_model_of_rooms():
         (SparseToCoarseSpec(**ROOM), 40.0, "10"),
         (KITTI, 200.0, "100"),
         (CoarseToFineSpec(), 200.0, "100"),
+        (CoarseToFineSpec(**ROOM), 200.0, "11.8"),
     ],
 )
 def test_far_depth_is_impossible(spec, largest, limit):
@@ -43,3 +44,8 @@ def test_far_depth_is_impossible(spec, largest, limit):
         depth = np.maximum(depth, np.float32(1))
     with pytest.raises(ValueError, match=rf"are over {limit} m, the largest depth of a model"):
         DepthCheck(spec)(depth, 1.0)
+
+
+def test_places_beyond_the_range_of_a_model_cause_a_warning():
+    with pytest.warns(UserWarning, match=r"11% of the depths are over 10 m, .* is 6\.279 m$"):
+        DepthCheck(ROOMS)(ramp(1.0, 11.0), 1.0)

@@ -3,7 +3,8 @@
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands.settings import named
-from fcfrnet_jax.networks.specs import CoarseToFineSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, TwoStageSpec
+from fcfrnet_jax.pictures.colours import MAX_DEPTH
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 
@@ -33,3 +34,11 @@ def load_model(config: ConfigDict) -> Model | None:
             f"--config.coarse_checkpoint={config.coarse_checkpoint} unused; give one of them"
         )
     return checkpoint.combine(coarse, model)
+
+
+def colour_range(wanted: float, model: Model | None) -> float:
+    """The far end of the colours in metres; if 0 is wanted, what the model can predict."""
+    if wanted or model is None:
+        return wanted or MAX_DEPTH
+    spec = model[0].fine if isinstance(model[0], TwoStageSpec) else model[0]
+    return min(spec.max_depth, MAX_DEPTH)

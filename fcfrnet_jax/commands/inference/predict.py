@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.networks import select
 from fcfrnet_jax.pictures.viewer import check_rerun
+from fcfrnet_jax.prediction.depth_check import depth_limits
 from fcfrnet_jax.prediction.estimate import DepthEstimate, check_confidence
 from fcfrnet_jax.prediction.outputs import CLOUDS, PLACES, CloudLimits, Outputs, Prediction
 from fcfrnet_jax.prediction.recordings import lidar_from_camera
@@ -39,7 +41,7 @@ RANGES = {
     "max_depth": Range(0.0),
     # Depths up to 6.5 m at least, in steps of 1 m at most.
     "png_scale": Range(1.0, 10000.0),
-    "colour_max_depth": Range(0.0, above=True),
+    "colour_max_depth": Range(0.0),
     "min_confidence": Range(0.0, 1.0),
     "cloud.max_depth": Range(0.0, above=True),
     "cloud.max_jump": Range(0.0, above=True),
@@ -69,10 +71,12 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     source = find_source(config)
     model = models.load_model(config)
     check_outputs(config, outputs, model, source)
-    read = make_reader(config, source)
+    outputs = replace(outputs, colour_max_depth=models.colour_range(config.colour_max_depth, model))
+    read = make_reader(config, source, model)
     started = time.time()
     with lock_folder(outputs.folder, partial(RECORD.clean, outputs.folder)):
         record = records.describe(config, describe_origins(config))
+        record["settings"]["colour_max_depth"] = outputs.colour_max_depth
         if source.is_folder:
             RECORD.claim(outputs.folder, record)
         else:
@@ -102,15 +106,10 @@ def check_config(config: ConfigDict, workdir: Path) -> Outputs:
     devices.check(config)
     check_choices(config, {"cloud.frame": ("camera", "lidar")})
     kinds = [kind.strip() for kind in config.outputs.split(",")]
+    wanted = tuple(dict.fromkeys(filter(None, kinds)))
+    limits = CloudLimits(config.cloud.max_depth, config.cloud.max_jump, config.cloud.above_scan)
     with named("outputs"):
-        return Outputs(
-            workdir,
-            tuple(dict.fromkeys(filter(None, kinds))),
-            config.png_scale,
-            CloudLimits(config.cloud.max_depth, config.cloud.max_jump, config.cloud.above_scan),
-            config.min_confidence,
-            config.colour_max_depth,
-        )
+        return Outputs(workdir, wanted, config.png_scale, limits, config.min_confidence)
 
 
 def check_outputs(
@@ -157,9 +156,12 @@ def check_inputs_kept(frame: Frame, outputs: Outputs) -> None:
             raise ValueError(f"{path} is an input and would be replaced; choose another --workdir")
 
 
-def make_reader(config: ConfigDict, source: Source) -> DepthReader | ScanReader:
+def make_reader(
+    config: ConfigDict, source: Source, model: Model | None = None
+) -> DepthReader | ScanReader:
     """Makes the reader of the frames."""
-    form = inputs.DepthFormat(config.depth_scale, config.max_depth, config.check_depth)
+    limits = depth_limits(model[0]) if model else plausibility.LIMITS
+    form = inputs.DepthFormat(config.depth_scale, config.max_depth, config.check_depth, limits)
     if not source.rigs:
         return DepthReader(form)
     columns = parse_columns(config.columns)

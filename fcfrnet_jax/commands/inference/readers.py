@@ -134,7 +134,8 @@ class ScanReader:
         except ValueError as error:
             raise ValueError(f"{error} (the calibration is {rig.path})") from error
         if self.form.check:
-            inputs.check_plausible(frame.sparse, depth * np.float32(scale), depth, scale)
+            values, limits = depth * np.float32(scale), self.form.limits
+            inputs.check_plausible(frame.sparse, values, depth, scale, limits)
         if self.form.max_depth:
             depth[depth > self.form.max_depth] = 0.0
             if not depth.any():

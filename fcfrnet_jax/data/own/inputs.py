@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.encodings import image_headers
@@ -36,11 +37,13 @@ class DepthFormat:
       scale: values per metre; 0 = 256 in PNG files and 1 in arrays of floating-point numbers.
       max_depth: metres; larger depths count as missing. 0 = no limit.
       check: whether depth that cannot be right is refused.
+      limits: the smallest and the largest depth in metres that the model predicts, for the check.
     """
 
     scale: float = 0.0
     max_depth: float = 0.0
     check: bool = True
+    limits: tuple[float, float] = plausibility.LIMITS
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -91,7 +94,7 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
             "missing depth must be 0 or NaN"
         )
     if form.check:
-        check_plausible(path, values, metres, scale)
+        check_plausible(path, values, metres, scale, form.limits)
     if form.max_depth:
         metres[metres > form.max_depth] = 0.0
     if not metres.any():
@@ -170,7 +173,13 @@ def scale_advice(values: np.ndarray, used: float | None) -> str:
     return "; ".join(["", f"likely {first}", *others])
 
 
-def check_plausible(path: Path, values: np.ndarray, metres: np.ndarray, scale: float) -> None:
+def check_plausible(
+    path: Path,
+    values: np.ndarray,
+    metres: np.ndarray,
+    scale: float,
+    limits: tuple[float, float] = plausibility.LIMITS,
+) -> None:
     """Checks the sparse depth of a file.
 
     Args:
@@ -178,19 +187,25 @@ def check_plausible(path: Path, values: np.ndarray, metres: np.ndarray, scale: f
       values: the stored depths; 0 or not finite = missing.
       metres: `values / scale`.
       scale: values per metre.
+      limits: see `DepthFormat`.
 
     Raises:
       ValueError: the depth cannot be right; the message names the likely scale.
     """
-    for finding in plausibility.find_implausible({"sparse_depth": metres}):
+    maps = {"sparse_depth": metres}
+    for finding in plausibility.find_implausible(maps, limits=limits, of_model=True):
         if not finding.impossible:
+            if finding.kind == "far":
+                logging.log_first_n(logging.WARNING, "%s: %s", 1, path, finding.text)
             continue
         way_out = "check_depth=False skips this check"
         if finding.kind in ("far", "near"):
             present = metres[metres > 0]
+            model = "" if limits == plausibility.LIMITS else "; the model predicts {:g} to {:g} m"
             raise ValueError(
                 f"{path}: with {scale:g} values per metre, the median of the depths is "
                 f"{np.median(present):.4g} m and the largest is {present.max():.4g} m"
+                f"{model.format(*limits)}"
                 f"{scale_advice(values, scale)}; {way_out}"
             )
         raise ValueError(f"{path}: {finding.text}; {way_out}")

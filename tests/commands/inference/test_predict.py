@@ -13,9 +13,10 @@ from PIL import Image
 
 import fcfrnet_jax
 from fcfrnet_jax.commands.inference import predict
+from fcfrnet_jax.commands.inference.models import colour_range
 from fcfrnet_jax.configs import predict as predict_config
 from fcfrnet_jax.data.images import read_depth, read_image, write_depth
-from fcfrnet_jax.networks.specs import SparseToCoarseSpec
+from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.pictures.point_clouds import point_cloud
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT, xla_flags
@@ -104,6 +105,15 @@ def test_one_image_of_any_size_and_a_png_in_millimetres(inputs, tmp_path):
     assert not (tmp_path / "out" / "predict.json").exists()
 
 
+def test_colours_end_at_the_largest_depth_of_the_model():
+    room = {"min_depth": 0.1, "max_depth": 10.0}
+    rooms = TwoStageSpec(SparseToCoarseSpec(), CoarseToFineSpec(**room))
+    for spec, expected in ((SparseToCoarseSpec(), 80.0), (rooms, 10.0), (rooms.fine, 10.0)):
+        assert colour_range(0.0, (spec, {})) == expected
+    assert colour_range(0.0, None) == 80.0
+    assert colour_range(15.0, (rooms, {})) == 15.0
+
+
 def test_an_input_is_not_replaced(tmp_path):
     (tmp_path / "depth").mkdir()
     write_depth(tmp_path / "depth" / "0.png", scan(0))
@@ -138,7 +148,8 @@ def test_a_run_goes_on_where_it_was_stopped(inputs, tmp_path):
     kept = (depth / "000.png").stat().st_mtime_ns
     (depth / "005.png").unlink()
     (depth / f".007.{32 * 'a'}.png").write_bytes(b"half")
-    result = predict.run(config_of(**inputs), tmp_path / "out")
+    # As earlier versions recorded their default.
+    result = predict.run(config_of(**inputs, colour_max_depth=80.0), tmp_path / "out")
     assert (result["existed"], result["predicted"]) == (FRAMES - 1, 1)
     assert contents(tmp_path / "out") == whole
     assert (depth / "000.png").stat().st_mtime_ns == kept

@@ -125,6 +125,15 @@ def test_depth_in_another_unit_is_refused_with_the_likely_scale(
     assert read_depth(tmp_path / "a.npy", DepthFormat(scale, check=False)).any()
 
 
+def test_the_check_has_the_limits_of_the_model(tmp_path):
+    np.save(tmp_path / "near.npy", np.full((10, 10), 0.2, np.float32))
+    np.save(tmp_path / "far.npy", np.full((10, 10), 14.0, np.float32))
+    rooms = DepthFormat(limits=(0.1, 10.0))
+    assert read_depth(tmp_path / "near.npy", rooms).all()
+    with pytest.raises(ValueError, match=r"is 14 m; the model predicts 0\.1 to 10 m; "):
+        read_depth(tmp_path / "far.npy", rooms)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
