@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,15 @@ class Stored(Protocol):
           ValueError: it cannot be read. The message continues a sentence that begins with the name
             of the record, such as "is damaged: its checksum is wrong".
         """
+        ...
+
+
+@runtime_checkable
+class Scannable(Protocol):
+    """A `Stored` frame that can be checked without decoding its arrays."""
+
+    def scan(self) -> Size:
+        """Verifies the checksum and returns (height, width) in pixels; errors as for `read`."""
         ...
 
 

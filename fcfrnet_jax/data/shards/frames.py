@@ -13,6 +13,7 @@ from fcfrnet_jax.data.kitti.frames import PARTNERS, SPLITS
 from fcfrnet_jax.data.shards import array_records, records
 from fcfrnet_jax.data.shards.index import Entry, Fault, read_indexes, shards_of
 from fcfrnet_jax.files import list_some
+from fcfrnet_jax.geometry import Size
 
 # TFDS appends other words to the folder of a build that is not complete.
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -29,6 +30,11 @@ class StoredFrame:
         """Reads and checks the record; see `frame.Stored`."""
         record = array_records.read_checked(self.shard, self.entry.span)
         return records.decode(record, self.entry.name, self.entry.size, names)
+
+    def scan(self) -> Size:
+        """Verifies the checksum of the record; see `frame.Scannable`."""
+        self.read(())
+        return self.entry.size
 
 
 def shard_folder(folder: str | os.PathLike) -> Path | None:

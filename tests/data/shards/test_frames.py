@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcfrnet_jax.data import kitti, shards
+from fcfrnet_jax.data import check, kitti, shards
 from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.reading import read_arrays
 from fcfrnet_jax.data.shards.index import index_path
@@ -79,6 +79,23 @@ def test_each_of_300_changed_bytes_is_named(shards_dir, tmp_path):
             file.seek(block * 65536 + 24 + rest)
             file.write(bytes([byte]))
     read_arrays(frames[0], ("image",))
+
+
+def test_a_scan_finds_what_a_check_finds(shards_dir, tmp_path):
+    folder = shutil.copytree(shards_dir, tmp_path / "shards")
+    frames, _ = shards.search_frames(folder, "val")
+    assert check.scan_frames(frames, (200, 450)) == []
+    (small, *_) = check.scan_frames(frames, (201, 450))
+    assert (small.too_small, small.reason) == (
+        (200, 450),
+        "is 200x450 (height x width), smaller than the crop 201x450 (height x width)",
+    )
+    with open(frames[0].stored.shard, "r+b") as file:
+        file.seek(5000)
+        file.write(bytes(20))
+    bad = check.scan_frames(frames, (0, 0))
+    assert bad == check.check_frames(frames, (0, 0))
+    assert {item.frame.name for item in bad} == {frames[0].name}
 
 
 def test_each_changed_byte_of_an_index_is_named(shards_dir, tmp_path):
