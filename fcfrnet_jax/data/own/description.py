@@ -3,8 +3,10 @@
 import fnmatch
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ MAPS = ("sparse_depth", "ground_truth")
 # The field of a pattern that names the split of a frame.
 SPLIT = "split"
 _PATTERNS = ("image", *MAPS)
+_WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,19 @@ class Description:
             return {texts[SPLIT]}
         return {
             split
-            for split, patterns in self.splits.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+            for split, (names, expression) in self._members.items()
+            if name in names or expression.match(name)
         }
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[set[str], re.Pattern[str]]]:
+        """The names in the splits, of which there may be many, and what the patterns match."""
+        found = {}
+        for split, entries in self.splits.items():
+            names = {entry for entry in entries if not _WILDCARD.search(entry)}
+            patterns = [fnmatch.translate(entry) for entry in entries if entry not in names]
+            found[split] = names, re.compile("|".join(patterns) or "(?!)")
+        return found
 
 
 def read_description(folder: Path) -> Description:

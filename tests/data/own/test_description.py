@@ -1,6 +1,7 @@
 """The description of a data set, and its messages."""
 
 import json
+import time
 
 import pytest
 
@@ -66,3 +67,20 @@ def test_damaged_json_is_named(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(ValueError, match=r"dataset\.json.*describe the data set"):
         read_description(tmp_path)
+
+
+def test_names_and_patterns_of_splits():
+    splits = {"train": ["a/1", "b/*", "c/[12]"], "val": ["a/?"]}
+    description = Description("{drive}/{number}.npy", splits=splits)
+    found = [description.split_of(name, {}) for name in ("a/1", "a/11", "b/1/2", "c/2", "c/3")]
+    assert found == [{"train", "val"}, set(), {"train"}, {"train"}, set()]
+
+
+def test_many_names_of_splits_are_looked_up_at_once():
+    names = [f"{number:06}" for number in range(40_000)]
+    description = Description("{number}.npy", splits={"train": names[:20_000], "val": names})
+    start = time.process_time()
+    found = [description.split_of(name, {}) for name in names]
+    assert sum("train" in splits for splits in found) == 20_000
+    # One after the other takes minutes.
+    assert time.process_time() - start < 5
