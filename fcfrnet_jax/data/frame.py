@@ -55,8 +55,8 @@ class Frame:
       coarse: the dense coarse depth in the same format, or None.
       ground_truth: the semi-dense depth in the same format, or None.
       intrinsics: (fx, fy, cx, cy) in pixels of the stored image; None without calibration.
-      stored: reads the image, the sparse depth and the ground truth. Their paths are then no files,
-        but name them in messages. None if each has a file.
+      stored: reads the image, the sparse depth and the ground truth. Their paths then name them in
+        messages, and those of records are no files. None if each has a file of KITTI's kinds.
     """
 
     name: str

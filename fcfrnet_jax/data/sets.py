@@ -72,13 +72,19 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
       points: the number of points in the sparse depth of NYU Depth v2.
 
     Raises:
-      ValueError: the description is damaged or does not fit the folder.
+      ValueError: the description is damaged or does not fit the folder, or there are several data
+        sets in it.
     """
     if (root / description.FILE).is_file():
         return _described(root)
-    if nyu.is_stored_in(root):
-        return _nyu_in(root, points)
     in_shards = shards.shard_folder(root)
+    if nyu.is_stored_in(root):
+        if in_shards is not None:
+            raise ValueError(
+                f"{root} has NYU Depth v2 and KITTI in shards; give the folder of one of them, "
+                f"such as {in_shards}"
+            )
+        return _nyu_in(root, points)
     return kitti_in(lambda: root) if in_shards is None else _shards_in(in_shards)
 
 

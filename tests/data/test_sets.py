@@ -63,6 +63,15 @@ def test_processes_see_disjoint_halves(shards_dir):
         np.testing.assert_array_equal(np.concatenate([h[name] for h in halves]), whole[name])
 
 
+def test_a_folder_with_two_data_sets_is_refused(shards_dir, tmp_path):
+    (tmp_path / "kitti_depth_completion").mkdir()
+    (tmp_path / "kitti_depth_completion" / "1.0.0").symlink_to(shards_dir)
+    assert open_folder(tmp_path).name == "KITTI"
+    (tmp_path / "nyudepthv2").mkdir()
+    with pytest.raises(ValueError, match=r"has NYU Depth v2 and KITTI in shards; .*1\.0\.0"):
+        open_folder(tmp_path)
+
+
 def test_coarse_maps_are_files_beside_shards(shards_dir, tmp_path):
     frames, _ = frames_of(shards_dir)
     for frame in frames[1:]:
