@@ -127,7 +127,13 @@ def _list_members(
         path = root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".txt":
-            path.write_bytes(archive.read(member))
+            try:
+                path.write_bytes(archive.read(member))
+            except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+                raise ValueError(
+                    f"{archive.filename}/{member.filename}: is damaged ({error}); download the "
+                    "archive again"
+                ) from error
         else:
             path.touch()
             members[path] = (archive, member)

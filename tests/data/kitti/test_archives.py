@@ -95,6 +95,16 @@ def test_a_truncated_archive(manual_dir: Path) -> None:
         pass
 
 
+def test_a_damaged_calibration_in_an_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "2011_09_26_calib.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("2011_09_26/calib_cam_to_cam.txt", "P_rect_02: 1")
+    archive.write_bytes(archive.read_bytes().replace(b"P_rect_02", b"P_rect_12"))
+    message = rf"{archive}/2011_09_26/calib_cam_to_cam\.txt: is damaged .*; download the archive"
+    with pytest.raises(ValueError, match=message), open_source(tmp_path):
+        pass
+
+
 def test_folders_are_used_where_they_are(drive_dir: Path) -> None:
     with open_source(drive_dir) as source:
         assert source.root == drive_dir
