@@ -15,6 +15,13 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
 _LARGE_BLOCK, _KEPT = 32 << 20, 512 << 20
 
 
+def cores() -> int:
+    """The number of CPU cores that this process may use."""
+    # Launchers give each process of a host some of its cores. macOS and Windows cannot tell.
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
 def keep_freed_memory() -> bool:
     """Makes glibc keep freed memory, so that the next step can reuse its pages.
 

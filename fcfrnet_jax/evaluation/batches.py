@@ -1,6 +1,5 @@
 """Reads the frames of an evaluation in threads, as batches of NumPy arrays."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fcfrnet_jax import process
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.pipeline import check_batches, check_complete
@@ -94,9 +94,7 @@ def read_batches(
 
 def reading_threads() -> int:
     """The number of threads that read, or write, at the same time: one per core of the process."""
-    # Launchers give each process of a host some of its cores. macOS and Windows cannot tell.
-    known = hasattr(os, "sched_getaffinity")
-    return min(16, len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)
+    return min(16, process.cores())
 
 
 def _raise_all_bad(frames: Sequence[Frame], crop: Size, known: list[BadFile]) -> None:

@@ -1,6 +1,5 @@
 """Checks every file of a data set before training."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from fcfrnet_jax import process
 from fcfrnet_jax.commands.data import certificate, opening, report, walk
 from fcfrnet_jax.commands.data.certificate import SplitCheck
 from fcfrnet_jax.commands.data.report import SplitReport
@@ -40,7 +40,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     root = opening.data_dir(config)
     reports = _search(config, data)
     stamps = Stamps(root)
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers = config.workers or process.cores()
     with lock_folder(folder), walk.Journal(folder) as journal:
         keys = {r.split: walk.keys_of(r.complete, stamps, data.limits) for r in reports}
         all_keys = [key for found in keys.values() for key in found]
