@@ -160,7 +160,7 @@ def _nyu_in(root: Path, points: int) -> DataSet:
         metrics=INDOOR,
         search=search,
         stores_coarse=lambda split: False,
-        # Every frame has an image, but models that use none do not read it.
+        # Frames come with their images.
         find_images=lambda split, names: {},
     )
 

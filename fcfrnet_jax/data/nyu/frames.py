@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -108,14 +108,20 @@ def search_frames(
         else:
             frames.append(frame)
     if split == "test" and len(sources) != TEST_FRAMES:
-        logging.warning(
-            "The official test set of NYU Depth v2 has %d frames, but %s has %d: results cannot be "
-            "compared with published ones",
-            TEST_FRAMES,
-            data_dir,
-            len(sources),
-        )
+        _warn_of_test_set(data_dir, len(sources))
     return frames, bad
+
+
+@cache
+def _warn_of_test_set(data_dir: Path, frames: int) -> None:
+    """Warns once, however often a command searches the frames."""
+    logging.warning(
+        "The official test set of NYU Depth v2 has %d frames, but %s has %d: results cannot be "
+        "compared with published ones",
+        TEST_FRAMES,
+        data_dir,
+        frames,
+    )
 
 
 def _sources(
