@@ -72,17 +72,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename not in (None, os.fspath(temporary)):
-            raise
-        if error.errno is None and type(error) is not OSError:
+        place = _in_place(error.filename, temporary, path)
+        if place is None or (error.errno is None and type(error) is not OSError):
             raise
         # NumPy counts the items that a full disk took, without an errno.
         reason = error.strerror or f"the disk seems to be full ({error})"
-        raise OSError(error.errno or errno.ENOSPC, reason, os.fspath(path)) from error
+        raise OSError(error.errno or errno.ENOSPC, reason, place) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _in_place(name: object, temporary: Path, path: Path) -> str | None:
+    """The name that a temporary file, or a file in a temporary folder, gets in the end."""
+    if name is None:
+        return os.fspath(path)
+    if not isinstance(name, str) or not Path(name).is_relative_to(temporary):
+        return None
+    return os.fspath(path / Path(name).relative_to(temporary))
 
 
 def temporary_path(path: Path) -> Path:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 import fcfrnet_jax
 from fcfrnet_jax.commands.cli import flags, usage
+from fcfrnet_jax.commands.cli.failures import ROOM, explain
 from fcfrnet_jax.commands.cli.tasks import TASKS
 from fcfrnet_jax.files import describe
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         leave_job("Interrupted.", status)
         print("Interrupted.", file=sys.stderr)
         sys.exit(status)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # of any library
         fail(error)
 
 
@@ -65,9 +66,7 @@ def run(arguments: Sequence[str]) -> None:
         if not _is_within(error.filename, line.workdir):
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(
-                f"{describe(error)}; make room and repeat the command, or choose another --workdir"
-            ) from error
+            raise OSError(f"{describe(error)}; {ROOM}, or choose another --workdir") from error
         raise OSError(
             f"{describe(error)}; --workdir={line.workdir} must be a folder that can be created and "
             "written"
@@ -94,6 +93,7 @@ def set_up_process(config: ConfigDict) -> None:
     process.enable_compile_cache()
     process.quiet_tensorflow()
     process.quiet_opencv()
+    process.quiet_orbax()
 
 
 def runner(task: str) -> Callable[[ConfigDict, str], object]:
@@ -104,7 +104,7 @@ def runner(task: str) -> Callable[[ConfigDict, str], object]:
 def fail(error: Exception) -> NoReturn:
     """Ends the process with one line on stderr and the exit code 1."""
     logging.debug("The error's origin:", exc_info=error)
-    message = f"Error: {' '.join(describe(error).split())}"
+    message = f"Error: {explain(error)}"
     leave_job(message, 1)
     sys.exit(message)
 

@@ -5,7 +5,10 @@ import gc
 import os
 import sys
 from importlib import metadata, util
+from logging import ERROR, LogRecord
 from pathlib import Path
+
+from absl import logging
 
 from fcfrnet_jax.files import cache_dir
 
@@ -143,6 +146,27 @@ def quiet_opencv() -> None:
     Must run before OpenCV is imported.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+def quiet_orbax() -> None:
+    """Keeps orbax and tensorstore from printing tracebacks of writes, whose errors we report.
+
+    At the verbosity of INFO and DEBUG they are printed.
+    """
+    if logging.get_verbosity() >= logging.INFO:
+        return
+    logging.get_absl_logger().addFilter(_is_not_of_orbax)
+    sys.unraisablehook = _print_unraisable
+
+
+def _is_not_of_orbax(record: LogRecord) -> bool:
+    return record.levelno < ERROR or "orbax" not in Path(record.pathname).parts
+
+
+def _print_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    # Tensorstore has one for each write that ends after orbax has given up.
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _accelerator_may_be_used() -> bool:

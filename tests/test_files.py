@@ -68,6 +68,13 @@ def test_a_full_disk_is_reported_with_the_file(arguments, message, tmp_path):
     assert (raised.value.filename, names(tmp_path)) == (str(path), [])
 
 
+def test_a_file_in_a_temporary_folder_is_reported_with_its_later_name(tmp_path):
+    path = tmp_path / "model"
+    with pytest.raises(OSError, match="full") as raised, atomic_path(path) as temporary:
+        raise OSError(errno.ENOSPC, "full", str(temporary / "a" / "b.json"))
+    assert raised.value.filename == str(path / "a" / "b.json")
+
+
 def test_infinity_is_not_written_as_json(tmp_path):
     write_json(tmp_path / "value.json", {"a": [1, 2.5]})
     assert json.loads((tmp_path / "value.json").read_text()) == {"a": [1, 2.5]}

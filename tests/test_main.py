@@ -1,6 +1,7 @@
 """The program: help, version, errors of one line, and imports."""
 
 import errno
+import re
 import subprocess
 import sys
 
@@ -153,3 +154,14 @@ def test_a_full_disk_needs_room_or_another_workdir(tmp_path, monkeypatch):
         main.main(["--config=predict", f"--workdir={tmp_path}"])
     expected = f"Error: {tmp_path}/a.png: No space left on device; make room and repeat the command"
     assert str(ended.value.code).startswith(expected)
+
+
+def test_an_unexpected_error_is_one_line(tmp_path, monkeypatch):
+    def fail(config, workdir):
+        raise IndexError("a\nb")
+
+    monkeypatch.setattr(main, "runner", lambda task: fail)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--config=predict", f"--workdir={tmp_path}"])
+    expected = r"Error: unexpected IndexError in fcfrnet_jax.main.py, line \d+: a; --verbosity=1 "
+    assert re.fullmatch(expected + "prints the traceback", ended.value.code)

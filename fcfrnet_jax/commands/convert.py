@@ -1,15 +1,18 @@
 """Converts a released checkpoint: `fcfrnet-convert INPUT.pdparams OUTPUT_DIR`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from absl import logging
 from rich.console import Console
 from rich.table import Table
 
 import fcfrnet_jax
-from fcfrnet_jax.files import describe
+from fcfrnet_jax.commands.cli.failures import explain
+from fcfrnet_jax.process import quiet_orbax
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
       arguments: without the program's name; None for those of the process.
     """
     options = _parser().parse_args(arguments)
+    logging.use_absl_handler()
+    logging.set_verbosity(options.verbosity)
+    quiet_orbax()
     # Imports jax, for which --help should not wait.
     from fcfrnet_jax.weights.convert import convert_paddle, summary
 
@@ -31,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             strict=options.strict,
             overwrite=options.overwrite,
         )
-    except (ValueError, OSError) as error:
-        sys.exit(f"Error: {describe(error).replace('overwrite=True', '--overwrite')}")
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:  # of any library
+        logging.debug("The error's origin:", exc_info=error)
+        message = explain(error, less_memory="use a machine with more memory")
+        sys.exit(f"Error: {message.replace('overwrite=True', '--overwrite')}")
     table = Table(title=str(source), show_header=False)
     for row in summary(conversion):
         table.add_row(*row)
@@ -61,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a converted model in OUTPUT_DIR"
+    )
+    parser.add_argument(
+        "--verbosity",
+        type=int,
+        default=logging.WARNING,
+        metavar="N",
+        help="log level; 1 also prints the tracebacks of errors",
     )
     version = f"fcfrnet_jax {fcfrnet_jax.__version__}"
     parser.add_argument("--version", action="version", version=version)

@@ -1,7 +1,7 @@
 """Trains the coarse network, the fine network or both."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -184,9 +184,15 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
 
 @contextmanager
 def _interruptible(folder: Path, snapshots: Snapshots) -> Iterator[None]:
-    """Tells at a KeyboardInterrupt where the run can be continued."""
+    """Waits, after an error, for the snapshot in progress, and tells where the run can continue."""
     try:
         yield
+    except Exception:
+        # In a job of several processes, the others would have to wait, too.
+        if jax.process_count() == 1:
+            with suppress(OSError):
+                snapshots.wait()
+        raise
     except KeyboardInterrupt:
         newest = max(snapshots.steps(), default=0)
         place = f"from the snapshot of step {newest}" if newest else "from the start"

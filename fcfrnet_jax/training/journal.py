@@ -1,6 +1,10 @@
 """Records of a training run: `metrics.jsonl` and TensorBoard event files."""
 
 import json
+import socket
+import struct
+import time
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ class Journal:
 
     Raises:
       ValueError: a line of `metrics.jsonl` is damaged.
+      OSError: a file cannot be written, here or by the methods; it is named.
     """
 
     def __init__(self, workdir: str | Path, step: int) -> None:
@@ -30,25 +35,25 @@ class Journal:
         lines = [text for text, record in _lines(self._path) if record["step"] <= step]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = _open(self._path)
         self._board = _board(Path(workdir) / "tensorboard", step)
 
     def record(self, step: int, values: dict[str, float]) -> None:
         """Writes finite numbers to a line of `metrics.jsonl` and to TensorBoard."""
         line = {"step": step} | {name: float(value) for name, value in values.items()}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        _append(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
         self.show(step, values)
 
     def show(self, step: int, values: dict[str, float]) -> None:
         """Writes numbers, such as times, only to TensorBoard."""
-        for name, value in values.items() if self._board else ():
-            self._board.add_scalar(name, float(value), step)
+        if self._board:
+            for name, value in values.items():
+                self._board.scalar(step, name, float(value))
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Writes an image, uint8 `[H, W, 3]` RGB, to TensorBoard."""
         if self._board:
-            self._board.add_image(name, image, step, dataformats="HWC")
+            self._board.image(step, name, image)
 
     def close(self) -> None:
         self._file.close()
@@ -56,14 +61,64 @@ class Journal:
             self._board.close()
 
 
-def _board(folder: Path, step: int) -> Any:
+class _Board:
+    """An event file of TensorBoard, which hides what earlier files have from a step on.
+
+    tensorboardX's own writer writes in a thread, which dies when the disk is full; training would
+    then wait for it for ever.
+    """
+
+    def __init__(self, folder: Path, step: int | None) -> None:
+        from tensorboardX import summary
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.record_writer import masked_crc32c
+
+        self._summary, self._event, self._checksum = summary, event_pb2.Event, masked_crc32c
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        self._file = _open(folder / name)
+        self._write(file_version="brain.Event:2")
+        if step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(step=step, session_log=start)
+
+    def scalar(self, step: int, name: str, value: float) -> None:
+        self._write(step=step, summary=self._summary.scalar(name, value))
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        self._write(step=step, summary=self._summary.image(name, image, dataformats="HWC"))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, **event: Any) -> None:
+        data = self._event(wall_time=time.time(), **event).SerializeToString()
+        length = struct.pack("<Q", len(data))
+        checksums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
+        _append(self._file, b"".join((length, next(checksums), data, next(checksums))))
+
+
+def _board(folder: Path, step: int) -> _Board | None:
     """The writer of the event files; None, with a warning, without tensorboardX."""
     try:
-        from tensorboardX import SummaryWriter
+        return _Board(folder, step + 1 if step else None)
     except ImportError as error:
         logging.warning("No TensorBoard files are written: %s", error)
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _open(path: Path) -> FileIO:
+    # Without a buffer nothing is left that could fail when the file is closed.
+    return path.open("ab", buffering=0)
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file.name)) from error
 
 
 def read_journal(workdir: str | Path) -> list[dict[str, float]]:

@@ -1,6 +1,5 @@
 """Snapshots of a training run, from which it resumes exactly; they are verified when read."""
 
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +8,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from fcfrnet_jax.files import describe, read_json
+from fcfrnet_jax.system_errors import cannot_write
 from fcfrnet_jax.weights import arrays
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Snapshots:
         try:
             self._manager.save(step, args=arguments)
         except Exception as error:  # the storage layers raise various types
-            raise self._failure(f"cannot save step {step}", error) from error
+            raise self._failure(f"the snapshot of step {step} cannot be saved", error) from error
 
     def wait(self) -> None:
         """Waits until the last snapshot is on disk.
@@ -62,7 +62,7 @@ class Snapshots:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         except Exception as error:  # as above
-            raise self._failure("cannot finish the last save", error) from error
+            raise self._failure("the last snapshot cannot be saved", error) from error
 
     def restore(self, like: T) -> T | None:
         """Reads the newest intact snapshot. Damaged ones are renamed and a warning is logged.
@@ -132,5 +132,4 @@ class Snapshots:
 
     def _failure(self, what: str, error: Exception) -> OSError:
         kept = ", ".join(map(str, self.steps())) or "none"
-        reason = re.sub(r"\s+", " ", str(error)).strip()[:300]
-        return OSError(f"{self._folder}: {what} ({reason}); snapshots kept: {kept}")
+        return cannot_write(self._folder, f"{what}; snapshots kept: {kept}", error)

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import tensorstore as ts
 
 from fcfrnet_jax.files import differing, list_some
+from fcfrnet_jax.system_errors import system_error
 
 Arrays = dict[str, np.ndarray]
 # The dtype and the shape of every array, as text.
@@ -95,10 +95,10 @@ def read_arrays(folder: Path, check: Callable[[Types], None]) -> Arrays:
 
 def _failure(folder: Path, reason: str, error: Exception) -> Exception:
     """An intact file that cannot be read at the moment must not be taken for a damaged one."""
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    if code is None or int(code[1]) == errno.ENOENT:
+    code = system_error(error)
+    if code in (None, errno.ENOENT):
         return ValueError(f"{folder}: {reason}")
-    return OSError(int(code[1]), os.strerror(int(code[1])), str(folder))
+    return OSError(code, os.strerror(code), str(folder))
 
 
 def _open(folder: Path) -> dict[str, ts.TensorStore]:

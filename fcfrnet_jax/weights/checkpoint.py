@@ -13,6 +13,7 @@ import fcfrnet_jax
 from fcfrnet_jax.files import atomic_path, is_temporary, remove, sync
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
+from fcfrnet_jax.system_errors import cannot_write
 from fcfrnet_jax.weights import arrays, description
 from fcfrnet_jax.weights.description import REMEDY, Description
 
@@ -70,8 +71,11 @@ def save_model(
 
 def _write(directory: Path, variables: Variables, content: Description) -> None:
     folder = directory / content.folder
-    with _checkpointer() as checkpointer:
-        checkpointer.save(folder, variables)
+    try:
+        with _checkpointer() as checkpointer:
+            checkpointer.save(folder, variables)
+    except Exception as error:  # the storage layers raise various types
+        raise cannot_write(directory, "the model cannot be saved", error) from error
     # model.json must not survive a power cut that the variables do not survive.
     for path in [*folder.rglob("*"), folder]:
         sync(path)

@@ -1,11 +1,15 @@
 """The records of a training run, damaged and intact."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboardX.proto import event_pb2
 
 from fcfrnet_jax.training.journal import Journal, read_journal
+from tests.small_files import files_of_at_most
 
 GOOD = b'{"step": 10, "loss": 1.5}\n'
 
@@ -49,3 +53,44 @@ def test_without_tensorboardx_the_records_are_written_alone(tmp_path, monkeypatc
     journal.close()
     assert read_journal(tmp_path) == [{"step": 1, "loss": 1.5}]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_record_that_cannot_be_written_names_its_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    journal = Journal(tmp_path, 0)
+    write = partial(journal.record, 1, {f"loss {i}": i / 7 for i in range(20)})
+    with files_of_at_most(1000):
+        write()
+        with pytest.raises(OSError, match="File too large") as raised:
+            write()
+    journal.close()
+    assert raised.value.filename == str(tmp_path / "metrics.jsonl")
+    # What is left of the last line is ignored.
+    assert len(read_journal(tmp_path)) == 1
+
+
+def test_an_event_file_that_cannot_be_written_is_named(tmp_path):
+    journal = Journal(tmp_path, 0)
+    noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
+    with files_of_at_most(2000), pytest.raises(OSError, match="File too large") as raised:
+        journal.image(1, "a", noise)
+    journal.close()
+    assert f"{tmp_path}/tensorboard/events.out" in raised.value.filename
+
+
+def test_tensorflow_reads_the_event_files(tmp_path):
+    for step in (0, 20):
+        journal = Journal(tmp_path, step)
+        journal.record(step + 1, {"loss": 1.5})
+        journal.image(30, "a", np.zeros((4, 4, 3), np.uint8))
+        journal.close()
+    events = [
+        event
+        for path in (tmp_path / "tensorboard").iterdir()
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        for event in [event_pb2.Event.FromString(record)]
+    ]
+    values = [(event.step, value.tag) for event in events for value in event.summary.value]
+    assert values == [(1, "loss"), (30, "a"), (21, "loss"), (30, "a")]
+    starts = [event.step for event in events if event.HasField("session_log")]
+    assert starts == [21]

@@ -13,9 +13,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from fcfrnet_jax import process
 from fcfrnet_jax.training.journal import Journal, read_journal
 from fcfrnet_jax.training.snapshots import Snapshots
 from tests.conftest import ROOT
+from tests.small_files import files_of_at_most
 from tests.training.states import state_of
 
 
@@ -130,8 +132,24 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    with pytest.raises(OSError, match=r"cannot save step 20 .*No space left.*snapshots kept: 10"):
+    message = r"No space left.*the snapshot of step 20 cannot be saved; snapshots kept: 10"
+    with pytest.raises(OSError, match=message) as raised:
         snapshots.save(20, state_of(20))
+    assert raised.value.filename == str(tmp_path / "run")
+
+
+def test_a_snapshot_that_cannot_be_written(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    process.quiet_orbax()
+    snapshots = saved(tmp_path / "run", 10)
+    with files_of_at_most(1000):
+        snapshots.save(20, state_of(20))
+        with pytest.raises(OSError, match="File too large") as raised:
+            snapshots.wait()
+    assert raised.value.filename == str(tmp_path / "run")
+    assert raised.value.strerror.endswith("snapshot cannot be saved; snapshots kept: 10")
+    assert capfd.readouterr().err == ""
+    assert equal(Snapshots(tmp_path / "run", 3).restore(state_of(0)), state_of(10))
 
 
 SAVE_FOREVER = """

@@ -22,7 +22,7 @@ class Task(NamedTuple):
 # By the value of `config.task`.
 TASKS = {
     "predict": Task(
-        "Predict dense depth for an image and its scan or sparse depth, or for folders of them.",
+        "Predict dense depth for an image and its scan or sparse depth, or for folders.",
         "fcfrnet --config=predict --workdir=output/predict",
         "predict",
         "inference.predict",

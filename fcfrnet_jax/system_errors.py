@@ -1,0 +1,34 @@
+"""The errors of the operating system behind those of libraries."""
+
+import os
+import re
+
+
+def system_error(error: BaseException) -> int | None:
+    """The error number of the system call that has failed; None if none is known.
+
+    Libraries in C++ give it in their text, and others raise another error from the system's.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno
+        found = re.search(r"os_error_code='(\d+)'", str(cause))
+        if found:
+            return int(found[1])
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def cannot_write(path: str | os.PathLike, what: str, error: Exception) -> OSError:
+    """The error to raise if a library cannot write a file or a folder.
+
+    Args:
+      path: the file or folder.
+      what: what is said about it, such as "the snapshot of step 3 cannot be written".
+      error: that of the library. Its text is told only if it has no error number.
+    """
+    code = system_error(error)
+    if code is None:
+        return OSError(f"{os.fspath(path)}: {what} ({' '.join(str(error).split())[:300]})")
+    return OSError(code, f"{os.strerror(code)}: {what}", os.fspath(path))
