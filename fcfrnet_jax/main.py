@@ -16,7 +16,7 @@ import fcfrnet_jax
 from fcfrnet_jax.commands.cli import flags, usage
 from fcfrnet_jax.commands.cli.failures import ROOM, explain
 from fcfrnet_jax.commands.cli.tasks import TASKS
-from fcfrnet_jax.files import describe
+from fcfrnet_jax.files import describe, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     line = flags.parse(arguments)
     if line.help:
-        print(usage.text(line.file), end="")
+        print(printable(usage.text(line.file), keep="\n"), end="")
         return
     if line.version:
         print(f"fcfrnet_jax {fcfrnet_jax.__version__}")
@@ -94,6 +94,7 @@ def set_up_process(config: ConfigDict) -> None:
     process.quiet_tensorflow()
     process.quiet_opencv()
     process.quiet_orbax()
+    process.log_printable()
 
 
 def runner(task: str) -> Callable[[ConfigDict, str], object]:
@@ -104,7 +105,7 @@ def runner(task: str) -> Callable[[ConfigDict, str], object]:
 def fail(error: Exception) -> NoReturn:
     """Ends the process with one line on stderr and the exit code 1."""
     logging.debug("The error's origin:", exc_info=error)
-    message = f"Error: {explain(error)}"
+    message = printable(f"Error: {explain(error)}")
     leave_job(message, 1)
     sys.exit(message)
 

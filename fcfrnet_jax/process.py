@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.files import cache_dir
+from fcfrnet_jax.files import cache_dir, printable
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
@@ -157,6 +157,16 @@ def quiet_orbax() -> None:
         return
     logging.get_absl_logger().addFilter(_is_not_of_orbax)
     sys.unraisablehook = _print_unraisable
+
+
+def log_printable() -> None:
+    """Makes the log write characters that would control the terminal as escapes."""
+    logging.get_absl_handler().addFilter(_printable_record)
+
+
+def _printable_record(record: LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage(), keep="\n"), None
+    return True
 
 
 def _is_not_of_orbax(record: LogRecord) -> bool:

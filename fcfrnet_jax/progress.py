@@ -3,9 +3,40 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO, Any
 
 from rich import progress as bars
 from rich.console import Console
+from rich.text import Text
+
+from fcfrnet_jax.files import printable
+
+
+class _PlainConsole(Console):
+    """A console that prints text as it is, except for characters that control the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Makes a text for this console; also called for the strings in tables."""
+        shown = printable(text, keep="\n").encode(self.encoding, "backslashreplace")
+        return super().render_str(shown.decode(self.encoding), **options)
+
+
+def console(
+    *, stderr: bool = False, file: IO[str] | None = None, width: int | None = None
+) -> Console:
+    """Returns a console for text that may come from files or paths.
+
+    It has no markup, emoji codes or highlights, and writes characters that are not printable or
+    that the output cannot encode as escapes, see `files.printable`.
+
+    Args:
+      stderr: print to stderr instead of stdout.
+      file: print to this file instead.
+      width: characters per line; None for those of the terminal.
+    """
+    return _PlainConsole(
+        stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False
+    )
 
 
 @contextmanager
@@ -20,14 +51,14 @@ def frames_progress(
       label: text before the bar.
     """
     columns = (
-        bars.TextColumn(label),
+        bars.TextColumn(printable(label), markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[rate]}"),
+        bars.TextColumn("{task.fields[rate]}", markup=False),
         bars.TimeRemainingColumn(),
     )
     start = time.monotonic()
-    with bars.Progress(*columns, console=Console(stderr=True)) as progress:
+    with bars.Progress(*columns, console=console(stderr=True)) as progress:
         task = progress.add_task("", total=total, completed=done, rate="")
 
         def advance(count: int) -> None:
@@ -51,10 +82,10 @@ class Progress:
             bars.TextColumn("Training"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[status]}"),
+            bars.TextColumn("{task.fields[status]}", markup=False),
             bars.TimeRemainingColumn(),
         )
-        self._bar = bars.Progress(*columns, console=Console(stderr=True))
+        self._bar = bars.Progress(*columns, console=console(stderr=True))
         self._task = self._bar.add_task("", total=total, completed=start, status="")
         self._loss = ""
         self._frames, self._waited = 0, 0.0
@@ -73,7 +104,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line above the bar, or into a log where there is no terminal."""
-        self._bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._bar.console.print(line, soft_wrap=True)
 
     def advance(self, frames: int, waited: float) -> dict[str, float]:
         """Advances by one step.

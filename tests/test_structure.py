@@ -67,6 +67,7 @@ USED_BY_OTHERS = {"pillow"}
 WITHOUT_A_MODULE = {
     "test_benchmarks.py": "runs the benchmarks",
     "test_corruption.py": "damages files of every kind that the commands read",
+    "test_hostile.py": "converts hostile checkpoints",
     "test_package.py": "installs the wheel",
     "test_readme.py": "runs the commands of the documents",
     "test_scanners.py": "measures models with `benchmarks/scanners.py`",
@@ -273,3 +274,28 @@ def test_no_path_of_a_machine():
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *documents]:
         if path.is_file() and path != Path(__file__):
             assert not re.search(r"/(root|home|work|tmp)/", path.read_text(errors="ignore")), path
+
+
+# Constant text, and in `main` messages that were made printable before.
+PRINTED_DIRECTLY = {
+    "main": {
+        'print("Interrupted.", file=sys.stderr)',
+        "sys.exit(status)",
+        'print(f"fcfrnet_jax {fcfrnet_jax.__version__}")',
+        "sys.exit(message)",
+        "print(message, file=sys.stderr, flush=True)",
+    },
+    "commands.convert": {
+        'print("Interrupted.", file=sys.stderr)',
+        "sys.exit(128 + signal.SIGINT)",
+    },
+}
+
+
+def test_text_is_printed_by_the_console_of_progress_or_made_printable():
+    """Text from files and paths could hold sequences that control the terminal."""
+    prints = re.compile(r"\bConsole\(|(?<![\w.)])print\(|sys\.exit\(|std(?:err|out)\.write\(")
+    for name, path in MODULES.items():
+        lines = [line.strip() for line in path.read_text().splitlines() if prints.search(line)]
+        direct = {line for line in lines if "printable(" not in line}
+        assert direct == PRINTED_DIRECTLY.get(name, set()), name

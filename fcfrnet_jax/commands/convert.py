@@ -1,18 +1,21 @@
 """Converts a released checkpoint: `fcfrnet-convert INPUT.pdparams OUTPUT_DIR`."""
 
 import argparse
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import logging
-from rich.console import Console
 from rich.table import Table
 
 import fcfrnet_jax
 from fcfrnet_jax.commands.cli.failures import explain
-from fcfrnet_jax.process import quiet_orbax
+from fcfrnet_jax.files import printable
+from fcfrnet_jax.process import log_printable, quiet_orbax
+from fcfrnet_jax.progress import console
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     logging.use_absl_handler()
     logging.set_verbosity(options.verbosity)
+    log_printable()
     quiet_orbax()
     # Imports jax, for which --help should not wait.
     from fcfrnet_jax.weights.convert import convert_paddle, summary
@@ -34,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             source,
             target,
             coarse_path=options.coarse and options.coarse.expanduser(),
+            state=options.state,
+            coarse_state=options.coarse_state,
             strict=options.strict,
             overwrite=options.overwrite,
         )
@@ -43,17 +49,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # of any library
         logging.debug("The error's origin:", exc_info=error)
         message = explain(error, less_memory="use a machine with more memory")
-        sys.exit(f"Error: {message.replace('overwrite=True', '--overwrite')}")
-    table = Table(title=str(source), show_header=False)
-    for row in summary(conversion):
-        table.add_row(*row)
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(f"Wrote the converted model to {target}", soft_wrap=True)
+        sys.exit(printable(f"Error: {_name_options(message)}"))
+    table = Table(title=printable(source), show_header=False)
+    for name, value in summary(conversion):
+        table.add_row(name, _name_options(value))
+    output = console()
+    output.print(table)
+    output.print(f"Wrote the converted model to {target}", soft_wrap=True)
+
+
+def _name_options(text: str) -> str:
+    """Replaces the arguments of `convert_paddle` in a message by the options."""
+    text = text.replace("overwrite=True", "--overwrite")
+    return re.sub(r"\bstate='([^']*)'", r"--state '\1'", text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with a message, which repeats arguments."""
+        super().error(printable(message))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         description="Convert a PaddlePaddle checkpoint (.pdparams) of FCFR-Net or of the STD "
         "network, or a PyTorch checkpoint (.pth.tar) of the original STD code. Nothing in the file "
         "is executed."
@@ -67,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         help="checkpoint of the STD network that predicts the coarse depth for INPUT; the result "
         "is one two-stage model",
     )
+    parser.add_argument(
+        "--state",
+        metavar="NAME",
+        help="entry of INPUT that holds the state dict, such as model_ema; without it, the usual "
+        "names are tried",
+    )
+    parser.add_argument("--coarse-state", metavar="NAME", help="the same for the file of --coarse")
     parser.add_argument(
         "--strict", action="store_true", help="fail on entries that the network does not have"
     )

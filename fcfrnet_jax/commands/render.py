@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.commands.settings import Range, check_ranges
@@ -36,8 +35,8 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     parts = f"{plan.train} frames for train, {plan.val} for val"
     parts += f" ({plan.selection} of them also in the selection)" if plan.selection else ""
     outcome = f"Wrote {workdir}" if written else f"{workdir} is complete already"
-    console = Console(stderr=True, markup=False, highlight=False)
-    console.print(f"{outcome}: {parts}", soft_wrap=True)
+    output = progress.console(stderr=True)
+    output.print(f"{outcome}: {parts}", soft_wrap=True)
 
 
 def make_plan(config: ConfigDict) -> Plan:

@@ -5,11 +5,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from fcfrnet_jax.evaluation.frames import FrameMetrics
 from fcfrnet_jax.metric_sets import KITTI, MetricSet
+from fcfrnet_jax.progress import console
 
 
 def print_metrics(result: dict[str, Any], workdir: Path, shown: MetricSet = KITTI) -> None:
@@ -20,28 +20,28 @@ def print_metrics(result: dict[str, Any], workdir: Path, shown: MetricSet = KITT
       workdir: where it was written.
       shown: the metrics in the table.
     """
-    console = Console(markup=False, highlight=False)
+    output = console()
     for setting, provenance in result["provenance"].items():
-        console.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
+        output.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
     if result["metrics"]:
         frames = _frames(result["frames"])
         title = f"Mean over the {frames} of {result['split']}, {result['data']}:"
-        console.print(title, soft_wrap=True)
+        output.print(title, soft_wrap=True)
         table = Table("", *result["metrics"])
         for measure in shown.measures:
             row = (measure.text(values[measure.name]) for values in result["metrics"].values())
             table.add_row(measure.heading, *row)
-        console.print(table)
+        output.print(table)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
         left_out = f"Left out {_frames(count)} with files that cannot be used; see metrics.json"
-        console.print(left_out, soft_wrap=True)
+        output.print(left_out, soft_wrap=True)
     written = (
         "metrics.json, predictions and panels"
         if result["panels"]
         else "metrics.json and predictions"
     )
-    console.print(f"Wrote {written} to {workdir}", soft_wrap=True)
+    output.print(f"Wrote {written} to {workdir}", soft_wrap=True)
 
 
 def rendered_table(figures: Mapping[str, float]) -> str:
@@ -65,10 +65,9 @@ def rendered_table(figures: Mapping[str, float]) -> str:
         worst = f"{last['worst_change']:+.1%} (frame {last['worst_frame']:.0f})"
         above = " ".join(f"{found['above']:.1%}" for found in maps.values() if "above" in found)
         table.add_row(case.replace("_", " "), *pairs, change, worst, above)
-    console = Console(width=120, file=StringIO())
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    text = StringIO()
+    console(width=120, file=text).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def origin(provenance: dict[str, Any]) -> str:

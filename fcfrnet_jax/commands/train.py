@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import resume, train_setup, validation, workdir
@@ -26,6 +25,7 @@ from fcfrnet_jax.commands.trained_model import (
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
+from fcfrnet_jax.progress import console
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
 from fcfrnet_jax.training.snapshots import Snapshots
@@ -212,4 +212,4 @@ def _outcome(folder: Path, step: int, total: int, selected: str) -> str:
 def _say(lines: list[str]) -> None:
     if jax.process_index() == 0:
         for line in lines:
-            Console(stderr=True).print(line, soft_wrap=True, markup=False, highlight=False)
+            console(stderr=True).print(line, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.files import atomic_path, parse_json
+from fcfrnet_jax.files import atomic_path, parse_json, printable
 
 
 class Journal:
@@ -53,7 +53,7 @@ class Journal:
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Writes an image, uint8 `[H, W, 3]` RGB, to TensorBoard."""
         if self._board:
-            self._board.image(step, name, image)
+            self._board.image(step, printable(name), image)
 
     def close(self) -> None:
         self._file.close()

@@ -9,22 +9,14 @@ import flax
 import jax
 import numpy as np
 
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import list_some, printable
 from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Variables, variable_shapes
-from fcfrnet_jax.networks.network import RESNETS
-from fcfrnet_jax.networks.specs import (
-    CoarseToFineSpec,
-    SparseToCoarseSpec,
-    Spec,
-    StageSpec,
-    spec_to_json,
-)
+from fcfrnet_jax.networks.specs import Spec, StageSpec, spec_to_json
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
-
-Arrays = dict[str, np.ndarray]
+from fcfrnet_jax.weights.recognition import Arrays, recognise
 
 # Parts of our variable names, and their names in the released checkpoints.
 RULES = (
@@ -44,6 +36,8 @@ RULES = (
 PYTORCH_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
 # PyTorch's count of the batches that a BatchNorm has seen; not used in eval mode.
 COUNTER = "num_batches_tracked"
+# Entries that the network does not have, in a message or in the record of a model.
+MAX_LISTED = 50
 
 
 class Entry(NamedTuple):
@@ -106,50 +100,6 @@ class Conversion(NamedTuple):
     provenance: dict[str, Any]
 
 
-def recognise(arrays: Arrays) -> StageSpec:
-    """Detects the network, ResNet depth, input modality and width from the entries of a state dict.
-
-    Raises:
-      ValueError: the entries belong to neither network, or do not determine its ResNet or modality.
-    """
-    fine = any(re.match(r"(conv[2-6]_2|conv1_d_2)\.", name) for name in arrays)
-    if not any(re.match(r"conv[2-5]\.\d+\.", name) for name in arrays):
-        raise ValueError(
-            "the entries belong to neither FCFR-Net nor the STD network "
-            f"(conv2.0.conv1.weight and so on); found {list_some(list(arrays), 4)}"
-        )
-    image = arrays.get("conv1_img.0.weight")
-    if image is not None and (image.ndim != 4 or image.shape[1] not in (1, 3)):
-        raise ValueError(f"conv1_img.0.weight: expected [N, 1 or 3, 3, 3], found {image.shape}")
-    if fine and image is None:
-        raise ValueError(
-            "conv1_img.0.weight is missing; it determines whether the image is colour or gray"
-        )
-    modality = "" if image is None else "g" if image.shape[1] == 1 else "rgb"
-    modality += "d" if fine or "conv1_d.0.weight" in arrays else ""
-    first = arrays.get("conv2.0.conv1.weight")
-    if first is None or first.ndim != 4 or not modality:
-        missing = "conv1_img.0.weight and conv1_d.0.weight" if first is not None else ""
-        raise ValueError(f"{missing or 'conv2.0.conv1.weight'}: missing or not a convolution")
-    kind = CoarseToFineSpec if fine else SparseToCoarseSpec
-    return kind(_resnet_layers(arrays), modality, width=first.shape[0])
-
-
-def _resnet_layers(arrays: Arrays) -> int:
-    found = [re.match(r"conv([2-5])\.(\d+)\.", name) for name in arrays]
-    blocks = [0] * 4
-    for match in filter(None, found):
-        level = int(match[1]) - 2
-        blocks[level] = max(blocks[level], int(match[2]) + 1)
-    expansion = 4 if "conv2.0.conv3.weight" in arrays else 1
-    for layers, (wanted, block) in RESNETS.items():
-        if (tuple(blocks), expansion) == (wanted, block.expansion):
-            return layers
-    kind = "bottleneck" if expansion == 4 else "basic"
-    known = ", ".join(f"ResNet-{layers}" for layers in RESNETS)
-    raise ValueError(f"conv2..conv5 hold {blocks} {kind} blocks, expected those of {known}")
-
-
 def to_variables(
     arrays: Arrays, spec: StageSpec, strict: bool = False
 ) -> tuple[Variables, list[str]]:
@@ -160,8 +110,8 @@ def to_variables(
 
     Raises:
       ValueError: reports together all variables without an entry or with two, all entries of the
-        wrong shape or with invalid values, and with `strict` all entries that the network does not
-        have.
+        wrong shape or with invalid values, and with `strict` the first of the entries that the
+        network does not have.
     """
     shapes = flax.traverse_util.flatten_dict(variable_shapes(spec), sep="/")
     wanted = entries(shapes)
@@ -178,18 +128,23 @@ def to_variables(
         entry = wanted[key]
         fault = _fault(array, entry, shapes[entry.target].shape)
         if key in source:
-            fault = f"already given by {source[key]}"
+            fault = f"already given by {printable(source[key])}"
         source[key] = name
         if fault:
-            faults.append(f"{name} -> {entry.target}: {fault}")
+            faults.append(f"{printable(name)} -> {entry.target}: {fault}")
         else:
             filled[entry.target] = _rearranged(array, entry)
     faults += [f"{key} -> {wanted[key].target}: missing" for key in wanted.keys() - source]
+    count = len(faults)
     if strict:
-        faults += [f"{name}: the network has no such entry" for name in skipped]
+        count += len(skipped)
+        # The file may have any number of these.
+        listed = skipped[:MAX_LISTED]
+        faults += [f"{printable(name, 200)}: the network has no such entry" for name in listed]
     if faults:
-        listed = "\n  ".join(sorted(faults))
-        raise ValueError(f"{len(faults)} entries do not match {_title(spec)}:\n  {listed}")
+        rest = [f"and {count - len(faults)} more of these"] if count > len(faults) else []
+        lines = ";\n  ".join([*sorted(faults), *rest])
+        raise ValueError(f"{count} entries do not match {_title(spec)}:\n  {lines}")
     return flax.traverse_util.unflatten_dict(filled, sep="/"), skipped
 
 
@@ -213,20 +168,21 @@ def _rearranged(array: np.ndarray, entry: Entry) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(np.argsort(entry.axes)), np.float32)
 
 
-def convert(path: str | Path, strict: bool = False) -> Conversion:
+def convert(path: str | Path, strict: bool = False, state: str | None = None) -> Conversion:
     """Reads and converts one checkpoint file; see `convert_paddle`."""
-    state = read_state(path)
+    found = read_state(path, state)
     try:
-        spec = recognise(state.arrays)
-        variables, skipped = to_variables(state.arrays, spec, strict)
+        spec = recognise(found.arrays)
+        variables, skipped = to_variables(found.arrays, spec, strict)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{printable(path)}: {error}") from error
     provenance = {
         "source": Path(path).name,
         "sha256": _sha256(path),
-        "format": state.origin,
-        "notes": state.notes,
-        "skipped_entries": skipped,
+        "format": found.origin,
+        "notes": found.notes,
+        "skipped_entries": [printable(name, 200) for name in skipped[:MAX_LISTED]],
+        "skipped_count": len(skipped),
     }
     return Conversion(spec, variables, skipped, provenance)
 
@@ -236,6 +192,8 @@ def convert_paddle(
     output_dir: str | Path,
     *,
     coarse_path: str | Path | None = None,
+    state: str | None = None,
+    coarse_state: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
 ) -> Conversion:
@@ -249,6 +207,9 @@ def convert_paddle(
       output_dir: the folder to create, which `fcfrnet_jax.load` reads.
       coarse_path: a file of an STD network, if `path` is FCFR-Net. The result is a two-stage model,
         from sparse depth to fine depth.
+      state: the entry of the checkpoint that holds the state dict, such as `model_ema`. None for
+        the usual names; of weights and their moving average, the weights are taken.
+      coarse_state: the same for `coarse_path`.
       strict: raise for entries that the network does not have; otherwise they are skipped and
         listed.
       overwrite: replace a model checkpoint in `output_dir`.
@@ -261,13 +222,14 @@ def convert_paddle(
     output_dir = Path(output_dir).absolute()
     check_free(output_dir, overwrite)
     with lock_beside(output_dir):
-        result = convert(path, strict)
+        result = convert(path, strict, state)
         if coarse_path is not None:
-            coarse = convert(coarse_path, strict)
+            coarse = convert(coarse_path, strict, coarse_state)
             try:
                 spec, variables = combine(coarse[:2], result[:2])
             except ValueError as error:
-                raise ValueError(f"{coarse_path} and {path}: {error}") from error
+                both = f"{printable(coarse_path)} and {printable(path)}"
+                raise ValueError(f"{both}: {error}") from error
             provenance = {"coarse": coarse.provenance, "fine": result.provenance}
             result = Conversion(spec, variables, coarse.skipped + result.skipped, provenance)
         save_model(output_dir, *result[:2], provenance=result.provenance, overwrite=overwrite)
@@ -284,9 +246,14 @@ def summary(conversion: Conversion) -> list[tuple[str, str]]:
             rows += [(f"{stage} {name}".strip(), str(value)) for name, value in part.items()]
     rows.append(("parameters", f"{count:,}"))
     skipped = conversion.skipped
+    shown = [printable(name, 80) for name in skipped[:5]] + skipped[5:]
     rows.append(
-        ("skipped entries", f"{len(skipped)}: {list_some(skipped, 4)}" if skipped else "none")
+        ("skipped entries", f"{len(skipped)}: {list_some(shown, 4)}" if skipped else "none")
     )
+    parts = conversion.provenance
+    for stage, part in {"": parts}.items() if "notes" in parts else parts.items():
+        if part["notes"]:
+            rows.append((f"{stage} notes".strip(), "; ".join(part["notes"])))
     return rows
 
 

@@ -14,6 +14,7 @@ from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, TwoStageSpec
 from fcfrnet_jax.weights import checkpoint
 from tests.conftest import ROOT
+from tests.hostile.constructions import HOSTILE_NAMES
 from tests.weights.narrow_states import narrow_state
 
 
@@ -55,6 +56,34 @@ def test_nothing_is_written_if_the_coarse_checkpoint_cannot_be_read(released, tm
     with pytest.raises(SystemExit, match=r"nowhere: No such file"):
         convert.main(arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_an_error_does_not_control_the_terminal(name, tmp_path, capsys):
+    (tmp_path / name.replace("/", "")).write_bytes(pickle.dumps({name: 1}, protocol=4))
+    for path in (tmp_path / name.replace("/", ""), tmp_path / "nowhere" / name):
+        with pytest.raises(SystemExit) as ended:
+            convert.main([str(path), str(tmp_path / "model")])
+        assert str(ended.value).isprintable()
+    with pytest.raises(SystemExit):
+        convert.main([str(path), str(tmp_path / "model"), f"--{name}"])
+    assert all(line.isprintable() for line in capsys.readouterr().err.split("\n"))
+
+
+def test_names_of_files_and_entries_are_printed_as_text(tmp_path, capsys):
+    name = "\x1b[2J[x]:boom:\u202e"
+    extra = {f"{name}\ud800\n{index}": np.ones(1, np.float32) for index in range(60)}
+    state = {"model": narrow_state() | extra, "ema": narrow_state()}
+    (tmp_path / name).write_bytes(pickle.dumps(state, protocol=4))
+    convert.main([str(tmp_path / name), str(tmp_path / "model" / name), "--state", "model"])
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert r"\x1b[2J[x]:boom:\u202e" in printed
+    assert "took model; --state 'ema'" in " ".join(printed.replace("│", " ").split())
+    with pytest.raises(SystemExit, match="60 entries do not match") as ended:
+        convert.main([str(tmp_path / name), str(tmp_path / "other"), "--strict"])
+    assert all(line.isprintable() for line in str(ended.value).split("\n"))
+    assert str(ended.value).endswith("and 10 more of these")
 
 
 def test_strict_refuses_unknown_entries(tmp_path):

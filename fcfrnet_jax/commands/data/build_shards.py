@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
-from rich.console import Console
 from rich.table import Table
 
 from fcfrnet_jax.commands.settings import named
@@ -16,6 +15,7 @@ from fcfrnet_jax.data.shards.build import changed_shards
 from fcfrnet_jax.data.shards.plan import EXPECTED, plan_splits
 from fcfrnet_jax.files import list_some, remove
 from fcfrnet_jax.locks import lock_folder
+from fcfrnet_jax.progress import console
 from fcfrnet_jax.streets import sample
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
                 build(builder, source)
             outcome = f"Wrote {target} from {source}"
     _show(builder)
-    Console(markup=False, highlight=False).print(outcome, soft_wrap=True)
+    console().print(outcome, soft_wrap=True)
 
 
 def _check_source(folder: Path) -> None:
@@ -105,7 +105,7 @@ def _check_unchanged(source_dir: Path, target: Path) -> None:
 
 def _show(builder: "KittiDepthCompletion") -> None:
     """Prints a table of what was built, and what no frame has."""
-    console = Console(markup=False, highlight=False)
+    output = console()
     table = Table("KITTI", *EXPECTED)
     found, splits = builder.info.metadata, builder.info.splits
     stored = {split: splits[split] for split in EXPECTED if split in splits}
@@ -119,11 +119,11 @@ def _show(builder: "KittiDepthCompletion") -> None:
     for heading, row in counts.items():
         table.add_row(heading, *(f"{row.get(split, 0):,}" for split in EXPECTED))
     table.add_row("size (GB)", *(sizes.get(split, "0") for split in EXPECTED))
-    console.print(table)
+    output.print(table)
     for split in stored:
         if found[split]["absent"]:
-            console.print(f"{split}: no frame has {list_some(found[split]['absent'])}.")
+            output.print(f"{split}: no frame has {list_some(found[split]['absent'])}.")
     if any(
         sum(found[split][f"{kind}_files"] for split in stored) for kind in ("missing", "damaged")
     ):
-        console.print("--config=check_data with these shards names the files.", soft_wrap=True)
+        output.print("--config=check_data with these shards names the files.", soft_wrap=True)

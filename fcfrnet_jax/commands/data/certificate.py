@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 from absl import logging
-from rich.console import Console
 
 from fcfrnet_jax.commands.data.stamps import Stamps
 from fcfrnet_jax.commands.data.walk import CORE
@@ -18,6 +17,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.reading import paths_of
 from fcfrnet_jax.files import read_json, with_digest, write_json
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.progress import console
 
 NAME = "check_data.json"
 FORMAT = 1
@@ -96,7 +96,7 @@ def known_bad_files(
 
 
 def _say(line: str) -> None:
-    Console(stderr=True).print(line, soft_wrap=True, markup=False, highlight=False)
+    console(stderr=True).print(line, soft_wrap=True)
 
 
 def _read(path: Path, split: str) -> SplitCheck:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from fcfrnet_jax.data import check
@@ -13,6 +12,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti.gaps import Gap
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.progress import console
 
 # Examples of each kind in the terminal; `check_data.json` has all.
 _SHOWN = 3
@@ -125,7 +125,7 @@ def show(reports: Sequence[SplitReport], name: str) -> None:
       reports: of the splits.
       name: of the data set.
     """
-    console = Console(markup=False, highlight=False)
+    output = console()
     table = Table(name, *(report.split for report in reports))
     rows: dict[str, list[int | None]] = {
         "frames": [report.total() for report in reports],
@@ -140,10 +140,10 @@ def show(reports: Sequence[SplitReport], name: str) -> None:
     }
     for heading, counts in rows.items():
         table.add_row(heading, *("" if count is None else f"{count:,}" for count in counts))
-    console.print(table)
+    output.print(table)
     for report in reports:
         for note in _notes(report):
-            console.print(f"{report.split}: {note}.", soft_wrap=True)
+            output.print(f"{report.split}: {note}.", soft_wrap=True)
 
 
 def _notes(report: SplitReport) -> list[str]:

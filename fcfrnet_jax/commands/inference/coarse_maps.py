@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset
@@ -23,6 +22,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.geometry import Size
+from fcfrnet_jax.progress import console
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 
@@ -128,12 +128,12 @@ def raise_bad(crop: Size, frames: Sequence[Frame], known: Sequence[BadFile]) -> 
 
 def report(result: dict[str, Any], path: Path) -> None:
     """Prints what was written; `path` is the record."""
-    console = Console(stderr=True, markup=False, highlight=False)
-    console.print(records.summary(result), soft_wrap=True)
+    output = console(stderr=True)
+    output.print(records.summary(result), soft_wrap=True)
     if result["skipped"]:
         count = len({item["name"] for item in result["skipped"]})
-        console.print(
+        output.print(
             f"Left out {count} frames with files that cannot be used; see {path}",
             soft_wrap=True,
         )
-    console.print(f"Use them by --config.coarse_dir={path.parent}", soft_wrap=True)
+    output.print(f"Use them by --config.coarse_dir={path.parent}", soft_wrap=True)

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import parallel, progress
 from fcfrnet_jax.commands.inference import devices, models, records
@@ -271,8 +270,8 @@ def check_samples(frames: Sequence[Frame], read: DepthReader | ScanReader) -> No
 
 def report(result: dict[str, Any], outputs: Outputs) -> None:
     """Prints what was predicted, skipped and written."""
-    console = Console(stderr=True, markup=False, highlight=False)
-    console.print(records.summary(result), soft_wrap=True)
+    output = progress.console(stderr=True)
+    output.print(records.summary(result), soft_wrap=True)
     unpaired = len(result["without_depth"]) + len(result["without_image"])
     counts = {
         "frames with files that cannot be used": len(result["skipped"]),
@@ -281,17 +280,17 @@ def report(result: dict[str, Any], outputs: Outputs) -> None:
     skipped = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
     if skipped:
         place = outputs.folder / RECORD.name
-        console.print(f"Skipped {skipped}; see {place}", soft_wrap=True)
+        output.print(f"Skipped {skipped}; see {place}", soft_wrap=True)
     if result.get("dropped_points"):
-        console.print(
+        output.print(
             f"Dropped {result['dropped_points']} points of the scans that are NaN, infinite or "
             "(0, 0, 0)"
         )
     if result.get("undistorted"):
-        console.print(
+        output.print(
             "The images have been undistorted, and the outputs belong to the undistorted images; "
             "image in --config.outputs writes them",
             soft_wrap=True,
         )
     folders = ", ".join(PLACES[kind][0] for kind in outputs.kinds)
-    console.print(f"Wrote {folders} to {outputs.folder}", soft_wrap=True)
+    output.print(f"Wrote {folders} to {outputs.folder}", soft_wrap=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands.inference import devices, maps, models, records
@@ -25,6 +24,7 @@ from fcfrnet_jax.data.kitti.submission import (
     write_zip,
 )
 from fcfrnet_jax.networks.specs import CoarseToFineSpec
+from fcfrnet_jax.progress import console
 from fcfrnet_jax.weights import checkpoint
 from fcfrnet_jax.weights.checkpoint import Model
 
@@ -166,4 +166,4 @@ def pack(folder: Path, workdir: Path, benchmark: Benchmark) -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, markup=False, highlight=False).print(text, soft_wrap=True)
+    console(stderr=True).print(text, soft_wrap=True)

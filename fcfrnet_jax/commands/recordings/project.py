@@ -10,7 +10,6 @@ from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcfrnet_jax import progress
 from fcfrnet_jax.commands.cli.flags import name_flags
@@ -231,17 +230,17 @@ def counts(total: int, count: int, skipped: Sequence[Skipped], seconds: float) -
 
 def report(result: dict[str, Any], workdir: Path) -> None:
     """Prints what was written and skipped."""
-    console = Console(stderr=True, markup=False, highlight=False)
+    output = progress.console(stderr=True)
     text = f"Projected {result['written']} of {result['frames']} frames"
     if result["existed"]:
         text += f"; {result['existed']} existed before"
     if result["written"] > 1:
         text += f", {result['frames_per_s']:.3g} frames/s"
-    console.print(text, soft_wrap=True)
+    output.print(text, soft_wrap=True)
     if result["skipped"]:
-        console.print(
+        output.print(
             f"Skipped {len(result['skipped'])} frames with files that cannot be used; see "
             f"{workdir / RECORD.name}",
             soft_wrap=True,
         )
-    console.print(f"Use them by --config.data_dir={os.fspath(workdir)}", soft_wrap=True)
+    output.print(f"Use them by --config.data_dir={os.fspath(workdir)}", soft_wrap=True)

@@ -16,7 +16,7 @@ from fcfrnet_jax.weights.foreign.pickle_nodes import (
     Global,
     is_call,
     is_possible_shape,
-    printable,
+    printable_name,
 )
 
 # Entries that Paddle adds to a state dict: the names of the parameters, and the sliced arrays.
@@ -48,7 +48,7 @@ def decode_array(node: Any) -> np.ndarray:
     if is_call(node, *_numpy("multiarray.scalar")) and node.is_plain() and len(node.arguments) == 2:
         return _view(node.arguments[1], node.arguments[0], (), "C")
     what = str(node.function) if isinstance(node, Call) else type(node).__name__
-    raise CheckpointError(f"{printable(what)}, expected an array")
+    raise CheckpointError(f"{printable_name(what)}, expected an array")
 
 
 def join_slices(arrays: dict[str, np.ndarray], slices: Any) -> dict[str, np.ndarray]:
@@ -70,16 +70,18 @@ def join_slices(arrays: dict[str, np.ndarray], slices: Any) -> dict[str, np.ndar
                 pass
             case _:
                 raise CheckpointError(
-                    f"{SLICED_ARRAYS} has an unreadable entry {printable(str(name))!r}"
+                    f"{SLICED_ARRAYS} has an unreadable entry {printable_name(str(name))!r}"
                 )
         if name in joined or not parts or not all(isinstance(part, str) for part in parts):
-            raise CheckpointError(f"the slices of {printable(name)} are unusable")
+            raise CheckpointError(f"the slices of {printable_name(name)} are unusable")
         missing = [part for part in parts if part not in joined]
         if missing or len({joined[part].dtype for part in parts}) > 1:
-            raise CheckpointError(f"slices of {printable(name)} are missing or of different dtypes")
+            raise CheckpointError(
+                f"slices of {printable_name(name)} are missing or of different dtypes"
+            )
         values = [joined.pop(part).ravel() for part in dict.fromkeys(parts)]
         if len(values) != len(parts) or sum(map(len, values)) != _count(shape):
-            raise CheckpointError(f"the slices of {printable(name)} do not fill its shape")
+            raise CheckpointError(f"the slices of {printable_name(name)} do not fill its shape")
         joined[name] = np.concatenate(values).reshape(shape)
     return joined
 
@@ -91,7 +93,7 @@ def _numpy(name: str) -> tuple[str, str]:
 
 def _from_state(node: Call) -> np.ndarray:
     match node.arguments:
-        case (Global("numpy", "ndarray"), (0,), letter) if _data(letter) == b"b":
+        case (Global("numpy", "ndarray"), (0,), letter) if _data(letter, 1) == b"b":
             pass
         case _:
             raise CheckpointError("an array that is not made from numpy.ndarray")
@@ -111,7 +113,8 @@ def _from_buffer(arguments: tuple) -> np.ndarray:
             return _view(data, dtype, shape, order)
         case (data, dtype, tuple() as shape, "K", tuple() as axes):
             array = _view(data, dtype, shape, "C")
-            if not all(type(axis) is int for axis in axes) or sorted(axes) != [*range(array.ndim)]:
+            plain = len(axes) == array.ndim and all(type(axis) is int for axis in axes)
+            if not plain or sorted(axes) != [*range(array.ndim)]:
                 raise CheckpointError("an array whose axes are not a permutation")
             return array.transpose(axes)
     raise CheckpointError("an array buffer without (data, dtype, shape, order)")
@@ -119,11 +122,11 @@ def _from_buffer(arguments: tuple) -> np.ndarray:
 
 def _view(data: Any, dtype_node: Any, shape: tuple, order: Any) -> np.ndarray:
     dtype = _dtype(dtype_node)
-    raw = _data(data)
     size = _count(shape) * dtype.itemsize
-    if len(raw) != size:
+    raw = _data(data, size)
+    if len(raw) != size or isinstance(raw, str):
         raise CheckpointError(
-            f"{len(raw)} bytes of data for {size} bytes of {dtype} {printable(str(shape))}"
+            f"{len(raw)} bytes of data for {size} bytes of {dtype} {printable_name(str(shape))}"
         )
     return np.frombuffer(raw, dtype).reshape(shape, order=order)
 
@@ -140,7 +143,7 @@ def _dtype(node: Any) -> np.dtype:
         match node.arguments:
             case (str() as code, _, _) if code not in _DTYPES:
                 raise CheckpointError(
-                    f"dtype {printable(code)}, expected one of {' '.join(_DTYPES)}"
+                    f"dtype {printable_name(code)}, expected one of {' '.join(_DTYPES)}"
                 )
             case (str() as code, _, _):
                 match node.state:
@@ -149,8 +152,11 @@ def _dtype(node: Any) -> np.dtype:
     raise CheckpointError("an array dtype that is not a plain number")
 
 
-def _data(node: Any) -> bytes | bytearray:
-    """The bytes of an array: bytes, Python 2's str, or protocol 2's `_codecs.encode`."""
+def _data(node: Any, size: int) -> bytes | bytearray | str:
+    """The bytes of an array: bytes, Python 2's str, or protocol 2's `_codecs.encode`.
+
+    Text of another length than `size` is returned as text: thousands of arrays may share it.
+    """
     if isinstance(node, bytes | bytearray):
         return node
     text = node
@@ -161,9 +167,12 @@ def _data(node: Any) -> bytes | bytearray:
             case () if is_call(node, "builtins.bytes", "__builtin__.bytes"):
                 return b""
             case _:
-                raise CheckpointError(f"array data from a call of {printable(str(node.function))}")
+                what = printable_name(node.function)
+                raise CheckpointError(f"array data from a call of {what}")
     if not isinstance(text, str):
         raise CheckpointError(f"array data of type {type(text).__name__}, expected bytes")
+    if len(text) != size:
+        return text
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -6,15 +6,13 @@ author's own code (`metrics.Result`) and is kept as text, which is never looked 
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import list_some, printable
 
-MAX_DEPTH = 100
-
-
+MAX_AXES = 32
 AGAIN = "download or copy the file again"
 
 
@@ -143,80 +141,21 @@ def is_known(name: Global) -> bool:
     return False
 
 
-def check_keys(values: Iterable) -> Iterable:
-    """Returns `values` if each is a safe dict key: a scalar whose hash cannot be forged.
-
-    The hash of a nested tuple recurses in C, and all multiples of 2^61 - 1 hash to 0.
-    """
-    for value in values:
-        if type(value) not in (str, bytes, int, float, bool, type(None)):
-            raise CheckpointError(f"a {type(value).__name__} as a dict key or set member")
-        if isinstance(value, int) and abs(value) >> 60:
-            raise CheckpointError("an integer beyond 2^60 as a dict key or set member")
-    return values
-
-
-def store_pairs(target: dict, pairs: list) -> None:
-    """Stores `pairs`, a list of alternating keys and values, in `target`; keys must be unique."""
-    if len(pairs) % 2:
-        raise CheckpointError("a key without a value")
-    for key, value in zip(check_keys(pairs[::2]), pairs[1::2], strict=True):
-        if key in target:
-            raise CheckpointError("a key given twice in one dict")
-        target[key] = value
-
-
-def _children(node: Any) -> list:
-    children: Iterable = ()
-    if isinstance(node, dict):
-        children = node.values()
-    elif isinstance(node, list | tuple):
-        children = node
-    elif isinstance(node, Call):
-        children = (node.arguments, node.keywords, node.state, node.items, node.appended)
-    elif isinstance(node, PersistentId):
-        children = (node.value,)
-    return [
-        child for child in children if isinstance(child, dict | list | tuple | Call | PersistentId)
-    ]
-
-
 def is_possible_shape(shape: tuple) -> bool:
     """Whether `shape` is a valid NumPy shape; a size of 0 must not hide impossible sizes."""
+    # The length first: thousands of arrays may share one huge tuple.
+    if len(shape) > MAX_AXES:
+        return False
     sizes = all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
-    return len(shape) <= 32 and sizes and math.prod(max(size, 1) for size in shape) < 1 << 59
+    return sizes and math.prod(max(size, 1) for size in shape) < 1 << 59
 
 
-def check_depth(root: Any) -> None:
-    """Raises CheckpointError if a tree is deeper than `MAX_DEPTH` or contains itself.
-
-    Takes linear time, however often parts are shared, and does not recurse.
-    """
-    on_path = -1
-    depths: dict[int, int] = {}
-    pending = [root]
-    while pending:
-        node = pending[-1]
-        children = _children(node)
-        if id(node) not in depths:
-            depths[id(node)] = on_path
-            if any(depths.get(id(child)) == on_path for child in children):
-                raise CheckpointError("a structure that contains itself")
-            pending.extend(child for child in children if id(child) not in depths)
-            continue
-        pending.pop()
-        if depths[id(node)] == on_path:
-            depths[id(node)] = 1 + max((depths[id(child)] for child in children), default=0)
-            if depths[id(node)] > MAX_DEPTH:
-                raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
+def printable_name(text: object) -> str:
+    """Makes untrusted text safe for a message: one line of at most 80 printable characters."""
+    return printable(text, 80)
 
 
-def printable(text: str) -> str:
-    """Makes untrusted text safe for a message: ASCII, one line, at most 80 characters."""
-    plain = ascii(text[:200])[1:-1]
-    return plain if len(plain) <= 80 else plain[:77] + "..."
-
-
-def list_printable(texts: list[str], limit: int = 8) -> str:
+def list_printable(texts: Sequence[object], limit: int = 8) -> str:
     """Names the first untrusted `texts` and counts the rest, see `files.list_some`."""
-    return list_some([printable(text) for text in texts], limit)
+    shown = [printable_name(text) for text in texts[:limit]]
+    return list_some([*shown, *texts[limit:]], limit)

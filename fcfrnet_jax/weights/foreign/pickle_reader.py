@@ -1,15 +1,15 @@
 """Reads untrusted pickles as inert data: nothing that a file names is imported or called.
 
-`pickle` runs any code that a file names. Here `pickletools.genops` splits the file into opcodes,
-and a table maps each opcode to a method that only moves values on a stack; no method calls
-anything. A call that the file requests is returned as a `Call`, which the reader of a format
-recognises.
+`pickle` runs any code that a file names. Here `opcodes` splits the file into opcodes, and a table
+maps each opcode to a method that only moves values on a stack; no method calls anything. A call
+that the file requests is returned as a `Call`, which the reader of a format recognises.
 """
 
-import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias
 
+from fcfrnet_jax.weights.foreign.budget import Budget
+from fcfrnet_jax.weights.foreign.opcodes import BoundedStream, opcodes
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
     AGAIN,
     Call,
@@ -17,94 +17,66 @@ from fcfrnet_jax.weights.foreign.pickle_nodes import (
     Global,
     PersistentId,
     PickleContents,
-    check_depth,
-    check_keys,
     is_known,
-    printable,
-    store_pairs,
+    printable_name,
 )
+from fcfrnet_jax.weights.foreign.structure import check_depth, check_keys, store_pairs
 
-# A checkpoint of these networks has about 50,000 opcodes, including the optimizer state.
-MAX_OPCODES = 1_000_000
-MAX_LINE = 1 << 20
 MAX_INTEGER_BITS = 128
+# Estimates of the bytes that the objects of an opcode take, with their places on the stack, in the
+# memo and in the object that refers to them.
+_COSTS = {"EMPTY_SET": 320, "EMPTY_DICT": 320, "DICT": 320, "FROZENSET": 320}
+_CALL, _OTHER = 480, 96
+_COSTS.update(
+    dict.fromkeys(("REDUCE", "NEWOBJ", "NEWOBJ_EX", "INST", "OBJ", "PERSID", "BINPERSID"), _CALL)
+)
+# A name is checked against several lists.
+_NAME_OPERATIONS = 4
 
 
-def read_pickle(file: BinaryIO, allow_persistent_ids: bool = False) -> PickleContents:
+def read_pickle(
+    file: BinaryIO, allow_persistent_ids: bool = False, budget: Budget | None = None
+) -> PickleContents:
     """Reads one pickle of protocol 0 to 5 from a seekable `file`; the position is then after it.
 
-    Time and memory are bounded by the size of the file: declared lengths beyond its end, more than
-    `MAX_OPCODES` opcodes and integers of more than `MAX_INTEGER_BITS` bits are refused.
+    Time and memory are bounded by the size of the file, see `Budget`. Declared lengths beyond the
+    end of the file and integers of more than `MAX_INTEGER_BITS` bits are refused.
 
     Args:
       file: a binary file, at the first byte of the pickle.
       allow_persistent_ids: whether the format has persistent ids, as PyTorch's does.
+      budget: what is left for the file; None for a whole budget.
 
     Raises:
-      CheckpointError: the pickle is truncated, damaged or nested too deeply, or names something in
-        the standard library or NumPy that no checkpoint needs. The message gives the byte.
+      CheckpointError: the pickle is truncated, damaged or nested too deeply, needs too many
+        operations or objects, or names something in the standard library or NumPy that no
+        checkpoint needs. The message gives the byte.
     """
-    stream = _BoundedStream(file)
-    machine = _Machine(stream, allow_persistent_ids)
+    stream = BoundedStream(file)
+    budget = budget or Budget(stream.size)
+    machine = _Machine(stream, allow_persistent_ids, budget)
     try:
-        for count, step in enumerate(pickletools.genops(cast(BinaryIO, stream))):
-            if count >= MAX_OPCODES:
-                raise CheckpointError(f"a pickle of more than {MAX_OPCODES} operations")
+        for step in opcodes(stream):
             machine.execute(*step)
         root = machine.result()
-        check_depth(root)
+        check_depth(root, budget)
     except CheckpointError:
         raise
     # Python warns of invalid escapes in text, which raises where warnings are errors.
     except (ValueError, OverflowError, MemoryError, RecursionError, Warning) as error:
-        reason = printable(str(error) or type(error).__name__)
+        reason = printable_name(str(error) or type(error).__name__)
         where = f"damaged pickle before byte {stream.tell()}"
         raise CheckpointError(f"{where}: {reason}; {AGAIN}") from error
     foreign = tuple(sorted(machine.foreign, key=str))
     return PickleContents(root, tuple(machine.persistent_ids), foreign)
 
 
-class _BoundedStream:
-    """The methods of a file that `genops` uses; they refuse to read beyond the end.
-
-    `read(n)` of an ordinary file allocates n bytes before it finds that the file is shorter.
-    """
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._position = file.tell()
-        self._end = file.seek(0, 2)
-        file.seek(self._position)
-
-    def tell(self) -> int:
-        return self._position
-
-    def require(self, size: int) -> None:
-        if size > self._end - self._position:
-            raise CheckpointError(
-                f"truncated at byte {self._end}: {size} more bytes were declared; {AGAIN}"
-            )
-
-    def read(self, size: int) -> bytes:
-        self.require(size)
-        self._position += size
-        return self._file.read(size)
-
-    def readline(self) -> bytes:
-        line = self._file.readline(MAX_LINE)
-        self._position += len(line)
-        if len(line) == MAX_LINE:
-            raise CheckpointError(f"a line of more than {MAX_LINE} bytes")
-        if not line.endswith(b"\n"):
-            raise CheckpointError(f"truncated at byte {self._end}: a line has no end; {AGAIN}")
-        return line
-
-
 class _Machine:
     """The stack and memo of a pickle, with one method per kind of opcode; none calls anything."""
 
-    def __init__(self, stream: _BoundedStream, allow_persistent_ids: bool):
+    def __init__(self, stream: BoundedStream, allow_persistent_ids: bool, budget: Budget):
         self.stream = stream
+        self.budget = budget
         self.allow_persistent_ids = allow_persistent_ids
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -113,11 +85,12 @@ class _Machine:
         self.persistent_ids: list[PersistentId] = []
         self.foreign: set[Global] = set()
 
-    def execute(self, opcode: pickletools.OpcodeInfo, argument: Any, position: int | None) -> None:
+    def execute(self, opcode: str, argument: Any, position: int) -> None:
         try:
-            _HANDLERS[opcode.name](self, argument)
+            self.budget.spend(1, _COSTS.get(opcode, _OTHER))
+            _HANDLERS[opcode](self, argument)
         except CheckpointError as error:
-            raise CheckpointError(f"{error} (at byte {position}, {opcode.name})") from None
+            raise CheckpointError(f"{error} (at byte {position}, {opcode})") from None
 
     def result(self) -> Any:
         value = self.pop()
@@ -187,17 +160,26 @@ class _Machine:
         target = self.top()
         if not isinstance(target, set):
             raise CheckpointError(f"cannot add members to a {type(target).__name__}")
-        target.update(check_keys(values))
+        target.update(check_keys(values, self.budget))
+
+    def push_dict(self, _: Any) -> None:
+        pairs = self.pop_marked()
+        self.push({})
+        self.store(pairs)
+
+    def push_frozenset(self, _: Any) -> None:
+        self.push(frozenset(check_keys(self.pop_marked(), self.budget)))
 
     def store(self, pairs: list) -> None:
         target = self.top()
         if not isinstance(target, dict | Call):
             raise CheckpointError(f"cannot store items in a {type(target).__name__}")
-        store_pairs(target.items if isinstance(target, Call) else target, pairs)
+        store_pairs(target.items if isinstance(target, Call) else target, pairs, self.budget)
 
     def named(self, module: Any, name: Any) -> Global:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise CheckpointError("a name that is not text")
+        self.budget.spend(_NAME_OPERATIONS)
         found = Global(module, name)
         if not is_known(found):
             self.foreign.add(found)
@@ -236,12 +218,6 @@ class _Machine:
 _Handler: TypeAlias = Callable[[_Machine, Any], None]
 
 
-def _dict(pairs: list) -> dict:
-    result: dict = {}
-    store_pairs(result, pairs)
-    return result
-
-
 def _from_mark(make: Callable[[list], Any]) -> _Handler:
     """A handler that turns everything above the last mark into one value."""
     return lambda machine, _: machine.push(make(machine.pop_marked()))
@@ -271,8 +247,8 @@ _HANDLERS: dict[str, _Handler] = {
     "TUPLE3": lambda machine, _: machine.push(tuple(machine.pop_many(3))),
     "TUPLE": _from_mark(tuple),
     "LIST": _from_mark(list),
-    "DICT": _from_mark(_dict),
-    "FROZENSET": _from_mark(lambda values: frozenset(check_keys(values))),
+    "DICT": _Machine.push_dict,
+    "FROZENSET": _Machine.push_frozenset,
     "APPEND": lambda machine, _: machine.append(machine.pop_many(1)),
     "APPENDS": lambda machine, _: machine.append(machine.pop_marked()),
     "SETITEM": lambda machine, _: machine.store(machine.pop_many(2)),

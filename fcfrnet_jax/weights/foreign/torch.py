@@ -8,25 +8,26 @@ data. A tensor refers to its storage by a persistent id ("storage", type, key, l
 
 import io
 import math
-import struct
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
 
+from fcfrnet_jax.weights.foreign.archive import check_entries, open_archive, zip_errors
+from fcfrnet_jax.weights.foreign.budget import Budget
+from fcfrnet_jax.weights.foreign.formats import describe_archive
 from fcfrnet_jax.weights.foreign.pickle_nodes import (
     AGAIN,
+    MAX_AXES,
     CheckpointError,
     Global,
     PersistentId,
     PickleContents,
     is_call,
     is_possible_shape,
-    list_printable,
-    printable,
+    printable_name,
 )
 from fcfrnet_jax.weights.foreign.pickle_reader import read_pickle
 
@@ -46,8 +47,6 @@ _STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "b1",
 }
-_ZIP_FAULTS = (zipfile.BadZipFile, RuntimeError, EOFError, LookupError, struct.error)
-_BROKEN_ZIP = (*_ZIP_FAULTS, ValueError, OverflowError, MemoryError, OSError)
 
 
 class TorchFile:
@@ -75,7 +74,7 @@ class TorchFile:
         names = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
         if not (is_call(node, *names) and node.is_plain()):
             what = str(node.function) if hasattr(node, "function") else type(node).__name__
-            raise CheckpointError(f"{printable(what)}, expected a tensor")
+            raise CheckpointError(f"{printable_name(what)}, expected a tensor")
         match node.arguments:
             case (
                 PersistentId(value=identity),
@@ -84,7 +83,11 @@ class TorchFile:
                 tuple() as strides,
                 *_,
             ):
-                return _strided(self._storage(identity), offset, sizes, strides)
+                values = _strided(self._storage(identity), offset, sizes, strides)
+                if _parse_identity(identity)[1] == "bfloat16":
+                    # NumPy has no bfloat16 of the other byte order.
+                    return values.astype(np.uint16, copy=False).view(ml_dtypes.bfloat16)
+                return values
         raise CheckpointError("a tensor without (storage, offset, sizes, strides)")
 
     def _storage(self, identity: Any) -> np.ndarray:
@@ -95,22 +98,23 @@ class TorchFile:
         code = "u2" if dtype == "bfloat16" else dtype
         if count * np.dtype(code).itemsize != len(data):
             raise CheckpointError(
-                f"storage {printable(key)} has {len(data)} bytes "
-                f"for {printable(str(count))} x {dtype}"
+                f"storage {printable_name(key)} has {len(data)} bytes "
+                f"for {printable_name(str(count))} x {dtype}"
             )
         values = np.frombuffer(data, self._order + code)
         if view is not None:
             start, size = view
             if not (start >= 0 and size >= 0 and start + size <= count):
-                raise CheckpointError(f"a view beyond storage {printable(key)}")
+                raise CheckpointError(f"a view beyond storage {printable_name(key)}")
             values = values[start : start + size]
-        if dtype == "bfloat16":
-            return values.astype(np.uint16, copy=False).view(ml_dtypes.bfloat16)
         return values
 
 
 def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | None]:
     """Returns (key, dtype code, elements, view); the view is None or (offset, elements)."""
+    # Thousands of tensors may share one huge tuple.
+    if isinstance(identity, tuple) and len(identity) > 6:
+        raise CheckpointError("a storage that is not (type, key, location, elements)")
     match identity:
         case (
             "storage",
@@ -121,7 +125,7 @@ def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | Non
             *more,
         ):
             if kind not in _STORAGES:
-                raise CheckpointError(f"a storage of type torch.{printable(kind)}")
+                raise CheckpointError(f"a storage of type torch.{printable_name(kind)}")
             match more:
                 case [] | [None]:
                     return key, _STORAGES[kind], count, None
@@ -136,6 +140,8 @@ def _parse_identity(identity: Any) -> tuple[str, str, int, tuple[int, int] | Non
 
 def _strided(storage: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> np.ndarray:
     """Returns the view of `storage` with these sizes and strides, both in elements."""
+    if len(strides) > MAX_AXES:
+        raise CheckpointError("a tensor with impossible sizes or strides")
     plain = all(type(value) is int and value >= 0 for value in (offset, *strides))
     if not plain or len(sizes) != len(strides) or not is_possible_shape(sizes):
         raise CheckpointError("a tensor with impossible sizes or strides")
@@ -144,7 +150,7 @@ def _strided(storage: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> 
     # An expanded tensor (stride 0) could declare any size; no network's state holds one.
     if count > len(storage) or (count and last >= len(storage)):
         raise CheckpointError(
-            f"a tensor of {printable(str(sizes))} beyond a storage of {len(storage)}"
+            f"a tensor of {printable_name(str(sizes))} beyond a storage of {len(storage)}"
         )
     if count == 0:
         return np.zeros(sizes, storage.dtype)
@@ -155,98 +161,66 @@ def _strided(storage: np.ndarray, offset: int, sizes: tuple, strides: tuple) -> 
     return np.lib.stride_tricks.as_strided(storage[offset:], sizes, steps, writeable=False)
 
 
-def read_zip(file: BinaryIO) -> TorchFile:
+def read_zip(file: BinaryIO, budget: Budget) -> TorchFile:
     """Reads the archive that PyTorch 1.6 and later write; `file` must stay open.
 
     Raises:
       CheckpointError: another kind of archive, TorchScript, or a damaged or compressed archive.
     """
-    size = file.seek(0, 2)
-    with _zip_errors():
-        archive = zipfile.ZipFile(file)
-        entries = archive.namelist()
-        root = _archive_root(entries)
-        _check_entries(archive.infolist(), size)
-        contents = read_pickle(
-            io.BytesIO(archive.read(f"{root}/data.pkl")), allow_persistent_ids=True
-        )
+    archive = open_archive(file)
+    entries = archive.namelist()
+    root = _archive_root(entries)
+    check_entries(archive, file.seek(0, 2))
+    with zip_errors():
+        pickled = io.BytesIO(archive.read(f"{root}/data.pkl"))
+        contents = read_pickle(pickled, allow_persistent_ids=True, budget=budget)
         order = f"{root}/byteorder"
         big = order in entries and archive.read(order).strip() == b"big"
 
     def read(key: str) -> bytes:
-        with _zip_errors():
+        with zip_errors():
             return archive.read(f"{root}/data/{key}")
 
     return TorchFile(contents, read, ">" if big else "<")
 
 
-@contextmanager
-def _zip_errors() -> Iterator[None]:
-    """Turns every error that `zipfile` raises for a damaged archive into a CheckpointError."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except _BROKEN_ZIP as error:
-        raise CheckpointError(f"damaged zip archive: {printable(str(error))}; {AGAIN}") from error
-
-
-def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuses archives that expand: compressed, encrypted or overlapping entries."""
-    if len({entry.filename for entry in entries}) != len(entries):
-        raise CheckpointError("a zip archive with two entries of the same name")
-    stored = all(
-        entry.compress_type == zipfile.ZIP_STORED
-        and entry.compress_size == entry.file_size
-        and not entry.flag_bits & 1
-        for entry in entries
-    )
-    if not stored or sum(entry.file_size for entry in entries) > size:
-        raise CheckpointError("a zip archive with compressed, encrypted or overlapping entries")
-
-
 def _archive_root(names: list[str]) -> str:
     roots = [name[: -len("/data.pkl")] for name in names if name.endswith("/data.pkl")]
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(
-            "a TorchScript archive; load it with torch.jit.load and torch.save its state_dict()"
-        )
-    if len(roots) != 1 or "/" in roots[0]:
-        raise CheckpointError(
-            f"a zip archive without PyTorch's <name>/data.pkl; it holds {list_printable(names)}"
-        )
+    if len(roots) != 1 or "/" in roots[0] or any(n.endswith("/constants.pkl") for n in names):
+        raise CheckpointError(describe_archive(names))
     return roots[0]
 
 
-def read_legacy(file: BinaryIO) -> TorchFile:
+def read_legacy(file: BinaryIO, budget: Budget) -> TorchFile:
     """Reads the consecutive pickles that PyTorch wrote before 1.6.
 
     Raises:
       CheckpointError: another version of the format, or a damaged file.
     """
-    if read_pickle(file).root != LEGACY_MAGIC or read_pickle(file).root != _LEGACY_VERSION:
+    read = partial(read_pickle, file, budget=budget)
+    if read().root != LEGACY_MAGIC or read().root != _LEGACY_VERSION:
         raise CheckpointError(f"expected version {_LEGACY_VERSION} of PyTorch's format before 1.6")
-    if not isinstance(read_pickle(file).root, dict):
+    if not isinstance(read().root, dict):
         raise CheckpointError("PyTorch's description of the machine is missing")
-    contents = read_pickle(file, allow_persistent_ids=True)
+    contents = read(allow_persistent_ids=True)
     dtypes: dict[str, str] = {}
     for item in contents.persistent_ids:
         key, dtype, _, _ = _parse_identity(item.value)
         if dtypes.setdefault(key, dtype) != dtype:
-            raise CheckpointError(f"storage {printable(key)} has two types")
-    keys = read_pickle(file).root
+            raise CheckpointError(f"storage {printable_name(key)} has two types")
+    keys = read().root
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("the list of storages is missing")
     if len(set(keys)) != len(keys) or set(keys) != set(dtypes):
         raise CheckpointError("the list of storages does not match the tensors")
     spans = _legacy_spans(file, keys, dtypes)
 
-    def read(key: str) -> bytes:
+    def read_storage(key: str) -> bytes:
         start, size = spans[key]
         file.seek(start)
         return file.read(size)
 
-    return TorchFile(contents, read, "<")
+    return TorchFile(contents, read_storage, "<")
 
 
 def _legacy_spans(
@@ -263,7 +237,9 @@ def _legacy_spans(
         spans[key] = (position + 8, size)
         position += 8 + size
         if position > end:
-            raise CheckpointError(f"truncated at byte {end}, in storage {printable(key)}; {AGAIN}")
+            raise CheckpointError(
+                f"truncated at byte {end}, in storage {printable_name(key)}; {AGAIN}"
+            )
     if position != end:
         raise CheckpointError(f"{end - position} bytes after the last storage")
     return spans

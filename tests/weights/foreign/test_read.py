@@ -84,7 +84,11 @@ def test_all_unusable_entries_are_named_at_once(tmp_path):
         ({}, "the state is empty"),
         ({1: np.zeros(1)}, "a name of type int"),
         ({"model": {}, "state_dict": {}}, "both model and state_dict"),
-        ({"net": {"w": np.zeros(1)}}, r"net \(dict, expected an array"),
+        (
+            {"x": 1, "teacher": {"w": np.zeros(1)}},
+            "a usual name; these hold arrays: teacher; choose",
+        ),
+        (Made(dict, ()), r"found an object of builtins\.dict"),
         (dict.fromkeys(map(str, range(500)), np.zeros(10_000)), "the entries share data"),
     ],
 )

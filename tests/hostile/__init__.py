@@ -1,0 +1,1 @@
+"""Hostile checkpoints in numbers: `python -m tests.hostile --cases 3000`."""
