@@ -17,6 +17,8 @@ from typing import Any
 
 # The names that `temporary_path` makes, with the ending that older versions gave to old models.
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.[^.]+)?(\.old)?")
+# Far more levels than any of our files has, and less than Python's functions can recurse.
+_DEEPEST = 100
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux' <fcntl.h> and <stdio.h>
 
 
@@ -207,6 +209,8 @@ def parse_json(data: bytes) -> dict[str, Any]:
         raise ValueError("is not valid JSON: it is nested too deeply") from error
     if not isinstance(found, dict):
         raise ValueError(f"holds a JSON {type(found).__name__}, expected an object")
+    if _is_deeper(found, _DEEPEST):
+        raise ValueError("is not valid JSON: it is nested too deeply")
     return found
 
 
@@ -264,6 +268,14 @@ def without_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     if not intact:
         raise ValueError("does not match its checksum, so it is damaged or was edited")
     return rest
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more than a number of levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _finite(text: str) -> float:

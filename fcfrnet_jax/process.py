@@ -99,9 +99,11 @@ def enable_compile_cache(folder: str | os.PathLike | None = None) -> Path | None
         by the environment variable JAX_COMPILATION_CACHE_DIR, and otherwise `compiled` in
         `$XDG_CACHE_HOME/fcfrnet_jax` or `~/.cache/fcfrnet_jax`.
 
+    The folder is created for its owner alone: whoever can write a compiled program can run it.
+
     Returns:
       The folder of the cache; None if the default one cannot be created, because the cache only
-      saves time.
+      saves time, or if another user owns the folder or can write to it, with a warning.
 
     Raises:
       OSError: `folder` cannot be created.
@@ -114,18 +116,38 @@ def enable_compile_cache(folder: str | os.PathLike | None = None) -> Path | None
         return Path(known)
     if folder is not None:
         path = Path(folder).expanduser().absolute()
-        path.mkdir(parents=True, exist_ok=True)
+        _make_private(path)
     else:
         try:
             path = cache_dir() / "compiled"
-            path.mkdir(parents=True, exist_ok=True)
+            _make_private(path)
         except (OSError, RuntimeError):
             return None
+    if not _is_private(path):
+        logging.warning(
+            "%s is not used for compiled programs, because other users can change them; delete it, "
+            "or use another folder", printable(path)
+        )  # fmt: skip
+        return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     # jax decides at the first compilation whether there is a cache.
     compilation_cache.reset_cache()
     return path
+
+
+def _make_private(folder: Path) -> None:
+    """Creates a folder that only its owner can use."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether only the user of this process, or the system's, can write to a folder."""
+    if not hasattr(os, "geteuid"):  # Windows
+        return True
+    found = folder.stat()
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o022
 
 
 def quiet_tensorflow() -> None:

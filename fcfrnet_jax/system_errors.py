@@ -1,7 +1,12 @@
-"""The errors of the operating system behind those of libraries."""
+"""The errors of the operating system, with the files that they are about."""
 
+import errno
 import os
 import re
+from io import FileIO
+
+# Those that libraries give in words.
+_NAMED = (errno.ENOSPC, errno.EDQUOT)
 
 
 def system_error(error: BaseException) -> int | None:
@@ -16,6 +21,9 @@ def system_error(error: BaseException) -> int | None:
         found = re.search(r"os_error_code='(\d+)'", str(cause))
         if found:
             return int(found[1])
+        for code in _NAMED:
+            if os.strerror(code) in str(cause):
+                return code
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -32,3 +40,18 @@ def cannot_write(path: str | os.PathLike, what: str, error: Exception) -> OSErro
     if code is None:
         return OSError(f"{os.fspath(path)}: {what} ({' '.join(str(error).split())[:300]})")
     return OSError(code, f"{os.strerror(code)}: {what}", os.fspath(path))
+
+
+def open_to_append(path: str | os.PathLike) -> FileIO:
+    """Opens a file for `append`, without a buffer, of which a rest could fail at closing."""
+    return open(path, "ab", buffering=0)
+
+
+def append(file: FileIO, data: bytes) -> None:
+    """Writes all data to a file of `open_to_append`. Raises OSError with the name of the file."""
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(file.name)) from error

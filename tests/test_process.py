@@ -7,7 +7,12 @@ import sys
 
 import pytest
 
-from fcfrnet_jax.process import add_xla_flags, collect_rarely, quiet_tensorflow
+from fcfrnet_jax.process import (
+    add_xla_flags,
+    collect_rarely,
+    enable_compile_cache,
+    quiet_tensorflow,
+)
 from tests.conftest import ROOT
 
 KEEP = "from fcfrnet_jax.process import keep_freed_memory; kept = keep_freed_memory(); "
@@ -72,8 +77,10 @@ def compiled_files(tmp_path, cache_dir=None):
     return {folder.name: any(folder.rglob("*-cache")) for folder in tmp_path.glob("cache/*/*")}
 
 
-def test_compiled_programs_are_kept(tmp_path):
+def test_compiled_programs_are_kept_for_their_owner(tmp_path):
     assert compiled_files(tmp_path) == {"compiled": True}
+    folder = tmp_path / "cache" / "fcfrnet_jax" / "compiled"
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_cache_that_is_set_already_is_used(tmp_path):
@@ -93,6 +100,15 @@ def test_programs_of_others_are_kept_on_request(tmp_path):
     assert run(program, **environment) == str(folder)
     assert any(folder.glob("*-cache"))
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_cache_that_others_can_change_is_not_used(mode, tmp_path, caplog):
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    folder.chmod(mode)
+    assert enable_compile_cache(folder) is None
+    assert f"{folder} is not used for compiled programs, because other users can" in caplog.text
 
 
 def test_programs_run_without_a_cache(tmp_path):

@@ -28,6 +28,7 @@ from fcfrnet_jax.streets.frame import RenderedFrame, render_scene
 from fcfrnet_jax.streets.frame_files import (
     FOLDERS,
     Place,
+    calibration_path,
     frame_paths,
     write_calibration,
     write_frame,
@@ -133,6 +134,18 @@ def write_data_set(
         if not _holds(root, plan):
             raise
         return False
+
+
+def files_of(root: Path, plan: Plan) -> list[Path]:
+    """The files of a complete dataset."""
+    frames = [path for place in places(plan) for path in frame_paths(root, place)]
+    return [root / MARKER, calibration_path(root), *frames]
+
+
+def repair(root: Path, plan: Plan) -> None:
+    """Writes the missing files of a dataset that was complete; several processes may do this."""
+    write_json(root / MARKER, settings(plan))
+    _write_missing(root, plan, lambda *_: nullcontext(lambda _: None))
 
 
 def _growing(root: Path) -> Path:

@@ -72,11 +72,16 @@ def _write_maps(paths: Sequence[Path], maps: Sequence[np.ndarray]) -> None:
     write_image(paths[2], maps[2])
 
 
+def calibration_path(root: Path) -> Path:
+    """Returns the calibration file of the raw data."""
+    return root / "raw" / DATE / "calib_cam_to_cam.txt"
+
+
 def write_calibration(root: Path, camera: Camera) -> None:
     """Writes the calibration file of the raw data."""
     projection = np.concatenate([camera.matrix(), np.zeros((3, 1))], axis=1)
     _write_text(
-        root / "raw" / DATE / "calib_cam_to_cam.txt",
+        calibration_path(root),
         f"S_rect_02: {camera.width:.6e} {camera.height:.6e}\n"
         f"P_rect_02: {' '.join(f'{value:.6e}' for value in projection.ravel())}\n",
     )

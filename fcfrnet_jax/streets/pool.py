@@ -34,6 +34,7 @@ MARKER = "pool.json"
 SHARD = 16  # frames in a file
 UNIT = 256.0  # stored depths are integers in 1 / UNIT metres, as in KITTI's depth maps
 SCANS = 2
+_REMEDY = "delete this file, and the next run renders it again"
 # The largest number of points of a scan in an image. The densest scan of `VIEWS` has about 30,000.
 POINTS = 40 * 1024
 
@@ -85,11 +86,15 @@ class Pool:
     Args:
       root: a folder that `write_pool` has written.
       plan: the content of the folder, or its first frames.
+
+    Raises:
+      ValueError: a file is damaged.
+      OSError: a file cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike, plan: PoolPlan) -> None:
         self.plan = plan
-        self._shards = [np.load(path, mmap_mode="r") for path in _paths(Path(root), plan)]
+        self._shards = [_map_shard(path, record_type(plan)) for path in _paths(Path(root), plan)]
 
     def __len__(self) -> int:
         return self.plan.frames
@@ -201,6 +206,16 @@ def record_type(plan: PoolPlan) -> np.dtype:
             ("beams", "<i4", (SCANS,)),
         ]
     )
+
+
+def _map_shard(path: Path, kind: np.dtype) -> np.ndarray:
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); {_REMEDY}") from error
+    if (found.dtype, found.shape) != (kind, (SHARD,)):
+        raise ValueError(f"{path}: is damaged, it does not have {SHARD} frames; {_REMEDY}")
+    return found
 
 
 def _paths(root: Path, plan: PoolPlan) -> list[Path]:

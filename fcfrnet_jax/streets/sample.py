@@ -15,7 +15,16 @@ from fcfrnet_jax.sensors.calibration.calibration import rigid
 from fcfrnet_jax.sensors.camera import KITTI, Camera
 from fcfrnet_jax.sensors.lidar import Lidar
 from fcfrnet_jax.sensors.rig import scaled_rig
-from fcfrnet_jax.streets.data_set import VERSION, Plan, frame_key, places, write_data_set
+from fcfrnet_jax.streets import verified
+from fcfrnet_jax.streets.data_set import (
+    VERSION,
+    Plan,
+    files_of,
+    frame_key,
+    places,
+    repair,
+    write_data_set,
+)
 from fcfrnet_jax.streets.frame import scan_points
 from fcfrnet_jax.streets.frame_files import frame_paths
 
@@ -41,16 +50,25 @@ class SampleScan(NamedTuple):
 def sample_dir(cache: str | os.PathLike | None = None) -> Path:
     """Returns the folder of the sample dataset, which is written on the first call.
 
+    Every call verifies the files and writes those again that are damaged or missing.
+
     Args:
       cache: the folder to keep it in, by default `files.cache_dir()`.
 
     Raises:
       OSError: the cache folder cannot be written.
-      ValueError: the dataset's folder exists and holds something else.
+      ValueError: the dataset's folder is a file.
     """
     with _named():
         root = (cache_dir() if cache is None else Path(cache)) / SAMPLE_NAME
+        plan = _plan()
+        files = files_of(root, plan)
+        intact = root.is_dir() and any(root.iterdir()) and verified.remove_damaged(root, files)
+        if not intact and root.is_dir() and not all(path.is_file() for path in files):
+            repair(root, plan)
         write_sample(root)
+        if not intact:
+            verified.record(root, files)
     return root
 
 
@@ -105,7 +123,13 @@ def sample_scan(cache: str | os.PathLike | None = None) -> SampleScan:
     """
     root = sample_dir(cache)
     with _named():
-        return write_scan(root, root.with_name(f"{SAMPLE_NAME}-scan"))
+        folder = root.with_name(f"{SAMPLE_NAME}-scan")
+        files = scan_files(folder)
+        intact = verified.remove_damaged(folder, files) if folder.is_dir() else False
+        found = write_scan(root, folder)
+        if not intact:
+            verified.record(folder, files)
+        return found
 
 
 def write_scan(
@@ -124,9 +148,7 @@ def write_scan(
     """
     plan = _plan(frames, seed, size)
     place = next(place for place in places(plan) if place.split == "val")
-    files = SampleScan(
-        frame_paths(root, place)[2], folder / "scan.bin", folder / "calibration.json"
-    )
+    files = SampleScan(frame_paths(root, place)[2], *scan_files(folder))
     if not (files.scan.is_file() and files.calibration.is_file()):
         motion = _camera_from_lidar(plan.lidar)
         points = np.asarray(scan_points(frame_key(plan, place), plan.camera, plan.lidar)).T
@@ -139,7 +161,12 @@ def write_scan(
     return files
 
 
-def _plan(frames: int, seed: int, size: Size) -> Plan:
+def scan_files(folder: Path) -> tuple[Path, Path]:
+    """The scan and its calibration in the folder of `write_scan`."""
+    return folder / "scan.bin", folder / "calibration.json"
+
+
+def _plan(frames: int = 6, seed: int = 0, size: Size = (KITTI.height, KITTI.width)) -> Plan:
     drive = (frames + 1) // 2
     camera, lidar = scaled_rig(size)
     return Plan(drive, frames, frames, drive_length=drive, seed=seed, camera=camera, lidar=lidar)

@@ -4,7 +4,6 @@ import json
 import socket
 import struct
 import time
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from fcfrnet_jax.files import atomic_path, parse_json, printable
+from fcfrnet_jax.system_errors import append, open_to_append
 
 
 class Journal:
@@ -35,13 +35,13 @@ class Journal:
         lines = [text for text, record in _lines(self._path) if record["step"] <= step]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
-        self._file = _open(self._path)
+        self._file = open_to_append(self._path)
         self._board = _board(Path(workdir) / "tensorboard", step)
 
     def record(self, step: int, values: dict[str, float]) -> None:
         """Writes finite numbers to a line of `metrics.jsonl` and to TensorBoard."""
         line = {"step": step} | {name: float(value) for name, value in values.items()}
-        _append(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
+        append(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
         self.show(step, values)
 
     def show(self, step: int, values: dict[str, float]) -> None:
@@ -76,7 +76,7 @@ class _Board:
         self._summary, self._event, self._checksum = summary, event_pb2.Event, masked_crc32c
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
-        self._file = _open(folder / name)
+        self._file = open_to_append(folder / name)
         self._write(file_version="brain.Event:2")
         if step is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -95,7 +95,7 @@ class _Board:
         data = self._event(wall_time=time.time(), **event).SerializeToString()
         length = struct.pack("<Q", len(data))
         checksums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
-        _append(self._file, b"".join((length, next(checksums), data, next(checksums))))
+        append(self._file, b"".join((length, next(checksums), data, next(checksums))))
 
 
 def _board(folder: Path, step: int) -> _Board | None:
@@ -105,20 +105,6 @@ def _board(folder: Path, step: int) -> _Board | None:
     except ImportError as error:
         logging.warning("No TensorBoard files are written: %s", error)
         return None
-
-
-def _open(path: Path) -> FileIO:
-    # Without a buffer nothing is left that could fail when the file is closed.
-    return path.open("ab", buffering=0)
-
-
-def _append(file: FileIO, data: bytes) -> None:
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file.name)) from error
 
 
 def read_journal(workdir: str | Path) -> list[dict[str, float]]:

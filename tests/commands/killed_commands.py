@@ -273,7 +273,8 @@ def in_child(function: Callable[[], T]) -> T:
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         sent = stream.read()
-    assert os.waitpid(child, 0)[1] == 0
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, f"status {status}"
     return pickle.loads(sent)
 
 

@@ -55,7 +55,7 @@ def test_a_sample_of_the_previous_version_is_recognised(tmp_path, monkeypatch):
     root = tmp_path / "sample-v4"
     root.mkdir()
     shutil.copy(OLD_MARKER, root)
-    assert sample_dir(tmp_path) == root
+    write_sample(root)
     assert [path.name for path in root.iterdir()] == ["rendered.json"]
 
 
@@ -94,6 +94,42 @@ def test_a_cache_that_is_not_writable_names_the_variable(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="set XDG_CACHE_HOME to a writable folder"):
         sample_dir(tmp_path / "file")
+
+
+def every_file(root):
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def damage(root):
+    """Damages a file in each of several ways."""
+    images = [path for path in every_file(root) if path.suffix == ".png"]
+    images[0].unlink()
+    images[1].write_bytes(images[1].read_bytes()[:-9])
+    images[2].write_bytes(images[3].read_bytes())  # intact, but another frame
+    images[4].unlink()
+    images[4].mkdir()
+    shutil.rmtree(root / "raw")
+    (root / "raw").touch()
+    (root / "rendered.json").write_text("{")
+
+
+@pytest.mark.slow
+def test_a_damaged_sample_is_repaired(tmp_path, monkeypatch, caplog):
+    numbered_scenes.put_in_place(monkeypatch)
+    files = {path: path.read_bytes() for path in every_file(sample_dir(tmp_path))}
+    monkeypatch.setattr(data_set, "render_scene", None)  # fails if called
+    assert sample_dir(tmp_path) == tmp_path / "sample-v4"
+    assert not caplog.records
+    damage(tmp_path / "sample-v4")
+    numbered_scenes.put_in_place(monkeypatch)
+    sample_dir(tmp_path)
+    assert {path: path.read_bytes() for path in files} == files
+    assert "of its files are damaged or missing and are written again: " in caplog.text
+    # Without a record of digests, as in earlier versions, what can be decoded is kept.
+    (tmp_path / "sample-v4.digests.json").unlink()
+    next(path for path in files if path.suffix == ".png").write_bytes(b"\x89PNG")
+    sample_dir(tmp_path)
+    assert {path: path.read_bytes() for path in files} == files
 
 
 @pytest.mark.slow

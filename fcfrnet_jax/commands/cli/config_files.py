@@ -3,6 +3,7 @@
 import ast
 import difflib
 import sys
+import tokenize
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -118,7 +119,8 @@ def comments(module: ModuleType) -> dict[str, str]:
 
 
 def _own_comments(path: Path) -> dict[str, str]:
-    source = path.read_text(encoding="utf-8")
+    with tokenize.open(path) as file:  # as Python reads it
+        source = file.read()
     lines = source.splitlines()
     found = {}
     for node in ast.walk(ast.parse(source)):

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import MIN_DEPTH
 from fcfrnet_jax.geometry import Size, crop_offsets
+from fcfrnet_jax.system_errors import append, open_to_append
 
 # Frames that a process reads before it reports.
 CHUNK = 16
@@ -121,22 +122,22 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _JOURNAL
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
         self._known: dict[str, Result] = {}
         self._new: set[str] = set()
 
     def __enter__(self) -> "Journal":
-        text = self._path.read_text("utf-8") if self._path.exists() else ""
-        for line in text.splitlines():
-            # A killed command leaves an incomplete last line.
-            with suppress(ValueError, TypeError):
+        text = self._path.read_bytes() if self._path.exists() else b""
+        for line in text.split(b"\n"):
+            # A killed command leaves an incomplete last line, and what is damaged is read again.
+            with suppress(ValueError, TypeError, RecursionError):
                 key, digest, size, in_core, findings = json.loads(line)
                 if digest == _digest(key, size, in_core, findings):
                     found = [(kind, path, why, bool(no)) for kind, path, why, no in findings]
                     self._known[key] = Result((size[0], size[1]), in_core, [], found)
-        self._file = self._path.open("a", encoding="utf-8")
-        if text and not text.endswith("\n"):
-            self._file.write("\n")
+        self._file = open_to_append(self._path)
+        if text and not text.endswith(b"\n"):
+            append(self._file, b"\n")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,14 +155,15 @@ class Journal:
     def add(self, results: dict[str, Result]) -> None:
         """Records results."""
         assert self._file is not None
+        lines = []
         for key, result in results.items():
             if key and not result.bad:
                 entry = asdict(result)
                 values = (entry["size"], entry["in_core"], entry["findings"])
-                self._file.write(json.dumps([key, _digest(key, *values), *values]) + "\n")
+                lines.append(json.dumps([key, _digest(key, *values), *values]) + "\n")
                 self._known[key] = result
                 self._new.add(key)
-        self._file.flush()
+        append(self._file, "".join(lines).encode())
 
 
 def as_bad_files(frame: Frame, result: Result) -> list[BadFile]:

@@ -174,7 +174,7 @@ class DrivePlan:
             lines += [f"S_rect_{camera}: {width} {height}", f"P_rect_{camera}: {values}"]
         text = "\n".join(lines) + "\n"
         if path.is_file():
-            if path.read_text(encoding="utf-8") != text:
+            if path.read_bytes() != text.encode():
                 raise ValueError(
                     f"{path} is another calibration; choose another --workdir, or rename the drive"
                 )

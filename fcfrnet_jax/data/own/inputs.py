@@ -1,5 +1,6 @@
 """Reads images and depth maps of any kind from files."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from fcfrnet_jax.data import plausibility
-from fcfrnet_jax.data.encodings import image_headers
+from fcfrnet_jax.data.encodings import image_headers, png_pixels
 from fcfrnet_jax.data.images import DEPTH_SCALE
 
 # The unit of a depth map by the number of its values per metre.
@@ -224,7 +225,7 @@ def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     # The checks of PNG say what is wrong, where libpng would print a line of its own.
     if data[:8].tobytes() == image_headers.PNG_SIGNATURE:
         try:
-            image_headers.read_png(data.tobytes())
+            png_pixels.inflate(*image_headers.read_png(data.tobytes()))
         except ValueError as error:
             raise ValueError(f"{path}: {error}; restore the file") from error
     try:
@@ -261,12 +262,12 @@ def _array(path: Path) -> np.ndarray:
             found = np.load(stream, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 found = _one_of(path, found)
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
-    except (ValueError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files
+        # A wrong place in a file is EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a readable NumPy file ({reason})") from error
     if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
         found = found[..., 0] if found.shape[-1] == 1 else found[0]
     if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf":

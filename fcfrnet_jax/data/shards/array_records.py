@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.data.encodings.image_headers import deflate
+from fcfrnet_jax.system_errors import system_error
 
 _BLOCK, _HEADER = 1 << 16, 24
 _BODY = _BLOCK - _HEADER
@@ -81,7 +82,7 @@ def _writer(path: Path) -> Iterator[Callable[[bytes], None]]:
         except RuntimeError as error:
             # "write() failed: No space left on device; writing ..."
             reason = str(error).partition(";")[0].removeprefix("write() failed: ")
-            raise OSError(errno.EIO, reason, os.fspath(path)) from error
+            raise OSError(system_error(error) or errno.EIO, reason, os.fspath(path)) from error
 
     writer = ArrayRecordWriter(os.fspath(path), _OPTIONS)
     try:
