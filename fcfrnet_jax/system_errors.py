@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 
 # Those that libraries give in words.
@@ -42,6 +44,17 @@ def cannot_write(path: str | os.PathLike, what: str, error: Exception) -> OSErro
     return OSError(code, f"{os.strerror(code)}: {what}", os.fspath(path))
 
 
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Adds a path to the errors of the system that name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
 def open_to_append(path: str | os.PathLike) -> FileIO:
     """Opens a file for `append`, without a buffer, of which a rest could fail at closing."""
     return open(path, "ab", buffering=0)
@@ -50,8 +63,6 @@ def open_to_append(path: str | os.PathLike) -> FileIO:
 def append(file: FileIO, data: bytes) -> None:
     """Writes all data to a file of `open_to_append`. Raises OSError with the name of the file."""
     rest = memoryview(data)
-    try:
+    with naming(file.name):
         while rest:
             rest = rest[file.write(rest) :]
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(file.name)) from error

@@ -123,6 +123,7 @@ def test_differing_values_are_named_in_order():
         (b'{"a": ' + b"1" * 5000 + b"}", "a number that cannot be read"),
         (b'{"a": 1e999}', "a number that cannot be read"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "nested too deeply"),
         (b"[1]", "a JSON list, expected an object"),
     ],
 )

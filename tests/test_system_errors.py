@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fcfrnet_jax.system_errors import cannot_write, system_error
+from fcfrnet_jax.system_errors import cannot_write, naming, system_error
 
 # As tensorstore writes it.
 FULL = ValueError("RESOURCE_EXHAUSTED: Failed writing [os_error_code='28' more='...']")
@@ -39,3 +39,12 @@ def test_an_error_of_a_library_gets_the_file_and_the_cause():
     error = cannot_write("run/best", "the model cannot be saved", TypeError("no\n number" * 99))
     assert str(error).startswith("run/best: the model cannot be saved (no number")
     assert len(str(error)) < 400
+
+
+def test_an_error_without_a_file_gets_one():
+    with pytest.raises(OSError, match="full") as raised, naming("a/b"):
+        raise OSError(errno.ENOSPC, "full")
+    assert raised.value.filename == "a/b"
+    with pytest.raises(OSError, match="full") as raised, naming("a/b"):
+        raise OSError(errno.ENOSPC, "full", "c")
+    assert raised.value.filename == "c"

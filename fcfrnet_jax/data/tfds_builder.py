@@ -34,6 +34,7 @@ from fcfrnet_jax.data.shards.plan import CONTENTS, EXPECTED, Plan, plan_splits
 from fcfrnet_jax.files import list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
+from fcfrnet_jax.system_errors import naming
 
 _ARRAY_RECORD = "array_record"
 
@@ -183,7 +184,11 @@ def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
     """
     config = tfds.download.DownloadConfig(manual_dir=source_dir)
     # TFDS makes a folder for downloads, and prints that it downloads a dataset of unknown size.
-    with TemporaryDirectory(prefix="fcfrnet_downloads_") as folder, redirect_stdout(None):
+    with (
+        TemporaryDirectory(prefix="fcfrnet_downloads_") as folder,
+        redirect_stdout(None),
+        naming(builder.data_path),
+    ):
         builder.download_and_prepare(download_dir=folder, download_config=config)
 
 

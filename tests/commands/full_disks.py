@@ -93,8 +93,7 @@ def check(case: Case, folder: Path, disk: Path, disks: int) -> int:
         if status:
             full += 1
             wrong = faults(status, text, disk)
-            if wrong:
-                print(f"--- {needed * i // disks} of {needed} blocks: {wrong}\n{text}")
+            assert not wrong, f"{needed * i // disks} of {needed} blocks: {wrong}\n{text}"
             assert in_child(lambda: case.read(work)) in allowed
         ballast.unlink()
         in_child(lambda: case.act(work))

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import convert, evaluate, render, train
+from fcfrnet_jax.commands.cli import config_files
+from fcfrnet_jax.commands.data import build_shards, check_data
 from fcfrnet_jax.commands.inference import coarse_maps, predict, submit
 from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.commands.recordings import project
@@ -206,6 +208,30 @@ def submission(shared: Path) -> Case:
     return Case(lambda _: None, act, read)
 
 
+def checking(shared: Path) -> Case:
+    write_drive(shared / "kitti", numbers=range(40), size=(24, 40))
+    config = config_files.load("check_data").config
+    config.update(data_dir=str(shared / "kitti"), splits="val", workers=1)
+
+    def read(folder: Path) -> object:
+        path = folder / "check_data.json"
+        return json.loads(path.read_text())["splits"] if path.exists() else None
+
+    return Case(lambda _: None, lambda folder: check_data.run(config, folder), read)
+
+
+def building(shared: Path) -> Case:
+    write_drive(shared / "kitti", numbers=range(40), size=(24, 40))
+    config = config_files.load("build_shards").config
+    config.update(data_dir=str(shared / "kitti"))
+
+    def read(folder: Path) -> object:
+        target = folder / "kitti_depth_completion" / "1.0.0"
+        return sorted(contents(target)) if target.exists() else None
+
+    return Case(lambda _: None, lambda folder: build_shards.run(config, folder), read)
+
+
 CASES = {
     "convert": conversion,
     "render": rendering,
@@ -215,6 +241,8 @@ CASES = {
     "coarse_maps": coarse,
     "submit": submission,
     "project": projection,
+    "check_data": checking,
+    "build_shards": building,
 }
 
 

@@ -106,6 +106,18 @@ def test_a_larger_pool_starts_with_the_frames_of_a_smaller_one(quick, written, t
     assert contents(tmp_path / "pool") == contents(written)
 
 
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None])
+def test_a_damaged_file_is_named(content, written, tmp_path):
+    shutil.copytree(written, tmp_path / "pool")
+    path = tmp_path / "pool" / "00001.npy"
+    if content is None:
+        np.save(path, np.zeros(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path}: is damaged.*; delete this file, and the next"):
+        write_pool(tmp_path / "pool", PLAN)
+
+
 def test_a_complete_pool_is_not_touched(written, monkeypatch):
     before = contents(written)
     monkeypatch.setattr(pool, "render_scene", None)  # fails if called

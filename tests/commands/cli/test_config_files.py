@@ -1,5 +1,7 @@
 """Config files: found by path or name, located errors, and the comments of settings."""
 
+from types import ModuleType
+
 import pytest
 
 from fcfrnet_jax.commands.cli import config_files
@@ -56,6 +58,17 @@ def test_an_error_names_its_file_and_line(source, message, tmp_path):
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(ValueError, match=f"^{tmp_path}/{message}"):
         config_files.load(str(tmp_path / "mine.py"))
+
+
+def test_a_config_file_in_another_encoding(tmp_path):
+    text = "# coding: latin-1\ndef get_config():\n    # Höhe.\n    config.height = 1\n"
+    (tmp_path / "mine.py").write_text(text, encoding="latin-1")
+    module = ModuleType("mine")
+    exec(
+        compile((tmp_path / "mine.py").read_bytes(), str(tmp_path / "mine.py"), "exec"),
+        vars(module),
+    )
+    assert config_files.comments(module) == {"height": "Höhe."}
 
 
 def test_comments(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.own import inputs
 from fcfrnet_jax.data.own.inputs import DepthFormat, read_depth, read_image
+from tests.data.pngs import png
 
 ROWS, COLUMNS = 12, 20
 _ORIENTATION = 0x0112
@@ -75,6 +77,22 @@ def test_a_truncated_png_is_refused_without_a_word_of_libpng(tmp_path, colours, 
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"a\.png: is truncated at byte .*; restore the file"):
+        read_image(tmp_path / "a.png")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fault"),
+    [
+        (b"garbage", "its pixels cannot be inflated"),
+        (zlib.compress(bytes(3 * 13))[:-1] + b"!", "its pixels cannot be inflated"),
+        (zlib.compress(bytes(2 * 13)), "it has 26 of 39 bytes of pixels"),
+        (zlib.compress(bytes([7, *bytes(12)] * 3)), "unknown filter 7 of a row of pixels"),
+    ],
+)
+def test_a_png_with_valid_checksums_and_bad_pixels_is_refused(pixels, fault, tmp_path, capfd):
+    (tmp_path / "a.png").write_bytes(png((3, 4), 8, 2, pixels))
+    with pytest.raises(ValueError, match=rf"a\.png: is damaged: {fault}.*; restore the file"):
         read_image(tmp_path / "a.png")
     assert capfd.readouterr().err == ""
 
@@ -149,6 +167,28 @@ def test_unusable_arrays_are_refused(values, message, tmp_path):
     np.save(tmp_path / "a.npy", values, allow_pickle=True)
     with pytest.raises(ValueError, match=rf"a\.npy: {message}"):
         read_depth(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        (b"PK\x01\x02", {10: 99}),  # an unknown method of compression
+        (b"PK\x01\x02", {8: 1}),  # encrypted
+        (b"PK\x01\x02", {42: 250}),  # starts after the end
+        (b"PK\x05\x06", {16: 255}),  # the list of files
+        (b"NUMPY", {0: 0}),
+        (b"PK\x03\x04", {50: 255, 60: 7, 70: 9}),
+    ],
+)
+def test_a_damaged_archive_is_named(place, changes, tmp_path, metres):
+    np.savez_compressed(tmp_path / "a.npz", depth=metres)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    start = max(data.find(place), 0)
+    for offset, value in changes.items():
+        data[start + offset] = value
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable NumPy file \("):
+        read_depth(tmp_path / "a.npz")
 
 
 def test_unusable_files_are_refused(tmp_path, colours, metres):
