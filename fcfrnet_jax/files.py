@@ -51,6 +51,11 @@ def printable(text: object, limit: int | None = None, *, keep: str = "") -> str:
     return shown
 
 
+def is_unicode(path: str | os.PathLike) -> bool:
+    """Whether a path has no byte that is not text, which libraries in C++ cannot open."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in os.fspath(path))
+
+
 def _escape(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # an undecodable byte of a path (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.files import remove_temporaries
+from fcfrnet_jax.files import printable, remove_temporaries
 
 try:
     import fcntl
@@ -167,5 +167,5 @@ def _describe_process() -> str:
         user = f"user {os.getuid()}"
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    command = " ".join(command.split())[:300]
+    command = printable(" ".join(command.split()), 300)
     return f"process {os.getpid()} of {user} on {socket.gethostname()} since {since} ({command})"

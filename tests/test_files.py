@@ -212,3 +212,8 @@ def test_a_folder_and_a_link_are_exchanged(tmp_path):
     assert link.is_dir()
     with pytest.raises(FileNotFoundError, match="missing"):
         exchange(tmp_path / "missing", link)
+
+
+def test_json_holds_names_that_are_not_unicode(tmp_path):
+    write_json(tmp_path / "a.json", {"path": "\udcff"})
+    assert read_json(tmp_path / "a.json", "delete it") == {"path": "\udcff"}

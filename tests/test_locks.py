@@ -90,3 +90,10 @@ def test_the_lock_of_a_folder_that_was_created_leaves_no_empty_folder(tmp_path):
     with locks.lock_folder(tmp_path / "used"):
         (tmp_path / "used" / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
+def test_a_lock_names_a_command_with_any_characters(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["fcfrnet", "--workdir=\udcff\x1b[2J"])
+    with locks.lock_folder(tmp_path / "workdir"):
+        written = (tmp_path / "workdir" / ".fcfrnet.lock").read_text()
+    assert written.endswith(r"(fcfrnet --workdir=\xff\x1b[2J)")

@@ -13,6 +13,7 @@ from fcfrnet_jax import main
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.cli.tasks import TASKS
 from tests.conftest import ROOT
+from tests.hostile.constructions import HOSTILE_NAMES
 
 
 def python(*arguments):
@@ -23,6 +24,38 @@ def python(*arguments):
 def printed(capsys, *arguments):
     main.main(arguments)
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("flag", ["{}", "--{}", "--config={}", "--config=eval --config.{}=1"])
+def test_an_error_does_not_control_the_terminal(flag, name):
+    with pytest.raises(SystemExit) as ended:
+        main.main([part.format(name) for part in flag.split()])
+    assert str(ended.value).startswith("Error: ")
+    assert str(ended.value).isprintable()
+
+
+PATHS = {
+    **dict.fromkeys(["eval", "check_data", "train_fine", "submit", "coarse_maps"], "data_dir"),
+    "predict": "image",
+    "project": "scans",
+    "build_shards": "data_dir",
+    "render": "x",
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*PATHS][:2] + [pytest.param(config, marks=pytest.mark.slow) for config in [*PATHS][2:]],
+)
+def test_no_task_writes_the_names_of_its_paths_to_the_terminal(config, tmp_path, capsys):
+    folder = f"{tmp_path}/\x1b[2J[/x]\udcff\u202e\n"
+    flag = f"--config.{PATHS[config]}={folder}"
+    with pytest.raises(SystemExit) as ended:
+        main.main([f"--config={config}", f"--workdir={folder}", flag])
+    assert str(ended.value).startswith("Error: ")
+    assert str(ended.value).isprintable()
+    assert all(line.isprintable() for line in capsys.readouterr().err.split("\n"))
 
 
 @pytest.mark.parametrize(

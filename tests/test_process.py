@@ -4,13 +4,16 @@ import gc
 import os
 import subprocess
 import sys
+from logging import WARNING, LogRecord
 
 import pytest
+from absl import logging
 
 from fcfrnet_jax.process import (
     add_xla_flags,
     collect_rarely,
     enable_compile_cache,
+    log_printable,
     quiet_tensorflow,
 )
 from tests.conftest import ROOT
@@ -168,3 +171,11 @@ def test_garbage_is_collected_rarely():
         assert collections_while_creating(10_000) == 0
     finally:
         gc.set_threshold(*before)
+
+
+def test_the_log_does_not_control_the_terminal():
+    log_printable()
+    for arguments, shown in ((("\x1b[2J",), r"\x1b[2J\u202e"), ((), r"%s\u202e")):
+        record = LogRecord("absl", WARNING, "a.py", 1, "%s\u202e", arguments, None)
+        assert logging.get_absl_handler().filter(record)
+        assert record.getMessage() == shown

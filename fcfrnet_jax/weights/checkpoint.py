@@ -10,7 +10,14 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 import fcfrnet_jax
-from fcfrnet_jax.files import atomic_path, is_temporary, remove, sync
+from fcfrnet_jax.files import (
+    atomic_path,
+    is_temporary,
+    is_unicode,
+    printable,
+    remove,
+    sync,
+)
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.system_errors import cannot_write
@@ -95,6 +102,11 @@ def _clean(directory: Path, current: str | None) -> None:
 
 def check_free(directory: Path, overwrite: bool) -> None:
     """Raises ValueError unless a checkpoint may be written to `directory` (see `save_model`)."""
+    if not is_unicode(directory):
+        raise ValueError(
+            f"{printable(directory)}: the name is not valid UTF-8, and orbax cannot write weights "
+            "there; choose another folder"
+        )
     if not directory.exists():
         return
     if not directory.is_dir():

@@ -170,9 +170,9 @@ def _rearranged(array: np.ndarray, entry: Entry) -> np.ndarray:
 
 def convert(path: str | Path, strict: bool = False, state: str | None = None) -> Conversion:
     """Reads and converts one checkpoint file; see `convert_paddle`."""
-    found = read_state(path, state)
+    found = read_state(path, state, recognise)
+    spec = recognise(found.arrays)
     try:
-        spec = recognise(found.arrays)
         variables, skipped = to_variables(found.arrays, spec, strict)
     except ValueError as error:
         raise ValueError(f"{printable(path)}: {error}") from error

@@ -72,18 +72,25 @@ def test_an_error_does_not_control_the_terminal(name, tmp_path, capsys):
 
 def test_names_of_files_and_entries_are_printed_as_text(tmp_path, capsys):
     name = "\x1b[2J[x]:boom:\u202e"
+    source = tmp_path / f"{name}\udcff"
     extra = {f"{name}\ud800\n{index}": np.ones(1, np.float32) for index in range(60)}
     state = {"model": narrow_state() | extra, "ema": narrow_state()}
-    (tmp_path / name).write_bytes(pickle.dumps(state, protocol=4))
-    convert.main([str(tmp_path / name), str(tmp_path / "model" / name), "--state", "model"])
+    source.write_bytes(pickle.dumps(state, protocol=4))
+    convert.main([str(source), str(tmp_path / "model" / name), "--state", "model"])
     printed = capsys.readouterr().out
     assert all(line.isprintable() for line in printed.split("\n"))
     assert r"\x1b[2J[x]:boom:\u202e" in printed
     assert "took model; --state 'ema'" in " ".join(printed.replace("│", " ").split())
     with pytest.raises(SystemExit, match="60 entries do not match") as ended:
-        convert.main([str(tmp_path / name), str(tmp_path / "other"), "--strict"])
+        convert.main([str(source), str(tmp_path / "other"), "--strict"])
     assert all(line.isprintable() for line in str(ended.value).split("\n"))
     assert str(ended.value).endswith("and 10 more of these")
+
+
+def test_a_folder_that_orbax_cannot_write_is_refused_before_the_work(released, tmp_path):
+    with pytest.raises(SystemExit, match=r"\\xff: the name is not valid UTF-8.*another folder"):
+        convert.main([str(released), str(tmp_path / "\udcff")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_strict_refuses_unknown_entries(tmp_path):

@@ -1,5 +1,6 @@
 """Hostile checkpoints made by hand, each against one part of the reader."""
 
+import _codecs
 import io
 import pickle
 import struct
@@ -98,6 +99,23 @@ def archives() -> Files:
     yield "escape in a name", zipped(tensor(), {"\x1b[2Jmodel/x": b"", "model\n[/x]": b""})
 
 
+def large() -> Files:
+    """Files of several megabytes, whose data must not be copied for every entry."""
+    view = tensor(sizes=(1,), strides=(1,), count=2 << 20, kind="BFloat16Storage")
+    view = view[len(b"\x80\x02}" + values("w")) : -2]
+    views = b"".join(values(f"e{i}") + view for i in range(1000))
+    storage = {"model/data/0": bytes(4 << 20), "model/byteorder": b"big"}
+    yield "views of bfloat16", zipped(b"\x80\x02}(" + views + b"u.", storage)
+    half = {"w": np.zeros(10 << 20, np.float16)}
+    yield "another network in half precision", state(half)
+    yield "another network in text", state({"w": np.full(2 << 20, -1)}, 2)
+    shared = Made(_codecs.encode, ("\xff" * (4 << 20), "latin1"))
+    wrong = {f"e{i}": array_of(shape=(1 << 20,), data=shared) for i in range(8)}
+    yield "shared text", state(wrong, 2)
+    array = np.zeros(4 << 20, np.uint8)
+    yield "shared bytes", state({f"e{i}": array for i in range(1000)})
+
+
 def code() -> Files:
     """Pickles that run code where they are loaded by `pickle`."""
     for name in ("builtins\nexec", "os\nsystem", "posix\nsystem", "numpy.testing\nruntests"):
@@ -138,4 +156,4 @@ def others() -> Files:
     yield "empty", b""
 
 
-FAMILIES: tuple[Callable[[], Files], ...] = (pickles, archives, code, texts, others)
+FAMILIES: tuple[Callable[[], Files], ...] = (pickles, large, archives, code, texts, others)

@@ -52,7 +52,11 @@ class ForeignState:
     notes: list[str]
 
 
-def read_state(path: str | os.PathLike, name: str | None = None) -> ForeignState:
+def read_state(
+    path: str | os.PathLike,
+    name: str | None = None,
+    accept: Callable[[dict[str, np.ndarray]], object] | None = None,
+) -> ForeignState:
     """Reads a network's state from a Paddle `.pdparams` or PyTorch `.pth` / `.pth.tar` file.
 
     The format is detected from the first bytes, not from the suffix. The file holds a state dict,
@@ -65,6 +69,8 @@ def read_state(path: str | os.PathLike, name: str | None = None) -> ForeignState
     Args:
       path: the file.
       name: the entry that holds the state dict; None for the usual names.
+      accept: called with the arrays before their conversion to float32, which may double their
+        memory; raises ValueError for a state that is not wanted.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -82,14 +88,19 @@ def read_state(path: str | os.PathLike, name: str | None = None) -> ForeignState
         raise CheckpointError(f"{shown}: a device or pipe, expected a checkpoint file")
     try:
         with path.open("rb") as file:
-            return _read_open(file, path.suffix, name)
-    except CheckpointError as error:
+            return _read_open(file, path.suffix, name, accept)
+    except ValueError as error:
         raise CheckpointError(f"{shown}: {error}") from error
     except MemoryError as error:
         raise CheckpointError(f"{shown}: needs more memory than is available") from error
 
 
-def _read_open(file: BinaryIO, suffix: str, name: str | None) -> ForeignState:
+def _read_open(
+    file: BinaryIO,
+    suffix: str,
+    name: str | None,
+    accept: Callable[[dict[str, np.ndarray]], object] | None,
+) -> ForeignState:
     budget = Budget(file.seek(0, 2))
     origin, contents, decode = _open(file, suffix, budget)
     foreign = [name for name in contents.foreign if name.module.partition(".")[0] != "torch"]
@@ -104,6 +115,8 @@ def _read_open(file: BinaryIO, suffix: str, name: str | None) -> ForeignState:
         arrays = join_slices(arrays, slices)
         notes.append(f"{len(slices)} sliced arrays joined")
     arrays = strip_prefixes(arrays, notes)
+    if accept is not None:
+        accept(arrays)
     arrays = _convert_all(arrays, notes)
     if foreign:
         notes.append(f"foreign classes ignored: {list_printable(foreign)}")
@@ -161,8 +174,9 @@ def _decode_all(
 
 
 def _convert_all(arrays: dict[str, np.ndarray], notes: list[str]) -> dict[str, np.ndarray]:
-    converted = {name: _convert(name, arrays[name]) for name in arrays}
     dtypes = {array.dtype.name for array in arrays.values() if _is_float(array)}
+    # Each array is freed when it has been converted.
+    converted = {name: _convert(name, arrays.pop(name)) for name in list(arrays)}
     notes.extend(f"{name} converted to float32" for name in sorted(dtypes - {"float32"}))
     return converted
 
