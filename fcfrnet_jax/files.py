@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fcfrnet_jax.text import printable
+
 # The names that `temporary_path` makes, with the ending that older versions gave to old models.
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{32}(?P<suffix>\.[^.]+)?(\.old)?")
 # Far more levels than any of our files has, and less than Python's functions can recurse.
@@ -27,39 +29,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{printable(error.filename)}: {error.strerror}"
     return str(error) or type(error).__name__
-
-
-def printable(text: object, limit: int | None = None, *, keep: str = "") -> str:
-    """Makes text safe for a terminal, however it came into a file or a path.
-
-    Characters that are not printable are written as escapes: control characters, among them the
-    escape sequences of terminals, line ends, lone surrogates, marks of the direction of writing. A
-    byte of a path that is not text becomes `\\xff`.
-
-    Args:
-      text: the text, or a value such as a path.
-      limit: the largest number of characters; longer text is cut.
-      keep: characters that stay, such as the line ends of a list.
-    """
-    text = str(text)
-    cut = limit is not None and len(text) > limit
-    shown = text[:limit]
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() or c in keep else _escape(c) for c in shown)
-    if limit is not None and (cut or len(shown) > limit):
-        shown = shown[: limit - 3] + "..."
-    return shown
-
-
-def is_unicode(path: str | os.PathLike) -> bool:
-    """Whether a path has no byte that is not text, which libraries in C++ cannot open."""
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in os.fspath(path))
-
-
-def _escape(character: str) -> str:
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # an undecodable byte of a path (PEP 383)
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
 
 
 def cache_dir() -> Path:

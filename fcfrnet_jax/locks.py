@@ -12,7 +12,8 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.files import printable, remove_temporaries
+from fcfrnet_jax.files import remove_temporaries
+from fcfrnet_jax.text import printable
 
 try:
     import fcntl

@@ -16,7 +16,8 @@ import fcfrnet_jax
 from fcfrnet_jax.commands.cli import flags, usage
 from fcfrnet_jax.commands.cli.failures import ROOM, explain
 from fcfrnet_jax.commands.cli.tasks import TASKS
-from fcfrnet_jax.files import describe, printable
+from fcfrnet_jax.files import describe
+from fcfrnet_jax.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from absl import logging
 
-from fcfrnet_jax.files import cache_dir, printable
+from fcfrnet_jax.files import cache_dir
+from fcfrnet_jax.text import printable
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8

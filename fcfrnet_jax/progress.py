@@ -9,7 +9,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
-from fcfrnet_jax.files import printable
+from fcfrnet_jax.text import printable
 
 
 class _PlainConsole(Console):
@@ -27,7 +27,7 @@ def console(
     """Returns a console for text that may come from files or paths.
 
     It has no markup, emoji codes or highlights, and writes characters that are not printable or
-    that the output cannot encode as escapes, see `files.printable`.
+    that the output cannot encode as escapes, see `text.printable`.
 
     Args:
       stderr: print to stderr instead of stdout.

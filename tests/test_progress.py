@@ -5,30 +5,9 @@ import io
 import pytest
 from rich.table import Table
 
-from fcfrnet_jax.files import printable
 from fcfrnet_jax.progress import Progress, console, frames_progress
+from fcfrnet_jax.text import printable
 from tests.hostile.constructions import HOSTILE_NAMES
-
-SHOWN = {
-    "\x1b[2J": r"\x1b[2J",
-    "\udcff": r"\xff",
-    "a\ud800": r"a\ud800",
-    "\u202egnp": r"\u202egnp",
-    "a\r\tb": r"a\r\tb",
-    "[/x] :boom: 測 é \\": "[/x] :boom: 測 é \\",
-}
-
-
-@pytest.mark.parametrize("text", SHOWN)
-def test_what_is_not_printable_is_escaped(text):
-    assert printable(text) == SHOWN[text]
-    assert printable(printable(text)) == printable(text)
-
-
-def test_long_text_is_cut():
-    assert printable("\x1b" * 50, 20) == r"\x1b\x1b\x1b\x1b\..."
-    assert printable("a" * 20, 20) == "a" * 20
-    assert printable("a\nb\r", keep="\n") == "a\nb\\r"
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

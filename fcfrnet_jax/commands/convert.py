@@ -13,9 +13,9 @@ from rich.table import Table
 
 import fcfrnet_jax
 from fcfrnet_jax.commands.cli.failures import explain
-from fcfrnet_jax.files import printable
 from fcfrnet_jax.process import log_printable, quiet_orbax
 from fcfrnet_jax.progress import console
+from fcfrnet_jax.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

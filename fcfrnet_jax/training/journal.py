@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.files import atomic_path, parse_json, printable
+from fcfrnet_jax.files import atomic_path, parse_json
 from fcfrnet_jax.system_errors import append, open_to_append
+from fcfrnet_jax.text import printable
 
 
 class Journal:

@@ -10,17 +10,11 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 import fcfrnet_jax
-from fcfrnet_jax.files import (
-    atomic_path,
-    is_temporary,
-    is_unicode,
-    printable,
-    remove,
-    sync,
-)
+from fcfrnet_jax.files import atomic_path, is_temporary, remove, sync
 from fcfrnet_jax.networks.models import Variables, join_variables, variable_shapes
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, Spec, TwoStageSpec
 from fcfrnet_jax.system_errors import cannot_write
+from fcfrnet_jax.text import is_unicode, printable
 from fcfrnet_jax.weights import arrays, description
 from fcfrnet_jax.weights.description import REMEDY, Description
 

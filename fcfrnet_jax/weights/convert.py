@@ -9,11 +9,12 @@ import flax
 import jax
 import numpy as np
 
-from fcfrnet_jax.files import list_some, printable
+from fcfrnet_jax.files import list_some
 from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Variables, variable_shapes
 from fcfrnet_jax.networks.specs import Spec, StageSpec, spec_to_json
+from fcfrnet_jax.text import printable
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
 from fcfrnet_jax.weights.recognition import Arrays, recognise

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 
-from fcfrnet_jax.files import list_some, printable
+from fcfrnet_jax.files import list_some
 from fcfrnet_jax.networks.network import RESNETS
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, StageSpec
+from fcfrnet_jax.text import printable
 
 Arrays = dict[str, np.ndarray]
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fcfrnet_jax.files import describe, printable
+from fcfrnet_jax.files import describe
+from fcfrnet_jax.text import printable
 from fcfrnet_jax.weights.convert import convert
 from tests.weights.foreign.checkpoint_files import PADDLE_FILES, TORCH_FILES, write
 from tests.weights.narrow_states import narrow_state

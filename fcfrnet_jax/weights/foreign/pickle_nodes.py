@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fcfrnet_jax.files import list_some, printable
+from fcfrnet_jax.files import list_some
+from fcfrnet_jax.text import printable
 
 MAX_AXES = 32
 AGAIN = "download or copy the file again"

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fcfrnet_jax.files import printable
+from fcfrnet_jax.text import printable
 from fcfrnet_jax.weights.foreign.budget import Budget
 from fcfrnet_jax.weights.foreign.formats import describe
 from fcfrnet_jax.weights.foreign.paddle import (
