@@ -70,6 +70,7 @@ def test_an_error_does_not_control_the_terminal(name, tmp_path, capsys):
     assert all(line.isprintable() for line in capsys.readouterr().err.split("\n"))
 
 
+@pytest.mark.slow
 def test_names_of_files_and_entries_are_printed_as_text(tmp_path, capsys):
     name = "\x1b[2J[x]:boom:\u202e"
     source = tmp_path / f"{name}\udcff"
