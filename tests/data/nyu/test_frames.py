@@ -127,6 +127,9 @@ def test_a_missing_folder(tmp_path):
         search_frames(tmp_path / "missing", "train")
 
 
-def test_another_test_set_is_noted(files, caplog):
-    search_frames(files, "test")
-    assert "has 654 frames, but" in caplog.text
+def test_another_test_set_is_noted_once(files, tmp_path, caplog):
+    folder = tmp_path / "nyu"
+    folder.symlink_to(files)
+    for _ in range(2):
+        search_frames(folder, "test")
+    assert caplog.text.count(f"has 654 frames, but {folder} has 2") == 1
