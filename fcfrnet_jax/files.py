@@ -158,7 +158,10 @@ def parse_json(data: bytes) -> dict[str, Any]:
         raise ValueError("is empty, expected a JSON object")
     try:
         found = json.loads(
-            data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite
+            # Editors on Windows write a byte order mark.
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"is not valid JSON: byte {error.start} is not UTF-8 text") from error

@@ -1,5 +1,6 @@
 """Data sets: what evaluation and training need to know of them."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Protocol
 from fcfrnet_jax.data import kitti, nyu, shards
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
-from fcfrnet_jax.data.own import description
+from fcfrnet_jax.data.own import description, leftovers
 from fcfrnet_jax.data.own import frames as own
 from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.shards.plan import EXPECTED
@@ -45,6 +46,7 @@ class DataSet:
       benchmark_frames: the number of frames that KITTI's benchmark has in each split; empty for
         other data sets.
       reading: how stored values become metres, if the data set can say so, in words.
+      notes: what a check says about the data set as a whole.
       advise_scale: what to set if impossible depth has another unit, for the end of a message.
     """
 
@@ -59,6 +61,7 @@ class DataSet:
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
     benchmark_frames: Mapping[str, int] = field(default_factory=dict)
     reading: str = ""
+    notes: Callable[[], list[str]] = list
     advise_scale: Callable[[Frame, Finding], str] = lambda frame, finding: ""
 
 
@@ -75,7 +78,7 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
       ValueError: the description is damaged or does not fit the folder, or there are several data
         sets in it.
     """
-    if (root / description.FILE).is_file():
+    if os.path.lexists(root / description.FILE):
         return _described(root)
     in_shards = shards.shard_folder(root)
     if nyu.is_stored_in(root):
@@ -179,5 +182,6 @@ def _described(root: Path) -> DataSet:
         stores_coarse=lambda split: False,
         find_images=partial(own.find_images, root, described),
         reading=described.reading,
+        notes=partial(leftovers.describe_leftovers, root, described),
         advise_scale=own.advise_scale,
     )

@@ -38,7 +38,8 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     folder = Path(workdir).expanduser()
     data = opening.open_data_set(config)
     root = opening.data_dir(config)
-    reports = _search(config, data)
+    reports, empty = _search(config, data)
+    notes = [*data.notes(), *empty]
     stamps = Stamps(root)
     workers = config.workers or process.cores()
     with lock_folder(folder), walk.Journal(folder) as journal:
@@ -59,16 +60,17 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
             "data_dir": str(root.resolve()),
             "may_train": not obstacles,
             "obstacles": obstacles,
+            "notes": notes,
             "splits": {found.split: found.to_json() for found in reports},
         }
         certificate.write(folder, checks, entries)
-    report.show(reports, data.name)
+    report.show(reports, data.name, notes)
     if obstacles:
         raise ValueError(f"{'; '.join(obstacles)}; see {folder / certificate.NAME}")
 
 
-def _search(config: ConfigDict, data: DataSet) -> list[SplitReport]:
-    """Finds the frames of the splits.
+def _search(config: ConfigDict, data: DataSet) -> tuple[list[SplitReport], list[str]]:
+    """Finds the frames of the splits; returns reports, and why other splits have none.
 
     Raises:
       ValueError: an unknown split or kind of file, or a chosen split or all have no frames.
@@ -96,7 +98,7 @@ def _search(config: ConfigDict, data: DataSet) -> list[SplitReport]:
             empty.append(error)
     if not reports:
         raise empty[0]
-    return reports
+    return reports, [str(error) for error in empty]
 
 
 def _search_split(

@@ -118,12 +118,13 @@ def obstacles(
     return found
 
 
-def show(reports: Sequence[SplitReport], name: str) -> None:
+def show(reports: Sequence[SplitReport], name: str, notes: Sequence[str]) -> None:
     """Prints the table and the notes.
 
     Args:
       reports: of the splits.
       name: of the data set.
+      notes: about the data set as a whole.
     """
     console = Console(markup=False, highlight=False)
     table = Table(name, *(report.split for report in reports))
@@ -139,11 +140,15 @@ def show(reports: Sequence[SplitReport], name: str) -> None:
         "frames without calibration": [sum(report.uncalibrated().values()) for report in reports],
     }
     for heading, counts in rows.items():
+        if counts == [None] * len(counts):
+            continue
         table.add_row(heading, *("" if count is None else f"{count:,}" for count in counts))
     console.print(table)
     for report in reports:
         for note in _notes(report):
             console.print(f"{report.split}: {note}.", soft_wrap=True)
+    for note in notes:
+        console.print(f"{note}.", soft_wrap=True)
 
 
 def _notes(report: SplitReport) -> list[str]:

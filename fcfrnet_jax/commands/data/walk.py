@@ -23,7 +23,7 @@ CHUNK = 16
 # A crop at the bottom centre with this share of the rows and columns.
 CORE = 0.25
 # Changes when other faults are found.
-_CHECKS = "1"
+_CHECKS = "2"
 _JOURNAL = "check_data.journal"
 
 Limits = tuple[float, float]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
+from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
 from fcfrnet_jax.data.own import inputs
 from fcfrnet_jax.data.own.description import MAPS, SPLIT, Description
@@ -89,19 +89,13 @@ def search_frames(
       ValueError: no file matches a pattern, two frames have the same name, or the split has no
         frames.
     """
-    fields = fields_of(description.sparse_depth, "sparse_depth")
-    places = {
-        name: match_files(
-            root, pattern, fields, IMAGE_SUFFIXES if name == "image" else DEPTH_SUFFIXES, name
-        )
-        for name, pattern in description.patterns.items()
-    }
+    fields, places = find_files(root, description)
     calibration = _Calibration(root, description.intrinsics)
     read = partial(_reader, description)
     frames, bad = [], []
     for key in sorted(places["sparse_depth"]):
         texts = dict(zip(fields, key, strict=True))
-        name = name_of(tuple(text for field, text in texts.items() if field != SPLIT))
+        name = frame_name(texts)
         if split not in description.split_of(name, texts):
             continue
         paths = {kind: found[key] for kind, found in places.items() if key in found}
@@ -125,11 +119,36 @@ def search_frames(
         if not lacks:
             frames.append(frame)
     if not frames and not bad:
-        raise NoFramesError(
-            f"{root} has no frames of the split {split!r}: none of {len(places['sparse_depth'])} "
-            "frames matches its patterns in dataset.json"
+        names = [frame_name(dict(zip(fields, key, strict=True))) for key in places["sparse_depth"]]
+        # Not `NoFramesError`: a split that is described must be there.
+        raise ValueError(
+            f"{root} has no frames of the split {split!r}: none of {len(names)} frames matches "
+            f"its patterns in dataset.json, {list_some(description.splits.get(split, ()))}; the "
+            f"names are {list_some(sorted(names))}"
         )
     return frames, bad
+
+
+def find_files(
+    root: Path, description: Description
+) -> tuple[list[str], dict[str, dict[Key, Path]]]:
+    """The fields of the patterns, and the files of each pattern by the texts of the fields.
+
+    Raises:
+      ValueError: as for `match_files`.
+    """
+    fields = fields_of(description.sparse_depth, "sparse_depth")
+    return fields, {
+        name: match_files(
+            root, pattern, fields, IMAGE_SUFFIXES if name == "image" else DEPTH_SUFFIXES, name
+        )
+        for name, pattern in description.patterns.items()
+    }
+
+
+def frame_name(texts: Mapping[str, str]) -> str:
+    """The name of the frame whose fields have these texts."""
+    return name_of(tuple(text for field, text in texts.items() if field != SPLIT))
 
 
 def match_files(
@@ -156,7 +175,7 @@ def match_files(
     for path in walk(start):
         match = expression.fullmatch(path.relative_to(root).as_posix())
         if match is None:
-            others.append(path.name)
+            others.append(path.relative_to(root).as_posix())
             continue
         key = tuple(match[field] for field in fields)
         # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.

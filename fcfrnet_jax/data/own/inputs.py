@@ -10,6 +10,8 @@ from absl import logging
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.encodings import image_headers
 from fcfrnet_jax.data.images import DEPTH_SCALE
+from fcfrnet_jax.data.own.folders import check_regular
+from fcfrnet_jax.files import first_line
 
 # The unit of a depth map by the number of its values per metre.
 SCALES = {
@@ -26,6 +28,7 @@ _TYPICAL = 10.0
 _ARRAYS = ("sparse_depth", "depth")
 _SIXTEEN_BITS = 257.0
 _IMAGES = "PNG, JPEG, BMP, TIFF or WebP"
+_LARGEST = 65535
 _ARRAY_STARTS = (b"\x93NUMPY", b"PK")
 
 
@@ -94,7 +97,10 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
             "missing depth must be 0 or NaN"
         )
     if form.check:
-        check_plausible(path, values, metres, scale, form.limits)
+        over = 0 < form.max_depth < metres.max()
+        known = np.where(metres < metres.max(), metres, 0) if over else metres
+        check_plausible(path, values, known, scale, form.limits)
+    _check_largest_code(path, values, form.max_depth * scale)
     if form.max_depth:
         metres[metres > form.max_depth] = 0.0
     if not metres.any():
@@ -211,6 +217,18 @@ def check_plausible(
         raise ValueError(f"{path}: {finding.text}; {way_out}")
 
 
+def _check_largest_code(path: Path, values: np.ndarray, limit: float) -> None:
+    """Raises ValueError if many values are the largest of 16 bits, unless it is over a limit."""
+    if values.dtype != np.uint16 or 0 < limit < _LARGEST:
+        return
+    share = int(np.sum(values == _LARGEST)) / max(int(np.sum(values > 0)), 1)
+    if share > plausibility.MAX_LARGEST:
+        raise ValueError(
+            f"{path}: {share:.1%} of the depths are {_LARGEST}, the largest number of 16 bits, as "
+            "for a missing depth; write 0 for it, or set max_depth"
+        )
+
+
 def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """Decodes an image file.
 
@@ -220,6 +238,7 @@ def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """
     import cv2
 
+    check_regular(path)
     data = np.fromfile(path, np.uint8)
     # The checks of PNG say what is wrong, where libpng would print a line of its own.
     if data[:8].tobytes() == image_headers.PNG_SIGNATURE:
@@ -252,6 +271,7 @@ def _png(path: Path) -> np.ndarray:
 
 
 def _array(path: Path) -> np.ndarray:
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             # NumPy takes any other file for a pickle and advises to load it unsafely.
@@ -261,12 +281,10 @@ def _array(path: Path) -> np.ndarray:
             found = np.load(stream, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 found = _one_of(path, found)
-    except OSError as error:
-        if error.errno is not None:
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
-    except (ValueError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
+        raise ValueError(f"{path}: not a readable NumPy file ({first_line(error)})") from error
     if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
         found = found[..., 0] if found.shape[-1] == 1 else found[0]
     if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf":

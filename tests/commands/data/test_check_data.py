@@ -60,6 +60,7 @@ def test_a_sound_data_set_passes(root, capsys):
     assert found["sizes"] == {"24x40": 4}
     shown = capsys.readouterr().out
     assert "6,848 of the benchmark's 6,852 frames are not here" in shown
+    assert f"no train frames under {root}: looked for data_depth_velodyne/train/" in shown
 
 
 def test_every_kind_of_fault_is_reported(root, capsys):

@@ -145,8 +145,18 @@ def test_two_frames_of_the_same_name_are_refused(tmp_path):
 
 def test_a_split_without_frames_is_refused(tmp_path):
     own_data.write(tmp_path, drives=("a",))
-    with pytest.raises(ValueError, match="no frames of the split 'val': none of 3 frames matches"):
+    message = (
+        r"no frames of the split 'val': none of 3 frames .* b/\*; the names are a/0000, a/0001"
+    )
+    with pytest.raises(ValueError, match=message):
         search(tmp_path, "val")
+
+
+def test_a_pattern_may_begin_with_any_folder(tmp_path):
+    own_data.write(tmp_path, image="./rgb//*/{number}.jpg", **own_data.OF_ONE_DRIVE)
+    shutil.rmtree(tmp_path / "rgb" / "b")
+    frames, bad = search(tmp_path)
+    assert (len(frames), bad) == (3, [])
 
 
 def test_a_pattern_without_files_says_what_there_is(tmp_path):
@@ -155,6 +165,22 @@ def test_a_pattern_without_files_says_what_there_is(tmp_path):
     shutil.rmtree(tmp_path / "rgb")
     (tmp_path / "rgb").mkdir()
     (tmp_path / "rgb" / "readme.md").touch()
-    message = r"rgb has no file that matches image=rgb/\{drive\}/\{number\}.jpg .* found readme\.md"
+    message = (
+        r"rgb has no file that matches image=rgb/\{drive\}/\{number\}.jpg .* found rgb/readme\.md"
+    )
     with pytest.raises(ValueError, match=message):
         search(tmp_path)
+
+
+def test_leftover_files_and_frames_are_described(tmp_path):
+    own_data.write(tmp_path, splits={"train": ["a/*"], "val": ["*/0000"]})
+    assert open_folder(tmp_path).notes() == [
+        "2 frames are in no split: b/0001, b/0002",
+        "1 frames are in several splits: a/0000",
+    ]
+    (tmp_path / "lidar" / "b" / "0001.npy").unlink()
+    image, truth = tmp_path / "rgb" / "b" / "0001.jpg", tmp_path / "truth" / "b_0001.png"
+    assert open_folder(tmp_path).notes()[:2] == [
+        f"1 files of image have no sparse depth: {image}",
+        f"1 files of ground_truth have no sparse depth: {truth}",
+    ]
