@@ -3,7 +3,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -68,18 +67,20 @@ def test_shards_are_built_once(root, tmp_path, capsys):
     assert [path.name for path in (out / TARGET).parent.iterdir()] == ["1.0.0"]
 
 
-def test_a_changed_source_is_refused_until_the_shards_are_deleted(root, tmp_path):
-    out = tmp_path / "shards"
-    run(root, out)
+def test_a_changed_source_is_refused_until_its_shards_are_built_again(root, tmp_path):
+    write_drive(root, split="train", drive="2011_09_26_drive_0001_sync")
+    target = tmp_path / "shards" / TARGET
+    run(root, tmp_path / "shards")
+    built = {path.name: path.stat().st_ino for path in target.glob("*.index.json")}
     os.utime(kitti.find_frames(root, "val")[0].image, (0, 0))
-    message = rf"1 of the 1 shards in {out / TARGET} are .* built from other files .*; delete {out}"
-    with pytest.raises(ValueError, match=message):
-        run(root, out)
-    shutil.rmtree(out / TARGET)
-    run(root, out)
-    write_drive(root, split="train", numbers=[9])
-    with pytest.raises(ValueError, match="1 of the 2 shards"):
-        run(root, out)
+    message = rf"1 of the 2 shards in {target} are .* built from other files .*; rename the folder"
+    with pytest.raises(ValueError, match=rf"{message} to 1.0.0.building and repeat the command"):
+        run(root, tmp_path / "shards")
+    target.rename(target.with_name("1.0.0.building"))
+    run(root, tmp_path / "shards")
+    kept = [name for name, number in built.items() if (target / name).stat().st_ino == number]
+    assert kept == ["kitti_depth_completion-train.array_record-00000-of-00001.index.json"]
+    run(root, tmp_path / "shards")
 
 
 @pytest.mark.parametrize(
