@@ -78,7 +78,7 @@ def find_frames(
             )
             others = check.without_bad(good, bad_samples)
             check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
-        check_depth(sampled, (0, 0) if random_crop else crop, data)
+        opening.check_depth(sampled, (0, 0) if random_crop else crop, data)
     return good, bad
 
 
@@ -109,7 +109,7 @@ def find_frames_to_read(
         bad_samples = check.check_frames(sampled, crop, image_pixels=False)
         if bad_samples and not config.skip_bad_frames:
             raise_bad_files(config, good, bad_samples)
-        check_depth(check.without_bad(sampled, bad_samples), crop, data)
+        opening.check_depth(check.without_bad(sampled, bad_samples), crop, data)
     return good, bad
 
 
@@ -118,15 +118,6 @@ def raise_bad_files(config: ConfigDict, frames: Sequence[Frame], known: Sequence
     bad = check.check_frames(frames, tuple(config.crop))
     bad = [*(item for item in known if item not in bad), *bad]
     check.raise_bad_files(bad, _advice(config, check.without_bad(frames, bad), bad, "crop"))
-
-
-def check_depth(frames: Sequence[Frame], crop: Size, data: DataSet) -> None:
-    """Applies `plausibility.check_depth`; its errors get the likely scale and the way out."""
-    try:
-        plausibility.check_depth(frames, crop, data.limits)
-    except plausibility.ImpossibleDepthError as error:
-        advice = data.advise_scale(error.frame, error.finding)
-        raise ValueError(f"{error}{advice}; --config.check_depth=False skips this check") from error
 
 
 def _advice(
