@@ -168,7 +168,7 @@ def measure(
 
 
 def bytes_per_frame(frames: Sequence[Frame], shards: Path) -> dict[str, float]:
-
+    """The size of a frame in folders and in shards, with their indexes."""
     files = sum(path.stat().st_size for frame in frames for path in paths_of(frame))
     stored = sum(path.stat().st_size for path in shards.iterdir() if path.is_file())
     return {"folders": files / len(frames), "shards": stored / len(frames)}
