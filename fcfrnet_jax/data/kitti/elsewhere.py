@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fcfrnet_jax.data.kitti.layout import KIND_FOLDERS, SELECTION_FOLDERS
 
+_DRIVE_SPLITS = {"train", "val"}
+
 # The folders that may be above a known layout.
 _ABOVE = ("", "*/", "*/*/")
 
@@ -27,6 +29,8 @@ def suggest(root: Path, split: str, kind: str, drive: str = "") -> str:
             for found in sorted(glob.glob(above + pattern, root_dir=root)):
                 inner = len(pattern.split("/"))
                 place = Path(*Path(found).parts[: len(Path(found).parts) - inner + 1])
+                if _DRIVE_SPLITS - {split} & {*place.parts}:
+                    continue  # Frames of the other split must stay there.
                 name = target.format(name=place.name, date=place.name[:10])
                 if place != Path(name):
                     what = f"the content of {place}" if (root / name).exists() else str(place)

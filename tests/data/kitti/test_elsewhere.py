@@ -52,3 +52,10 @@ def test_a_selection_in_another_folder(selection: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_suggested_without_files(tmp_path: Path) -> None:
     assert suggest(tmp_path, "val", "image") == suggest(tmp_path, "val", "sparse") == ""
+
+
+def test_frames_of_the_other_split_are_not_moved(drive_dir: Path) -> None:
+    assert suggest(drive_dir, "train", "sparse") == ""
+    move(drive_dir, SPARSE, f"a/val/{tree.DRIVE}")
+    assert suggest(drive_dir, "train", "sparse") == ""
+    assert "a/val" in suggest(drive_dir, "val", "sparse")
