@@ -98,7 +98,14 @@ def _search(config: ConfigDict, data: DataSet) -> tuple[list[SplitReport], list[
             empty.append(error)
     if not reports:
         raise empty[0]
-    return reports, [str(error) for error in empty]
+    return reports, [_shorten(str(error)) for error in empty]
+
+
+def _shorten(text: str) -> str:
+    """Leaves out of a message where the frames of a split were looked for."""
+    start, _, rest = text.partition(": looked for")
+    hints = [part for part in rest.split("; ") if part.startswith(("found ", "did you mean "))]
+    return "; ".join([start, *hints])
 
 
 def _search_split(
@@ -123,7 +130,7 @@ def _search_split(
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in (part.strip() for part in text.split(",")) if word]
+    return [*dict.fromkeys(word for part in text.split(",") if (word := part.strip()))]
 
 
 def _fill(found: SplitReport, results: Iterator[tuple[Frame, Result]], data: DataSet) -> bool:

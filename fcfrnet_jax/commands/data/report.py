@@ -148,7 +148,7 @@ def show(reports: Sequence[SplitReport], name: str, notes: Sequence[str]) -> Non
         for note in _notes(report):
             console.print(f"{report.split}: {note}.", soft_wrap=True)
     for note in notes:
-        console.print(f"{note}.", soft_wrap=True)
+        console.print(note if note.endswith("?") else f"{note}.", soft_wrap=True)
 
 
 def _notes(report: SplitReport) -> list[str]:

@@ -126,10 +126,12 @@ class Journal:
         self._new: set[str] = set()
 
     def __enter__(self) -> "Journal":
-        text = self._path.read_text("utf-8") if self._path.exists() else ""
+        if self._path.exists() and not self._path.is_file():
+            raise ValueError(f"{self._path}: is not a file; remove it")
+        text = self._path.read_text("utf-8", errors="replace") if self._path.exists() else ""
         for line in text.splitlines():
-            # A killed command leaves an incomplete last line.
-            with suppress(ValueError, TypeError):
+            # A killed command leaves an incomplete last line. Damaged lines are not used.
+            with suppress(ValueError, TypeError, RecursionError):
                 key, digest, size, in_core, findings = json.loads(line)
                 if digest == _digest(key, size, in_core, findings):
                     found = [(kind, path, why, bool(no)) for kind, path, why, no in findings]

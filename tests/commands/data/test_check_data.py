@@ -60,7 +60,7 @@ def test_a_sound_data_set_passes(root, capsys):
     assert found["sizes"] == {"24x40": 4}
     shown = capsys.readouterr().out
     assert "6,848 of the benchmark's 6,852 frames are not here" in shown
-    assert f"no train frames under {root}: looked for data_depth_velodyne/train/" in shown
+    assert f"no test_completion frames under {root}.\n" in shown
 
 
 def test_every_kind_of_fault_is_reported(root, capsys):
@@ -103,6 +103,18 @@ def test_a_frame_of_another_size_than_its_drive_is_odd(root):
     assert run(root)["odd_sizes"] == {f"{DRIVE}/image_02/0000000009": "24x44"}
 
 
+def test_files_of_a_split_in_another_place_are_named(root, capsys):
+    shutil.copytree(root / "data_depth_velodyne/val", root / "mine/train")
+    run(root)
+    expected = f"no train frames under {root}; did you mean data_dir={root}/mine?\n"
+    assert expected in capsys.readouterr().out
+
+
+def test_a_split_that_is_named_twice_is_checked_once(root, capsys):
+    run(root, splits=" val,,val")
+    assert capsys.readouterr().out.count("val") == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -120,17 +132,20 @@ def test_a_stopped_check_reads_only_the_rest(root, capfd):
     run(root)
     journal = root / "check_data.journal"
     lines = journal.read_text().splitlines()
-    # One line is whole, one damaged, and one cut off by the kill.
-    journal.write_text("\n".join([lines[0], lines[1].replace("24", "25"), lines[2][:50]]))
+    # One line is whole, three are damaged, and one cut off by the kill.
+    damaged = lines[1].replace("24", "25").encode()
+    journal.write_bytes(
+        b"\n".join([lines[0].encode(), damaged, b"\xff", b"[" * 9999, lines[2][:50].encode()])
+    )
     capfd.readouterr()
     assert run(root)["usable"] == 4
-    assert {*lines} <= {*journal.read_text().splitlines()}
-    written = journal.read_text()
+    written = journal.read_text(errors="replace")
+    assert {*lines} <= {*written.splitlines()}
     run(root)
-    assert journal.read_text() == written
+    assert journal.read_text(errors="replace") == written
     os.utime(root / SPARSE / "0000000005.png", (0, 0))
     run(root)
-    assert len(journal.read_text().splitlines()) == len(written.splitlines()) + 1
+    assert len(journal.read_text(errors="replace").splitlines()) == len(written.splitlines()) + 1
 
 
 class TestTrainingReliesOnTheCheck:
