@@ -52,6 +52,12 @@ def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") ->
     return separator.join(str(item) for item in items[:limit]) + rest
 
 
+def version_order(name: str) -> tuple[int, ...]:
+    """The numbers of a version such as `1.0.10`, by which versions are sorted; () for others."""
+    parts = name.split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else ()
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path; the file or folder written there replaces `path` without an error.

@@ -12,7 +12,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame, NoFramesError
 from fcfrnet_jax.data.kitti.frames import PARTNERS, SPLITS
 from fcfrnet_jax.data.shards import array_records, records
 from fcfrnet_jax.data.shards.index import Entry, Fault, read_indexes, shards_of
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import list_some, version_order
 from fcfrnet_jax.geometry import Size
 
 # TFDS appends other words to the folder of a build that is not complete.
@@ -47,7 +47,7 @@ def shard_folder(folder: str | os.PathLike) -> Path | None:
     root = Path(folder).expanduser()
     versions = [*root.glob("kitti_depth_completion/*"), *root.glob("*")]
     versions = [path for path in versions if _VERSION.fullmatch(path.name)]
-    for found in [root, *sorted(versions, reverse=True)]:
+    for found in [root, *sorted(versions, key=lambda path: version_order(path.name), reverse=True)]:
         if any(found.glob("kitti_depth_completion-*.array_record-*")):
             return found
     return None

@@ -1,5 +1,6 @@
 """The records of TensorFlow Datasets, in both formats with random access."""
 
+import os
 import shutil
 
 import numpy as np
@@ -107,3 +108,19 @@ def test_where_the_data_set_is_found(folder, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "dataset_info.json").touch()
     assert records.builder_dir(tmp_path) is None
+    for version in ("0.0.9", "0.0.10"):
+        newest = shutil.copytree(folder, tmp_path / version)
+    assert records.builder_dir(tmp_path) == newest
+
+
+def test_files_are_searched_for_records_again_only_after_a_change(tmp_path):
+    folder = write_records(tmp_path, "tfrecord", {"train": [1]})
+    (path,) = folder.glob("nyu_depth_v2-train*")
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    assert records.find(folder, "train")[1] == {}
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=times)
+    assert records.find(folder, "train")[1] == {}
+    path.write_bytes(content + content)
+    assert records.find(folder, "train")[1] == {"train-00000-000000": "has 2 records, expected 1"}

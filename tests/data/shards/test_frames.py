@@ -52,6 +52,9 @@ def test_the_folder_may_be_that_of_tfds(shards_dir, tmp_path):
     for folder in (tmp_path, version.parent, version):
         assert shards.shard_folder(folder) == version
     assert shards.shard_folder(ROOT) is None
+    newest = shutil.copytree(version, version.with_name("1.0.10"))
+    version.rename(version.with_name("1.0.9"))
+    assert shards.shard_folder(tmp_path) == newest
 
 
 def test_each_of_300_changed_bytes_is_named(shards_dir, tmp_path):
