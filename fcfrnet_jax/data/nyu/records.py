@@ -124,6 +124,13 @@ def find(folder: Path, split: str) -> tuple[dict[str, Record], dict[str, str]]:
             found[name] = Record(Path(f"{path}:{i}"), builder.info.features, kind, start)
             if reason:
                 reasons[name] = reason
+    if not found:
+        raise NoFramesError(
+            f"{folder} has no records of {split}: one of {VAL_EVERY} records of {theirs} is for "
+            f"validation, and it has {number}"
+            if split in ("train", "val")
+            else f"{folder} has no records of {theirs}"
+        )
     return found, reasons
 
 

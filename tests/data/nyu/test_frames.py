@@ -36,9 +36,9 @@ def test_a_frame_has_the_arrays_of_the_protocol(files):
 
 def test_files_and_records_have_the_same_points(files, tmp_path):
     """The rooms of the test split follow those of the three scenes."""
-    write_records(tmp_path, "array_record", {"validation": [5]})
+    write_records(tmp_path, "array_record", {"validation": [2]}, seed=3)
     ours = search_frames(files, "test")[0]
-    theirs = search_frames(tmp_path, "test")[0][3:]
+    theirs = search_frames(tmp_path, "test")[0]
     for one, other in zip(ours, theirs, strict=True):
         one, other = read_arrays(one, NAMES), read_arrays(other, NAMES)
         np.testing.assert_array_equal(one["image"], other["image"])

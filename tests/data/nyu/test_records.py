@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu import records
 from tests.nyu_rooms import room, write_records
 
@@ -56,6 +57,9 @@ def test_one_record_in_twenty_is_for_validation(tmp_path, monkeypatch):
     assert list(records.find(folder, "val")[0]) == ["train-00000-000001"]
     names = ["train-00000-000000", "train-00000-000002"]
     assert list(records.find(folder, "train")[0]) == names
+    monkeypatch.setattr(records, "VAL_EVERY", 4)
+    with pytest.raises(NoFramesError, match=r"no records of val: one of 4 records .* it has 3$"):
+        records.find(folder, "val")
 
 
 @pytest.mark.parametrize("position", [0.2, 0.8])
