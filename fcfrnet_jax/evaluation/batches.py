@@ -108,7 +108,7 @@ def _raise_all_bad(frames: Sequence[Frame], crop: Size, known: list[BadFile]) ->
 
 
 class Scan:
-    """Checks headers, checksums and sizes of frames in a background thread.
+    """Checks headers, checksums and sizes of frames in a background thread; see `scan_frames`.
 
     A long run then ends soon where a file is damaged, instead of when it is read.
     """
