@@ -16,6 +16,7 @@ from fcfrnet_jax.commands.recordings.pool import map_in_processes
 from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import MIN_DEPTH
+from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.geometry import Size, crop_offsets
 
 # Frames that a process reads before it reports.
@@ -25,6 +26,8 @@ CORE = 0.25
 # Changes when other faults are found.
 _CHECKS = "2"
 _JOURNAL = "check_data.journal"
+# Hexadecimal digits at the start of a key: 64 bits.
+_PLACE = 16
 
 Limits = tuple[float, float]
 
@@ -61,7 +64,10 @@ def examine(frame: Frame, limits: Limits) -> Result:
 
 
 def keys_of(frames: Sequence[Frame], stamps: Stamps, limits: Limits) -> list[str]:
-    """Identifies frames by their files; "" for those whose files are not known."""
+    """Identifies frames by their files; "" for those whose files are not known.
+
+    Keys that begin with the same `_PLACE` characters are of the same paths.
+    """
     keys = []
     for frame in frames:
         try:
@@ -69,7 +75,8 @@ def keys_of(frames: Sequence[Frame], stamps: Stamps, limits: Limits) -> list[str
         except ValueError:
             keys.append("")
         else:
-            keys.append(_digest(_CHECKS, frame.name, limits, sorted(files.items())))
+            place = _digest(frame.name, sorted(stamps.relative_paths(frame).items()))[:_PLACE]
+            keys.append(place + _digest(_CHECKS, frame.name, limits, sorted(files.items())))
     return keys
 
 
@@ -113,7 +120,8 @@ def walk(
 class Journal:
     """The results of the frames that were read, one line each, in a file that grows.
 
-    Only frames without bad files are recorded: a file that cannot be read is tried again.
+    Only frames without bad files are recorded: a file that cannot be read is tried again. If more
+    than half of the lines are damaged or of files that have changed, they are removed.
 
     Args:
       folder: of the file.
@@ -129,13 +137,19 @@ class Journal:
         if self._path.exists() and not self._path.is_file():
             raise ValueError(f"{self._path}: is not a file; remove it")
         text = self._path.read_text("utf-8", errors="replace") if self._path.exists() else ""
-        for line in text.splitlines():
+        lines, newest = text.splitlines(), dict[str, str]()
+        for line in lines:
             # A killed command leaves an incomplete last line. Damaged lines are not used.
             with suppress(ValueError, TypeError, RecursionError):
                 key, digest, size, in_core, findings = json.loads(line)
                 if digest == _digest(key, size, in_core, findings):
                     found = [(kind, path, why, bool(no)) for kind, path, why, no in findings]
                     self._known[key] = Result((size[0], size[1]), in_core, [], found)
+                    newest[key[:_PLACE]] = line
+        if len(lines) > 2 * len(newest):
+            text = "".join(f"{line}\n" for line in newest.values())
+            with atomic_path(self._path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
         if text and not text.endswith("\n"):
             self._file.write("\n")
