@@ -26,6 +26,7 @@ INDOOR_ERROR = 1.0
 
 def find_frames(
     config: ConfigDict,
+    data: DataSet,
     split: str,
     require: Collection[str],
     *,
@@ -37,6 +38,7 @@ def find_frames(
 
     Args:
       config: of evaluation or training.
+      data: its data set.
       split: one of `DataSet.splits`.
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
@@ -52,7 +54,6 @@ def find_frames(
       ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
         the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     crop = tuple(config[crop_setting])
     if read_files:
@@ -83,7 +84,7 @@ def find_frames(
 
 
 def find_frames_to_read(
-    config: ConfigDict, split: str, require: Collection[str]
+    config: ConfigDict, data: DataSet, split: str, require: Collection[str]
 ) -> tuple[list[Frame], list[BadFile]]:
     """Finds the frames of a split whose files exist; they are checked when they are read.
 
@@ -91,6 +92,7 @@ def find_frames_to_read(
 
     Args:
       config: of evaluation.
+      data: its data set.
       split, require: as in `find_frames`.
 
     Returns:
@@ -99,7 +101,6 @@ def find_frames_to_read(
     Raises:
       ValueError: as in `find_frames`; with all bad files of all frames if any is found.
     """
-    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     good, crop = check.without_bad(found, bad), tuple(config.crop)
     if bad and not (good and config.skip_bad_frames):
@@ -139,7 +140,9 @@ def _advice(
     return advice
 
 
-def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:
+def panel_images(
+    config: ConfigDict, data: DataSet, split: str, frames: Sequence[Frame]
+) -> dict[str, Path]:
     """Finds the images of frames, by name, for the panels of models that use no image.
 
     Panels need no image, so folders in which the images are ambiguous only cause a warning.
@@ -147,7 +150,7 @@ def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dic
     if not config.panels:
         return {}
     try:
-        return opening.open_data_set(config).find_images(split, [frame.name for frame in frames])
+        return data.find_images(split, [frame.name for frame in frames])
     except ValueError as error:
         logging.warning("The panels have no images: %s", error)
         return {}

@@ -115,14 +115,17 @@ def _search_split(
     search = partial(data.search, split, coarse_dir=config.coarse_dir or None)
     complete, _ = search(require=())
     found = SplitReport(split, data.benchmark_frames.get(split), complete)
-    there = []
-    for kind in wanted:
-        try:
-            search(require=(kind,))
-            there.append(kind)
-        except ValueError as error:
-            found.absent.append(str(error))
-    found.complete, found.missing = search(require=there)
+    try:
+        found.complete, found.missing = search(require=wanted)
+    except ValueError:
+        there = []
+        for kind in wanted:
+            try:
+                search(require=(kind,))
+                there.append(kind)
+            except ValueError as error:
+                found.absent.append(str(error))
+        found.complete, found.missing = search(require=there)
     if data.benchmark_frames:
         names = [item.name for item in complete]
         found.gaps = find_gaps(names, data.find_images(split, names))

@@ -1,38 +1,34 @@
 """What a description of a data set leaves out, perhaps without intention."""
 
-from pathlib import Path
-
-from fcfrnet_jax.data.own.description import Description
-from fcfrnet_jax.data.own.frames import find_files, frame_name
+from fcfrnet_jax.data.own.listing import Listing
 from fcfrnet_jax.files import list_some
 
 
-def describe_leftovers(root: Path, description: Description) -> list[str]:
-    """Describes files without sparse depth, and frames in no split or in several.
+def describe_leftovers(listing: Listing) -> list[str]:
+    """Describes files without sparse depth, frames in no split or several, splits without truth.
 
     Args:
-      root: the folder of the data set.
-      description: its description.
+      listing: the files of the data set.
 
     Raises:
       ValueError: no file matches a pattern, or two frames have the same name.
     """
-    fields, places = find_files(root, description)
-    sparse = places["sparse_depth"]
+    sparse = listing.files["sparse_depth"]
     notes: list[str] = []
-    for kind, found in places.items():
+    for kind, found in listing.files.items():
         alone = [found[key] for key in sorted(found.keys() - sparse.keys())]
         if alone:
             notes.append(f"{len(alone)} files of {kind} have no sparse depth: {list_some(alone)}")
     in_none: list[str] = []
     in_many: list[str] = []
     for key in sorted(sparse):
-        texts = dict(zip(fields, key, strict=True))
-        name = frame_name(texts)
-        splits = description.split_of(name, texts)
+        splits = listing.splits_of(key)
         if len(splits) != 1:
-            (in_many if splits else in_none).append(name)
+            (in_many if splits else in_none).append(listing.name_of(key))
     for names, where in ((in_none, "no split"), (in_many, "several splits")):
         if names:
             notes.append(f"{len(names)} frames are in {where}: {list_some(names)}")
+    if listing.description.ground_truth:
+        without = [split for split in listing.splits if split not in listing.truth_splits]
+        notes += [f"no frame of {split} has ground truth" for split in without]
     return notes

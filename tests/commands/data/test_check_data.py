@@ -11,8 +11,9 @@ import pytest
 
 from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.cli import config_files
-from fcfrnet_jax.commands.data import check_data
-from fcfrnet_jax.data import check
+from fcfrnet_jax.commands.data import check_data, opening, walk
+from fcfrnet_jax.commands.data.stamps import Stamps
+from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.data.shards.index import shard_path
 from tests import nyu_rooms, own_data
@@ -51,7 +52,9 @@ def find(root, **settings):
     """The frames as training finds them."""
     settings = {"crop": (16, 32), "check_depth": False} | settings
     config = config_of("train", root, **settings)
-    return dataset.find_frames(config, "val", ("image", "ground_truth"), random_crop=True)
+    return dataset.find_frames(
+        config, opening.open_data_set(config), "val", ("image", "ground_truth"), random_crop=True
+    )
 
 
 def test_a_sound_data_set_passes(root, capsys):
@@ -148,6 +151,20 @@ def test_a_stopped_check_reads_only_the_rest(root, capfd):
     assert len(journal.read_text(errors="replace").splitlines()) == len(written.splitlines()) + 1
 
 
+def test_the_journal_stays_small(root):
+    frames = kitti.find_frames(root, "val")
+    for change in range(9):
+        for frame in frames:
+            os.utime(frame.sparse, (change, change))
+        keys = walk.keys_of(frames, Stamps(root), (0.9, 100))
+        with walk.Journal(root) as journal:
+            assert not any(map(journal.known, keys))
+            journal.add(dict.fromkeys(keys, walk.Result(SIZE, True, [], [])))
+        assert len((root / "check_data.journal").read_text().splitlines()) <= 3 * len(frames)
+    with walk.Journal(root) as journal:
+        assert all(map(journal.known, keys))
+
+
 class TestTrainingReliesOnTheCheck:
     def damage(self, root):
         """Damages a file so that only reading it tells: its size and time stay."""
@@ -225,7 +242,7 @@ class TestTrainingReliesOnTheCheck:
         config = config_of("train", root, check_depth=False, crop=(16, 32))
         for crop, expected in (((16, 32), 0), ((4, 8), 1)):
             config.crop = crop
-            dataset.find_frames(config, "val", ("image",))
+            dataset.find_frames(config, opening.open_data_set(config), "val", ("image",))
             assert len(read) == expected
 
 
@@ -250,7 +267,13 @@ def test_other_data_sets_are_checked_too(root, tmp_path, kind, capsys):
         capsys.readouterr()
         config = config_of("train", folder, check_depth=False, crop=(16, 32))
         for split in splits:
-            dataset.find_frames(config, split, ("image", "ground_truth"), random_crop=True)
+            dataset.find_frames(
+                config,
+                opening.open_data_set(config),
+                split,
+                ("image", "ground_truth"),
+                random_crop=True,
+            )
         return capsys.readouterr().err.count("are not read") == len(splits)
 
     assert is_current()
@@ -292,7 +315,9 @@ def test_two_thousand_frames_are_checked_in_spite_of_kills(two_thousand_frames):
     assert lines[: len(known)] == known
     config = config_of("train", root, crop=(16, 32))
     os.rename(journal, root / "read")
-    frames, bad = dataset.find_frames(config, "train", ("image", "ground_truth"), random_crop=True)
+    frames, bad = dataset.find_frames(
+        config, opening.open_data_set(config), "train", ("image", "ground_truth"), random_crop=True
+    )
     assert (len(frames), bad) == (2000, [])
 
 

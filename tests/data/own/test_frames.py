@@ -43,6 +43,24 @@ def test_what_the_data_set_is(tmp_path):
     assert images == {"b/0001": tmp_path / "rgb" / "b" / "0001.jpg"}
 
 
+def test_files_are_listed_once(tmp_path):
+    own_data.write(tmp_path)
+    found = open_folder(tmp_path)
+    shutil.rmtree(tmp_path / "rgb")
+    for split in found.splits:
+        frames, _ = found.search(split, coarse_dir=None, require=("image",))
+        assert len(frames) == len(found.find_images(split, [f.name for f in frames])) == 3
+
+
+def test_a_split_may_have_no_ground_truth(tmp_path):
+    own_data.write(tmp_path)
+    for path in (tmp_path / "truth").glob("b_*"):
+        path.unlink()
+    found = open_folder(tmp_path)
+    assert (found.splits, found.truth_splits) == (("train", "val"), ("train",))
+    assert found.notes() == ["no frame of val has ground truth"]
+
+
 def test_a_split_can_be_a_field_of_the_patterns(tmp_path):
     patterns = {
         "image": "rgb/{split}/{number}.jpg",
