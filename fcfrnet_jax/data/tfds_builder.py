@@ -27,10 +27,11 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.data.kitti import SPLITS
 from fcfrnet_jax.data.kitti.archives import Source, open_source
-from fcfrnet_jax.data.shards import array_records, points, records
+from fcfrnet_jax.data.shards import points, records
 from fcfrnet_jax.data.shards.build import build_split, read_frame
 from fcfrnet_jax.data.shards.index import ShardIndex, index_path, shard_path
 from fcfrnet_jax.data.shards.plan import CONTENTS, EXPECTED, Plan, plan_splits
+from fcfrnet_jax.data.shards.tfds_reader import read_dataset
 from fcfrnet_jax.files import list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
@@ -171,7 +172,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         if self.info.file_format.value != _ARRAY_RECORD:
             return super()._as_dataset(split, **kwargs)
         instructions = self.info.splits[split].file_instructions
-        return _dataset(instructions, self.info.features, **kwargs)
+        return read_dataset(instructions, self.info.features, **kwargs)
 
 
 def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
@@ -185,44 +186,6 @@ def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
     # TFDS makes a folder for downloads, and prints that it downloads a dataset of unknown size.
     with TemporaryDirectory(prefix="fcfrnet_downloads_") as folder, redirect_stdout(None):
         builder.download_and_prepare(download_dir=folder, download_config=config)
-
-
-def _dataset(
-    instructions: list[Any],
-    features: Any,
-    decoders: Any = None,
-    read_config: Any = None,
-    shuffle_files: bool = False,
-) -> Any:
-    """Reads ArrayRecord files with tf.data, which TFDS does not."""
-    import tensorflow as tf
-
-    config = read_config or tfds.ReadConfig()
-    if shuffle_files:
-        order = np.random.default_rng(config.shuffle_seed).permutation(len(instructions))
-        instructions = [instructions[i] for i in order]
-    shards = [Path(item.filename) for item in instructions]
-    spans = [[entry.span for entry in ShardIndex.read(shard).entries] for shard in shards]
-    places = [
-        (i, place)
-        for i, item in enumerate(instructions)
-        for place in range(item.skip, item.skip + item.take)
-    ]
-
-    def read(place: np.ndarray) -> bytes:
-        shard, number = shards[place[0]], int(place[1])
-        span = spans[place[0]][number]
-        try:
-            return array_records.read_checked(shard, span).tobytes()
-        except ValueError as error:
-            raise ValueError(f"{shard}:{number} {error}") from error
-
-    def parse(place: Any) -> Any:
-        record = tf.ensure_shape(tf.numpy_function(read, [place], tf.string), [])
-        return features.deserialize_example(record, decoders=decoders)
-
-    dataset = tf.data.Dataset.from_tensor_slices(np.array(places, np.int64).reshape(-1, 2))
-    return dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).with_options(config.options)
 
 
 def _plan(source: Source) -> list[Plan]:

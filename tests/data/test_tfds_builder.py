@@ -85,6 +85,22 @@ def test_parts_of_a_split_and_decoders(data_dir):
     assert part["image"]["shape"].numpy().tolist() == [*tree.SIZE, 3]
 
 
+def test_parts_of_the_features_and_identities(data_dir):
+    partial = tfds.decode.PartialDecoding({"name": True, "sparse_depth": True})
+    config = tfds.ReadConfig(add_tfds_id=True)
+    options = {"data_dir": data_dir, "decoders": partial, "read_config": config}
+    (part,) = tfds.load(NAME, split="val[1:2]", **options)
+    assert part.keys() == {"name", "sparse_depth", "tfds_id"}
+    assert part["sparse_depth"].shape == (*tree.SIZE, 1)
+    assert part["tfds_id"].numpy().decode() == f"{NAME}-val.array_record-00000-of-00001__1"
+
+
+def test_settings_that_are_not_supported_are_refused(data_dir):
+    config = tfds.ReadConfig(repeat_filenames=True)
+    with pytest.raises(ValueError, match=r"read_config\.repeat_filenames is not supported"):
+        tfds.load(NAME, split="val", data_dir=data_dir, read_config=config)
+
+
 def test_files_of_a_split_can_be_shuffled(data_dir):
     loaded = tfds.load(NAME, split="val", data_dir=data_dir, shuffle_files=True)
     assert {frame["name"].numpy().decode() for frame in loaded} == {*tree.DRIVE_NAMES}
