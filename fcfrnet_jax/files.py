@@ -52,6 +52,11 @@ def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") ->
     return separator.join(str(item) for item in items[:limit]) + rest
 
 
+def count_of(number: int, noun: str) -> str:
+    """A number and a noun, such as "1 file" and "1,000 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def version_order(name: str) -> tuple[int, ...]:
     """The numbers of a version such as `1.0.10`, by which versions are sorted; () for others."""
     parts = name.split(".")

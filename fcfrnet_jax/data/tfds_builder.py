@@ -14,7 +14,7 @@ The shards are ArrayRecord files, so that `tfds.data_source` reads them too, and
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +32,7 @@ from fcfrnet_jax.data.shards.build import build_split, read_frame
 from fcfrnet_jax.data.shards.index import ShardIndex, index_path, shard_path
 from fcfrnet_jax.data.shards.plan import CONTENTS, EXPECTED, Plan, plan_splits
 from fcfrnet_jax.data.shards.tfds_reader import read_dataset
-from fcfrnet_jax.files import list_some, remove
+from fcfrnet_jax.files import count_of, list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
 
@@ -145,7 +145,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
                     remove(left)
             advance = stack.enter_context(frames_progress(total, label="Building"))
             for plan in plans:
-                indexes = build_split(plan, source, building, advance=advance)
+                indexes = build_split(plan, source, building, advance=advance, keep=advance.keep)
                 self.info.metadata[plan.split]["damaged_files"] = _log_damaged(plan, indexes)
                 for number in range(len(indexes)):
                     shard = shard_path(building, plan.split, number, len(indexes))
@@ -185,7 +185,12 @@ def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
     config = tfds.download.DownloadConfig(manual_dir=source_dir)
     # TFDS makes a folder for downloads, and prints that it downloads a dataset of unknown size.
     with TemporaryDirectory(prefix="fcfrnet_downloads_") as folder, redirect_stdout(None):
-        builder.download_and_prepare(download_dir=folder, download_config=config)
+        try:
+            builder.download_and_prepare(download_dir=folder, download_config=config)
+        finally:
+            # It is empty after a source without frames.
+            with suppress(OSError):
+                Path(builder.data_path).parent.rmdir()
 
 
 def _plan(source: Source) -> list[Plan]:
@@ -221,7 +226,8 @@ def _log_damaged(plan: Plan, indexes: list[ShardIndex]) -> int:
     faults = [fault for index in indexes for fault in index.faults if fault not in plan.faults]
     if faults:
         listed = list_some([f"{fault.path} {fault.reason}" for fault in faults], separator="; ")
-        logging.warning("%s: %d files are damaged: %s", plan.split, len(faults), listed)
+        found = count_of(len(faults), "damaged file")
+        logging.warning("%s: %s: %s", plan.split, found, listed)
     return len(faults)
 
 

@@ -159,3 +159,12 @@ def test_a_damaged_record_is_named(manual_dir, tmp_path):
 def test_a_folder_without_frames(tmp_path):
     with pytest.raises(ValueError, match=rf"{tmp_path}: has no frames of KITTI's depth benchmark"):
         prepare(tmp_path, tmp_path / "tfds")
+
+
+def test_a_refused_source_leaves_nothing(tmp_path):
+    from fcfrnet_jax.data import tfds_builder
+
+    builder = tfds_builder.KittiDepthCompletion(data_dir=tmp_path / "tfds")
+    with pytest.raises(ValueError, match="has no frames of KITTI's depth benchmark"):
+        tfds_builder.build(builder, tmp_path)
+    assert list((tmp_path / "tfds").iterdir()) == []

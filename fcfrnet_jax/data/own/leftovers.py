@@ -1,7 +1,7 @@
 """What a description of a data set leaves out, perhaps without intention."""
 
 from fcfrnet_jax.data.own.listing import Listing
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import count_of, list_some
 
 
 def describe_leftovers(listing: Listing) -> list[str]:
@@ -18,7 +18,8 @@ def describe_leftovers(listing: Listing) -> list[str]:
     for kind, found in listing.files.items():
         alone = [found[key] for key in sorted(found.keys() - sparse.keys())]
         if alone:
-            notes.append(f"{len(alone)} files of {kind} have no sparse depth: {list_some(alone)}")
+            files = count_of(len(alone), "file")
+            notes.append(f"{files} of {kind} without sparse depth: {list_some(alone)}")
     in_none: list[str] = []
     in_many: list[str] = []
     for key in sorted(sparse):
@@ -27,7 +28,7 @@ def describe_leftovers(listing: Listing) -> list[str]:
             (in_many if splits else in_none).append(listing.name_of(key))
     for names, where in ((in_none, "no split"), (in_many, "several splits")):
         if names:
-            notes.append(f"{len(names)} frames are in {where}: {list_some(names)}")
+            notes.append(f"{count_of(len(names), 'frame')} in {where}: {list_some(names)}")
     if listing.description.ground_truth:
         without = [split for split in listing.splits if split not in listing.truth_splits]
         notes += [f"no frame of {split} has ground truth" for split in without]

@@ -193,12 +193,12 @@ def test_a_pattern_without_files_says_what_there_is(tmp_path):
 def test_leftover_files_and_frames_are_described(tmp_path):
     own_data.write(tmp_path, splits={"train": ["a/*"], "val": ["*/0000"]})
     assert open_folder(tmp_path).notes() == [
-        "2 frames are in no split: b/0001, b/0002",
-        "1 frames are in several splits: a/0000",
+        "2 frames in no split: b/0001, b/0002",
+        "1 frame in several splits: a/0000",
     ]
     (tmp_path / "lidar" / "b" / "0001.npy").unlink()
     image, truth = tmp_path / "rgb" / "b" / "0001.jpg", tmp_path / "truth" / "b_0001.png"
     assert open_folder(tmp_path).notes()[:2] == [
-        f"1 files of image have no sparse depth: {image}",
-        f"1 files of ground_truth have no sparse depth: {truth}",
+        f"1 file of image without sparse depth: {image}",
+        f"1 file of ground_truth without sparse depth: {truth}",
     ]
