@@ -48,6 +48,7 @@ def test_a_split_without_ground_truth_is_predicted(tmp_path):
     assert len([*tmp_path.glob("out/predictions/b/*.png")]) == 3
 
 
+@pytest.mark.slow
 def test_a_training_reads_it(folder, tmp_path):
     config = train_config.get_config()
     config.coarse.update(layers=18, width=4)
