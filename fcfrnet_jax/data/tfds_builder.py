@@ -99,6 +99,13 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         """The folder of the shards until all are built."""
         return Path(self.data_dir).with_name(f"{self.version}.building")
 
+    def remove_incomplete(self) -> None:
+        """Removes the folders that TFDS leaves if a build is killed."""
+        for pattern in (f"incomplete.*_{self.version}", f"{self.version}.incomplete*"):
+            for left in self.building_dir.parent.glob(pattern):
+                if left != Path(self.data_dir):
+                    remove(left)
+
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "name": tfds.features.Text(doc="<drive>/image_0x/<number>, or the stem of the image"),
@@ -139,10 +146,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         splits = []
         with ExitStack() as stack:
             stack.enter_context(lock_folder(building))
-            # TFDS leaves the folder of a build that was killed.
-            for left in version.parent.glob(f"{self.version}.incomplete*"):
-                if left != version:
-                    remove(left)
+            self.remove_incomplete()
             advance = stack.enter_context(frames_progress(total, label="Building"))
             for plan in plans:
                 indexes = build_split(plan, source, building, advance=advance, keep=advance.keep)

@@ -130,8 +130,8 @@ def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
 def test_a_killed_build_goes_on(manual_dir, tmp_path):
     with open_source(manual_dir) as source:
         build_split(plan_split(source, "val"), source, tmp_path / NAME / "1.0.0.building")
-    left = tmp_path / NAME / "1.0.0.incomplete0A1B2C"
-    left.mkdir()
+    for left in ("1.0.0.incomplete0A1B2C", "incomplete.0A1B2C_1.0.0"):
+        (tmp_path / NAME / left).mkdir()
     (shard,) = (tmp_path / NAME / "1.0.0.building").glob("*-of-00001")
     number = shard.stat().st_ino
     builder = prepare(manual_dir, tmp_path)

@@ -48,7 +48,9 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         target = Path(builder.data_path)
         if target.exists():
             _check_unchanged(source, target, builder.building_dir)
-            remove(builder.building_dir)  # left by a build that was killed at its end
+            # Both are left by a build that was killed at its end.
+            remove(builder.building_dir)
+            builder.remove_incomplete()
             outcome = f"{target} is complete already; delete it to build it again"
         else:
             with named("data_dir"):

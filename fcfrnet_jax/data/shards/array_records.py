@@ -126,8 +126,17 @@ def read_checked(path: Path, span: Span) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     if checksum(record) != span.checksum:
-        raise ValueError("is damaged: its checksum is wrong; restore the shard or build it again")
+        raise ValueError(f"is damaged: its checksum is wrong; {remedy(path)}")
     return record
+
+
+def remedy(shard: Path) -> str:
+    """What to do about a damaged or missing shard, or its index. All others are kept."""
+    folder = shard.parent.name
+    return (
+        f"restore it from a copy, or rename {folder} to {folder}.building, delete {shard.name}* "
+        "there, and build the shards again, which keeps the others"
+    )
 
 
 def checksum(data: bytes | np.ndarray) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.data import build_shards
-from fcfrnet_jax.data import kitti, shards
+from fcfrnet_jax.data import check, kitti, shards
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests import own_data
 from tests.data.shards.building import build
@@ -32,6 +32,13 @@ def run(root, workdir):
     config = config_files.load("build_shards").config
     config.data_dir = str(root)
     build_shards.run(config, workdir)
+
+
+def damage(shard):
+    """Changes a byte of a record."""
+    data = bytearray(shard.read_bytes())
+    data[data.index(b"2011_09_26")] ^= 1
+    shard.write_bytes(data)
 
 
 def row(shown, heading):
@@ -56,6 +63,7 @@ def test_shards_are_built_once(root, tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["kitti_depth_completion"]
     # The last moment at which a build can be killed.
     (out / f"{TARGET}.building").mkdir()
+    (out / TARGET).with_name("incomplete.0A1B2C_1.0.0").mkdir()
     built = {path: path.stat() for path in (out / TARGET).iterdir()}
     # The files are the same in another place.
     root.rename(tmp_path / "moved")
@@ -80,7 +88,18 @@ def test_a_changed_source_is_refused_until_its_shards_are_built_again(root, tmp_
     run(root, tmp_path / "shards")
     kept = [name for name, number in built.items() if (target / name).stat().st_ino == number]
     assert kept == ["kitti_depth_completion-train.array_record-00000-of-00001.index.json"]
+    shard = target / kept[0].removesuffix(".index.json")
+    damage(shard)
+    bad = check.check_frames(shards.search_frames(target, "train")[0], (0, 0))
+    old, name = re.search(r"rename (\S+) to .* delete (\S+)\* there", bad[0].reason).groups()
+    assert (old, name) == (target.name, shard.name)
+    others = {path.name: path.stat().st_ino for path in target.glob("*val*")}
+    target.rename(target.with_name("1.0.0.building"))
+    for path in target.with_name("1.0.0.building").glob(f"{name}*"):
+        path.unlink()
     run(root, tmp_path / "shards")
+    assert {path.name: path.stat().st_ino for path in target.glob("*val*")} == others
+    assert check.check_frames(shards.search_frames(target, "train")[0], (0, 0)) == []
 
 
 @pytest.mark.parametrize(
