@@ -46,6 +46,16 @@ def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[st
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
+def not_regular(path: Path) -> str:
+    """Says what exists at a path if it is no file, such as "is a folder"; otherwise "".
+
+    Pipes and devices would be read forever.
+    """
+    if path.is_file() or not path.exists():
+        return ""
+    return "is a folder" if path.is_dir() else "is a pipe or device"
+
+
 def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") -> str:
     """Lists the first items and counts the rest: `a, b, c and 7 more`."""
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
@@ -201,8 +211,9 @@ def read_json(path: str | os.PathLike, remedy: str, *, sealed: bool = False) -> 
       OSError: the file cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a JSON file; {remedy}")
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{path}: {fault}, expected a JSON file; {remedy}")
     try:
         found = parse_json(path.read_bytes())
         return without_digest(found) if sealed else found

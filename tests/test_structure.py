@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fcfrnet_jax"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What each part may import, besides itself and the modules that all may import.
-OPEN = {"files", "geometry", "locks", "metric_sets", "process", "progress"}
+OPEN = {"files", "geometry", "locks", "metric_sets", "numpy_files", "process", "progress"}
 MAY_IMPORT = {
     "networks": set(),
     "sensors": set(),

@@ -194,12 +194,6 @@ def walk(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def check_regular(path: Path) -> None:
-    """Raises ValueError for a pipe or a device, which would be read forever."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is a {'folder' if path.is_dir() else 'pipe or device'}")
-
-
 def name_of(key: Key) -> str:
     """The name of the frame whose fields have these texts."""
     return "/".join(key)

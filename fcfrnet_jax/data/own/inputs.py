@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from fcfrnet_jax import numpy_files
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.encodings import image_headers
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.data.own.folders import check_regular
-from fcfrnet_jax.files import first_line
+from fcfrnet_jax.files import first_line, not_regular
 
 # The unit of a depth map by the number of its values per metre.
 SCALES = {
@@ -29,7 +29,6 @@ _ARRAYS = ("sparse_depth", "depth")
 _SIXTEEN_BITS = 257.0
 _IMAGES = "PNG, JPEG, BMP, TIFF or WebP"
 _LARGEST = 65535
-_ARRAY_STARTS = (b"\x93NUMPY", b"PK")
 
 
 @dataclass(frozen=True)
@@ -229,6 +228,12 @@ def _check_largest_code(path: Path, values: np.ndarray, limit: float) -> None:
         )
 
 
+def _check_regular(path: Path) -> None:
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{path}: {fault}")
+
+
 def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """Decodes an image file.
 
@@ -238,14 +243,12 @@ def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """
     import cv2
 
-    check_regular(path)
+    _check_regular(path)
     data = np.fromfile(path, np.uint8)
-    # The checks of PNG say what is wrong, where libpng would print a line of its own.
-    if data[:8].tobytes() == image_headers.PNG_SIGNATURE:
-        try:
-            image_headers.read_png(data.tobytes())
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; restore the file") from error
+    try:
+        image_headers.check_content(data.tobytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     try:
         pixels = cv2.imdecode(data, flags)
     except cv2.error:  # no data, or more pixels than OpenCV's limit
@@ -271,16 +274,11 @@ def _png(path: Path) -> np.ndarray:
 
 
 def _array(path: Path) -> np.ndarray:
-    check_regular(path)
+    _check_regular(path)
     try:
         with path.open("rb") as stream:
-            # NumPy takes any other file for a pickle and advises to load it unsafely.
-            if not stream.read(6).startswith(_ARRAY_STARTS):
-                raise ValueError("it does not begin like a .npy or .npz file")
-            stream.seek(0)
-            found = np.load(stream, allow_pickle=False)
-            if isinstance(found, np.lib.npyio.NpzFile):
-                found = _one_of(path, found)
+            loaded = numpy_files.load(stream, _one_of)
+            found = next(iter(loaded.values())) if isinstance(loaded, dict) else loaded
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -292,9 +290,8 @@ def _array(path: Path) -> np.ndarray:
     return found
 
 
-def _one_of(path: Path, arrays: np.lib.npyio.NpzFile) -> np.ndarray:
-    names = arrays.files
+def _one_of(names: list[str]) -> list[str]:
     named = [name for name in _ARRAYS if name in names] or (names if len(names) == 1 else [])
     if not named:
         raise ValueError(f"it holds {', '.join(names) or 'no arrays'}; call one depth")
-    return arrays[named[0]]
+    return named[:1]
