@@ -16,7 +16,7 @@ from absl import logging
 from fcfrnet_jax.data.encodings import png_pixels
 from fcfrnet_jax.data.encodings.content import read_content
 from fcfrnet_jax.data.encodings.image_headers import ImageHeader
-from fcfrnet_jax.data.frame import BadFile, Frame, Scannable
+from fcfrnet_jax.data.frame import BadFile, Frame, RecordError, Scannable
 from fcfrnet_jax.data.images import DEPTH_SCALE, MIN_DEPTH, decode_depth, decode_image, depth_pixels
 from fcfrnet_jax.data.reading import paths_of
 from fcfrnet_jax.files import list_some
@@ -239,7 +239,8 @@ def _check_frame(frame: Frame, crop: Size, random_crop: bool, examine: Examine) 
             is_record = path.name == frame.stored_names().get(path)
             same = bad_files and is_record and bad_files[-1].reason == reason
             if not same:
-                bad_files.append(BadFile(frame, path, reason))
+                named = path.parent if isinstance(error, RecordError) else path
+                bad_files.append(BadFile(frame, named, reason))
             continue
         first_path, first_size = first = first or (path, size)
         cropped = not random_crop and path == frame.coarse and size == crop_size(first_size, crop)

@@ -91,6 +91,8 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
                 f"such as {in_shards}"
             )
         return _nyu_in(root, points)
+    if in_shards is None:
+        nyu.refuse_labelled(root)
     return kitti_in(lambda: root) if in_shards is None else _shards_in(in_shards)
 
 

@@ -178,4 +178,5 @@ def _as_check(found: SplitReport, digests: dict[str, str], in_core: bool) -> Spl
 
 
 def _kind_of(bad: BadFile) -> str:
-    return next(kind for kind, path in paths_of(bad.frame).items() if path == bad.path)
+    kinds = (kind for kind, path in paths_of(bad.frame).items() if path == bad.path)
+    return next(kinds, certificate.RECORD)

@@ -16,6 +16,7 @@ from fcfrnet_jax.commands.recordings.pool import map_in_processes
 from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import MIN_DEPTH
+from fcfrnet_jax.data.reading import is_from_png
 from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.geometry import Size, crop_offsets
 
@@ -57,7 +58,7 @@ def examine(frame: Frame, limits: Limits) -> Result:
     maps = {kind: array for kind, array in arrays.items() if kind != "image"}
     findings = [
         (found.kind, found.depth, found.text, bool(found.impossible))
-        for found in plausibility.find_implausible(maps, limits=limits)
+        for found in plausibility.find_implausible(maps, limits=limits, png=is_from_png(frame))
     ]
     height, width = maps["sparse_depth"].shape
     return Result((height, width), all(map(_has_core, maps.values())), [], findings)

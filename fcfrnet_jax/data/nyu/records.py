@@ -17,7 +17,7 @@ import numpy as np
 from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu import hdf5
 from fcfrnet_jax.data.nyu.protocol import STORED
-from fcfrnet_jax.files import first_line, version_order
+from fcfrnet_jax.files import first_line, not_regular, version_order
 
 NAME = "nyu_depth_v2"
 # One record in this many is for validation.
@@ -136,6 +136,9 @@ def find(folder: Path, split: str) -> tuple[dict[str, Record], dict[str, str]]:
 
 def _starts(path: str, count: int, kind: str) -> tuple[list[int], str]:
     """The places of the records in a file, and why the file cannot be used."""
+    fault = not_regular(Path(path))
+    if fault:
+        return [], fault
     try:
         starts = list(range(_array_reader(path).num_records())) if kind != "tfrecord" else []
         if not starts:

@@ -10,6 +10,7 @@ from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.nyu import protocol, search_frames
 from fcfrnet_jax.data.reading import read_arrays
+from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests.nyu_rooms import room, write_hdf5, write_records
 
@@ -54,10 +55,16 @@ def test_damaged_frames_are_named(files, tmp_path):
     frames, _ = search_frames(copy, "train")
     (bad,) = check.check_frames(frames, (0, 0))
     assert bad.frame.name == "kitchen_0004/00002"
-    assert bad.path.parent == path
+    assert bad.path == path
     assert bad.reason.startswith("cannot be read as HDF5: ")
-    with pytest.raises(ValueError, match=r"kitchen_0004/00002\.h5/image cannot be read as HDF5"):
+    with pytest.raises(ValueError, match=r"kitchen_0004/00002\.h5 cannot be read as HDF5"):
         read_arrays(frames[1], NAMES)
+
+
+def test_the_labelled_part_is_named(tmp_path):
+    (tmp_path / "nyu_depth_v2_labeled.mat").touch()
+    with pytest.raises(ValueError, match=r"labeled\.mat is not read: .*, splits\.mat; .*\.pytorch"):
+        open_folder(tmp_path)
 
 
 def test_damaged_records_are_left_out(tmp_path):
