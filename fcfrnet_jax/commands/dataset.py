@@ -174,7 +174,7 @@ def panel(
     sparse_depth = example["sparse_depth"][..., 0]
     image = example.get("image")
     if image is None and frame.name in images:
-        image = _cropped_image(images[frame.name], sparse_depth.shape)
+        image = _cropped_image(frame, images[frame.name], sparse_depth.shape)
     return panels.panel(
         image,
         sparse_depth,
@@ -186,9 +186,9 @@ def panel(
     )
 
 
-def _cropped_image(path: Path, crop: Size) -> np.ndarray | None:
+def _cropped_image(frame: Frame, path: Path, crop: Size) -> np.ndarray | None:
     try:
-        image = read_image(path)
+        image = frame.stored.read(["image"])["image"] if frame.stored else read_image(path)
         top, left = crop_box(image.shape[:2], crop)
     except (OSError, ValueError) as error:
         logging.warning("The panel has no image: %s", error)

@@ -148,8 +148,7 @@ def _shards_in(folder: Path) -> DataSet:
         kitti_in(lambda: folder),
         search=search,
         stores_coarse=lambda split: False,
-        # Every frame has an image, but models that use none do not read it.
-        find_images=lambda split, names: {},
+        find_images=partial(shards.find_images, folder),
     )
 
 

@@ -4,7 +4,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
@@ -61,6 +63,21 @@ def test_processes_see_disjoint_halves(shards_dir):
     [whole] = batches(shards_dir, 1)
     for name in ("image", "position"):
         np.testing.assert_array_equal(np.concatenate([h[name] for h in halves]), whole[name])
+
+
+def test_models_without_images_have_them_in_panels(folders, shards_dir):
+    drawn = []
+    for folder in (folders, shards_dir):
+        data = open_folder(folder)
+        (frame, *_), _ = frames_of(folder, require=("ground_truth",))
+        assert frame.image is None
+        images = dataset.panel_images(ConfigDict({"panels": 1}), data, "train", [frame])
+        example = dict.fromkeys(("sparse_depth", "ground_truth"), np.ones((16, 32, 1)))
+        drawn += [
+            dataset.panel(data, frame, example, {}, {}, found).tobytes() for found in (images, {})
+        ]
+    assert drawn[0] == drawn[2]
+    assert drawn[0] != drawn[1]
 
 
 def test_a_folder_with_two_data_sets_is_refused(shards_dir, tmp_path):
