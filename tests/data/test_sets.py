@@ -2,12 +2,14 @@
 
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
-from fcfrnet_jax.data.images import write_depth
+from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests import kitti_tree as tree
@@ -19,8 +21,14 @@ SIZE = 200, 450
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
+    """A camera moves along a textured plane."""
     root = tmp_path_factory.mktemp("kitti")
     tree.write_drive(root, "train", numbers=range(5, 12), size=SIZE)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((200, 530, 3)), (0, 0), 2.0)
+    texture = np.rint(255 * cv2.normalize(noise, None, 0, 1, cv2.NORM_MINMAX)).astype(np.uint8)
+    for i, frame in enumerate(kitti.find_frames(root, "train")):
+        write_image(frame.image, texture[:, 12 * i : 12 * i + 450])
+        write_depth(frame.sparse, np.full(SIZE, 10.0))
     return root
 
 
@@ -51,6 +59,14 @@ def assert_same(found, expected):
 def test_batches_are_those_of_the_folders(folders, shards_dir):
     for found, expected in zip(batches(shards_dir), batches(folders), strict=True):
         assert_same(found, expected)
+
+
+@pytest.mark.slow
+def test_near_frames_are_those_of_the_folders(folders, shards_dir):
+    """They are found by the names of the frames, see `frame.neighbours`."""
+    found, expected = (batches(folder, 1, near_reach=2)[0] for folder in (shards_dir, folders))
+    assert_same(found, expected)
+    assert np.all(found["translation"][:, 0] != 0)
 
 
 def test_a_stream_from_shards_resumes_at_any_step(shards_dir):
