@@ -175,7 +175,7 @@ def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> o
             raise ValueError(
                 f"a training of {length} steps ends before --config.warmup_steps="
                 f"{config.warmup_steps} are over, after which --config.schedule=cosine begins; "
-                "change --config.steps or --config.warmup_steps"
+                f"add steps, or set --config.warmup_steps={length // 10}"
             )
         with named("schedule"):
             made = optimizers.make_schedule(

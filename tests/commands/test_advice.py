@@ -176,7 +176,7 @@ TRAININGS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings | N
     (
         None,
         {"schedule": "cosine", "warmup_steps": 5},
-        "change --config.steps or --config.warmup_steps",
+        "add steps, or set --config.warmup_steps=",
         {"warmup_steps": 1},
     ),
     (

@@ -172,7 +172,7 @@ def test_a_file_damaged_since_the_start_is_named(frames: list[Frame], tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(frames[1].sparse.read_bytes()[:200])
     damaged = [frames[0], dataclasses.replace(frames[1], sparse=broken), *frames[2:]]
-    with pytest.raises(ValueError, match=f"{broken}.*; restore the file and resume"):
+    with pytest.raises(ValueError, match=f"{broken}.*; then the run can be resumed"):
         take(len(frames), damaged)
 
 

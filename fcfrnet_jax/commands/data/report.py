@@ -101,8 +101,8 @@ def obstacles(
         first = list_some([f"{item.path} {item.reason}" for item in bad], separator="; ")
         some = "file" if count == 1 else "files"
         found.append(
-            f"{count} {some} cannot be used: {first}; restore them, or leave the frames out with "
-            "--config.skip_bad_frames=True here and in training"
+            f"{count} {some} cannot be used: {first}; --config.skip_bad_frames=True, here and in "
+            "training, leaves the frames out"
         )
     for report in reports:
         found += report.absent
