@@ -11,6 +11,7 @@ from fcfrnet_jax.commands.inference import coarse_maps
 from fcfrnet_jax.configs import check_data as check_data_config
 from fcfrnet_jax.configs import coarse_maps as coarse_maps_config
 from fcfrnet_jax.configs import train as train_config
+from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.networks.fill import classical_fill
 from tests import own_data
 from tests.commands.evaluations import evaluated
@@ -36,6 +37,37 @@ def test_the_fill_is_measured_within_the_limits_of_the_data(folder, tmp_path):
     assert found["metrics"]["fill"]["rmse_mm"] == pytest.approx(np.mean(errors), rel=1e-5)
     predictions = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("predictions/*/*"))
     assert [str(path) for path in predictions] == [f"predictions/b/000{i}.png" for i in range(3)]
+
+
+@pytest.mark.slow
+def test_frames_of_kitti_under_other_names_give_the_same_figures(kitti_real, tmp_path):
+    own, kitti = tmp_path / "own", tmp_path / "kitti"
+    frames = [frame for frame in find_frames(kitti_real, "val") if "image_03" in frame.name]
+    for frame in frames:
+        number = frame.name[-4:]
+        names = {
+            frame.image: f"photos/street-{number}{frame.image.suffix}",
+            frame.sparse: f"scans/street/street_{number}.png",
+            frame.ground_truth: f"truth/{number}_of_street.png",
+        }
+        for path, name in names.items():
+            for link in (own / name, kitti / path.relative_to(kitti_real)):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+    description = {
+        "image": "photos/{drive}-{number}",
+        "sparse_depth": "scans/{drive}/{drive}_{number}.png",
+        "ground_truth": "truth/{number}_of_{drive}.png",
+        "splits": {"val": ["*"]},
+        "limits": [0.9, 100],
+    }
+    (own / "dataset.json").write_text(json.dumps(description))
+    found, expected = (
+        evaluated(tmp_path / f"out_{root.name}", data_dir=str(root), crop=(352, 1216))
+        for root in (own, kitti)
+    )
+    assert found["frames"] == len(frames) == 2
+    assert found["metrics"] == expected["metrics"]
 
 
 def test_a_split_without_ground_truth_is_predicted(tmp_path):
