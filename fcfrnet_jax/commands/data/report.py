@@ -98,7 +98,9 @@ def obstacles(
     bad = [item for report in reports for item in (*report.missing, *report.bad)]
     if bad and not skip_bad_frames:
         count = len({(str(item.path), item.frame.name) for item in bad})
-        first = list_some([f"{item.path} {item.reason}" for item in bad], separator="; ")
+        # A frame may be in several splits.
+        texts = [*dict.fromkeys(f"{item.path} {item.reason}" for item in bad)]
+        first = list_some(texts, separator="; ")
         some = "file" if count == 1 else "files"
         found.append(
             f"{count} {some} cannot be used: {first}; --config.skip_bad_frames=True, here and in "
