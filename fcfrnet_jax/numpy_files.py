@@ -16,6 +16,10 @@ _HEADERS = {
 }
 
 
+class TooLargeError(ValueError):
+    """A file has more than `MAX_BYTES`; its name is missing in the message."""
+
+
 def load(
     stream: IO[bytes], pick: Callable[[list[str]], list[str]] = list
 ) -> np.ndarray | dict[str, np.ndarray]:
@@ -26,7 +30,8 @@ def load(
       pick: chooses the names of a `.npz` file to read.
 
     Raises:
-      ValueError: another kind of file, or more than `MAX_BYTES`, which are not read.
+      TooLargeError: there is more than `MAX_BYTES` to read.
+      ValueError: another kind of file.
       Exception: NumPy and zipfile raise a dozen kinds for damaged files.
     """
     start = stream.read(len(_NPY))
@@ -66,6 +71,6 @@ def _read(stream: IO[bytes], size: int) -> np.ndarray:
 
 def _check_size(size: int) -> None:
     if size > MAX_BYTES:
-        raise ValueError(
-            f"it holds {size:,} bytes, more than {MAX_BYTES:,}, the largest that is read"
+        raise TooLargeError(
+            f"holds {size:,} bytes, more than {MAX_BYTES:,}, the most that are read"
         )

@@ -43,5 +43,5 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked():
     # The sizes before and after compression in the list of the archive.
     place = data.index(b"PK\x01\x02") + 24
     data = data[:place] + (3_600_000_000).to_bytes(4, "little") + data[place + 4 :]
-    with pytest.raises(ValueError, match=r"holds 3,600,000,000 bytes, more than 1,073,741,824"):
+    with pytest.raises(ValueError, match=r"^holds 3,600,000,000 bytes, more than 1,0"):
         load(data)

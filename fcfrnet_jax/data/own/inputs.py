@@ -279,6 +279,8 @@ def _array(path: Path) -> np.ndarray:
         with path.open("rb") as stream:
             loaded = numpy_files.load(stream, _one_of)
             found = next(iter(loaded.values())) if isinstance(loaded, dict) else loaded
+    except numpy_files.TooLargeError as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
         if isinstance(error, OSError) and error.errno is not None:
             raise

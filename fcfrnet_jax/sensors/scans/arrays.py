@@ -53,6 +53,8 @@ def _load(content: bytes, where: str) -> np.ndarray | Mapping[str, np.ndarray]:
         )
     try:
         return numpy_files.load(io.BytesIO(content))
+    except numpy_files.TooLargeError as error:
+        raise ValueError(f"{where}: {error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
         reason = " ".join(str(error).split())
         raise ValueError(
