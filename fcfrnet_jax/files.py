@@ -50,10 +50,31 @@ def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[st
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
+def not_regular(path: Path) -> str:
+    """Says what exists at a path if it is no file, such as "is a folder"; otherwise "".
+
+    Pipes and devices would be read forever.
+    """
+    if path.is_file() or not path.exists():
+        return ""
+    return "is a folder" if path.is_dir() else "is a pipe or device"
+
+
 def list_some(items: Sequence[object], limit: int = 3, separator: str = ", ") -> str:
     """Lists the first items and counts the rest: `a, b, c and 7 more`."""
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
     return separator.join(str(item) for item in items[:limit]) + rest
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number and a noun, such as "1 file" and "1,000 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def version_order(name: str) -> tuple[int, ...]:
+    """The numbers of a version such as `1.0.10`, by which versions are sorted; () for others."""
+    parts = name.split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else ()
 
 
 @contextmanager
@@ -170,7 +191,10 @@ def parse_json(data: bytes) -> dict[str, Any]:
         raise ValueError("is empty, expected a JSON object")
     try:
         found = json.loads(
-            data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite
+            # Editors on Windows write a byte order mark.
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"is not valid JSON: byte {error.start} is not UTF-8 text") from error
@@ -201,8 +225,9 @@ def read_json(path: str | os.PathLike, remedy: str, *, sealed: bool = False) -> 
       OSError: the file cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a JSON file; {remedy}")
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{path}: {fault}, expected a JSON file; {remedy}")
     try:
         found = parse_json(path.read_bytes())
         return without_digest(found) if sealed else found

@@ -1,7 +1,7 @@
 """Progress bars with the processing rate, for long commands."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -39,11 +39,34 @@ def console(
     )
 
 
+class Advance:
+    """Advances a bar of frames, and computes frames/s.
+
+    Args:
+      progress: the bars, of which the first is advanced.
+      done: how many frames existed before.
+    """
+
+    def __init__(self, progress: bars.Progress, done: int) -> None:
+        self._progress, self._done = progress, done
+        self._start = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        """Counts frames that were processed now."""
+        task = self._progress.tasks[0]
+        since = task.completed + count - self._done
+        rate = f"{since / max(time.monotonic() - self._start, 1e-9):.2f} frames/s"
+        self._progress.update(task.id, advance=count, rate=rate)
+
+    def keep(self, count: int) -> None:
+        """Counts frames that existed before; they do not count for the rate."""
+        self._done += count
+        self._progress.update(self._progress.tasks[0].id, advance=count)
+
+
 @contextmanager
-def frames_progress(
-    total: int, done: int = 0, *, label: str = "Evaluating"
-) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar with frames/s, and yields the function that advances it.
+def frames_progress(total: int, done: int = 0, *, label: str = "Evaluating") -> Iterator[Advance]:
+    """Shows a progress bar with frames/s, and yields what advances it.
 
     Args:
       total: the number of frames.
@@ -57,16 +80,9 @@ def frames_progress(
         bars.TextColumn("{task.fields[rate]}", markup=False),
         bars.TimeRemainingColumn(),
     )
-    start = time.monotonic()
     with bars.Progress(*columns, console=console(stderr=True)) as progress:
-        task = progress.add_task("", total=total, completed=done, rate="")
-
-        def advance(count: int) -> None:
-            since = progress.tasks[0].completed + count - done
-            rate = f"{since / (time.monotonic() - start):.2f} frames/s"
-            progress.update(task, advance=count, rate=rate)
-
-        yield advance
+        progress.add_task("", total=total, completed=done, rate="")
+        yield Advance(progress, done)
 
 
 class Progress:

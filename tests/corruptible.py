@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.inference.readers import Rig, ScanReader
 from fcfrnet_jax.commands.output import results
 from fcfrnet_jax.configs import eval as eval_config
@@ -161,7 +162,7 @@ def find(folder: Path, *require: str) -> list[Frame]:
     config.update(data_dir=str(folder), crop=(0, 0), check_depth=False)
     if "coarse" in require:
         config.coarse_dir = str(folder / "coarse")
-    return dataset.find_frames(config, split, require)[0]
+    return dataset.find_frames(config, opening.open_data_set(config), split, require)[0]
 
 
 def frames_of(folder: Path) -> list[np.ndarray]:

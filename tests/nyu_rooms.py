@@ -49,13 +49,14 @@ def write_file(path: Path, image: np.ndarray, depth: np.ndarray) -> Path:
     return path
 
 
-def write_records(root: Path, kind: str, counts: dict[str, list[int]]) -> Path:
+def write_records(root: Path, kind: str, counts: dict[str, list[int]], seed: int = 0) -> Path:
     """Writes rooms as TensorFlow Datasets does.
 
     Args:
       root: a folder, which will contain `nyu_depth_v2/0.0.1`.
       kind: `tfrecord` or `array_record`.
       counts: the frames in each file of the splits `train` and `validation`.
+      seed: of the first room.
     """
     import tensorflow_datasets as tfds
     from array_record.python.array_record_module import ArrayRecordWriter
@@ -69,7 +70,7 @@ def write_records(root: Path, kind: str, counts: dict[str, list[int]]) -> Path:
     )
     folder = root / "nyu_depth_v2" / "0.0.1"
     folder.mkdir(parents=True)
-    splits, seed = [], 0
+    splits = []
     for split, lengths in counts.items():
         for shard, length in enumerate(lengths):
             path = folder / f"nyu_depth_v2-{split}.{kind}-{shard:05d}-of-{len(lengths):05d}"

@@ -15,6 +15,13 @@ DESCRIPTION = {
     "splits": {"train": ["a/*"], "val": ["b/*"]},
     "limits": [0.5, 60],
 }
+# Changes of the description for the drive `a` alone, without a field for it.
+OF_ONE_DRIVE = {
+    "sparse_depth": "lidar/a/{number}.npy",
+    "ground_truth": "truth/a_{number}.png",
+    "intrinsics": "calibration/a.txt",
+    "splits": {"train": ["*"]},
+}
 
 
 def write(folder, drives=("a", "b"), numbers=range(3), **changes):

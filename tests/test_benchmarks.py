@@ -40,7 +40,7 @@ TINY = ["--layers", "18", "--width", "4", "--size", "32", "48", "--batch", "8", 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["predict", "train"])
+@pytest.mark.parametrize("mode", ["predict", pytest.param("train", marks=pytest.mark.nightly)])
 def test_rows_of_a_model(mode, tmp_path):
     path = tmp_path / "rows.json"
     line = [sys.executable, "-c", BARE, "benchmarks/model.py", "--mode", mode, *TINY]
@@ -100,7 +100,7 @@ def test_the_whole_job_is_measured(tmp_path):
     assert "write prediction" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_robots_loop_is_measured(tmp_path):
     path = tmp_path / "times.json"
     line = [sys.executable, "benchmarks/robot_loop.py", "--height", "32", "--width", "64"]
@@ -123,7 +123,7 @@ def test_the_whole_job_needs_frames(tmp_path):
     assert done.stderr.endswith("error: --distinct must be at least 1\n")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_accelerator_benchmark(tmp_path):
     """Its rehearsal, as on a machine without TensorFlow and ml_collections."""
     output = tmp_path / "output"

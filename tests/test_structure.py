@@ -15,7 +15,17 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "fcfrnet_jax"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What each part may import, besides itself and the modules that all may import.
-OPEN = {"files", "geometry", "locks", "metric_sets", "process", "progress", "system_errors", "text"}
+OPEN = {
+    "files",
+    "geometry",
+    "locks",
+    "metric_sets",
+    "numpy_files",
+    "process",
+    "progress",
+    "system_errors",
+    "text",
+}
 MAY_IMPORT = {
     "networks": set(),
     "sensors": set(),

@@ -26,6 +26,7 @@ INDOOR_ERROR = 1.0
 
 def find_frames(
     config: ConfigDict,
+    data: DataSet,
     split: str,
     require: Collection[str],
     *,
@@ -37,6 +38,7 @@ def find_frames(
 
     Args:
       config: of evaluation or training.
+      data: its data set.
       split: one of `DataSet.splits`.
       require: what every frame needs in addition to its sparse depth, as in `kitti.search_frames`.
       crop_setting: the setting with the crop at the bottom centre; 0 fits into any frame.
@@ -52,7 +54,6 @@ def find_frames(
       ValueError: frames cannot be used and `config.skip_bad_frames` is off, no frame is left, or
         the depth of sampled frames is impossible and `config.check_depth` is on.
     """
-    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     crop = tuple(config[crop_setting])
     if read_files:
@@ -78,12 +79,12 @@ def find_frames(
             )
             others = check.without_bad(good, bad_samples)
             check.raise_bad_files(bad_samples, _advice(config, others, bad_samples, crop_setting))
-        check_depth(sampled, (0, 0) if random_crop else crop, data)
+        opening.check_depth(sampled, (0, 0) if random_crop else crop, data)
     return good, bad
 
 
 def find_frames_to_read(
-    config: ConfigDict, split: str, require: Collection[str]
+    config: ConfigDict, data: DataSet, split: str, require: Collection[str]
 ) -> tuple[list[Frame], list[BadFile]]:
     """Finds the frames of a split whose files exist; they are checked when they are read.
 
@@ -91,6 +92,7 @@ def find_frames_to_read(
 
     Args:
       config: of evaluation.
+      data: its data set.
       split, require: as in `find_frames`.
 
     Returns:
@@ -99,7 +101,6 @@ def find_frames_to_read(
     Raises:
       ValueError: as in `find_frames`; with all bad files of all frames if any is found.
     """
-    data = opening.open_data_set(config)
     found, bad = data.search(split, coarse_dir=config.coarse_dir or None, require=require)
     good, crop = check.without_bad(found, bad), tuple(config.crop)
     if bad and not (good and config.skip_bad_frames):
@@ -109,7 +110,7 @@ def find_frames_to_read(
         bad_samples = check.check_frames(sampled, crop, image_pixels=False)
         if bad_samples and not config.skip_bad_frames:
             raise_bad_files(config, good, bad_samples)
-        check_depth(check.without_bad(sampled, bad_samples), crop, data)
+        opening.check_depth(check.without_bad(sampled, bad_samples), crop, data)
     return good, bad
 
 
@@ -118,15 +119,6 @@ def raise_bad_files(config: ConfigDict, frames: Sequence[Frame], known: Sequence
     bad = check.check_frames(frames, tuple(config.crop))
     bad = [*(item for item in known if item not in bad), *bad]
     check.raise_bad_files(bad, _advice(config, check.without_bad(frames, bad), bad, "crop"))
-
-
-def check_depth(frames: Sequence[Frame], crop: Size, data: DataSet) -> None:
-    """Applies `plausibility.check_depth`; its errors get the likely scale and the way out."""
-    try:
-        plausibility.check_depth(frames, crop, data.limits)
-    except plausibility.ImpossibleDepthError as error:
-        advice = data.advise_scale(error.frame, error.finding)
-        raise ValueError(f"{error}{advice}; --config.check_depth=False skips this check") from error
 
 
 def _advice(
@@ -148,7 +140,9 @@ def _advice(
     return advice
 
 
-def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dict[str, Path]:
+def panel_images(
+    config: ConfigDict, data: DataSet, split: str, frames: Sequence[Frame]
+) -> dict[str, Path]:
     """Finds the images of frames, by name, for the panels of models that use no image.
 
     Panels need no image, so folders in which the images are ambiguous only cause a warning.
@@ -156,7 +150,7 @@ def panel_images(config: ConfigDict, split: str, frames: Sequence[Frame]) -> dic
     if not config.panels:
         return {}
     try:
-        return opening.open_data_set(config).find_images(split, [frame.name for frame in frames])
+        return data.find_images(split, [frame.name for frame in frames])
     except ValueError as error:
         logging.warning("The panels have no images: %s", error)
         return {}
@@ -180,7 +174,7 @@ def panel(
     sparse_depth = example["sparse_depth"][..., 0]
     image = example.get("image")
     if image is None and frame.name in images:
-        image = _cropped_image(images[frame.name], sparse_depth.shape)
+        image = _cropped_image(frame, images[frame.name], sparse_depth.shape)
     return panels.panel(
         image,
         sparse_depth,
@@ -192,9 +186,9 @@ def panel(
     )
 
 
-def _cropped_image(path: Path, crop: Size) -> np.ndarray | None:
+def _cropped_image(frame: Frame, path: Path, crop: Size) -> np.ndarray | None:
     try:
-        image = read_image(path)
+        image = frame.stored.read(["image"])["image"] if frame.stored else read_image(path)
         top, left = crop_box(image.shape[:2], crop)
     except (OSError, ValueError) as error:
         logging.warning("The panel has no image: %s", error)

@@ -15,7 +15,7 @@ class Effect(Enum):
     UPDATES = auto()  # every update: refused
     START = auto()  # the weights before the first update: free once a snapshot exists
     LENGTH = auto()  # the number of updates: see `lengths`
-    FRAMES = auto()  # where the frames are: their names are compared instead
+    FRAMES = auto()  # where the frames are, and how they are read: see `FrameNames`
     WEIGHTS = auto()  # where the frozen network is: its weights are compared instead
     BEST = auto()  # how `best` is selected: free, and the selection starts again
     NOTHING = auto()  # no number of the run: free
@@ -23,7 +23,7 @@ class Effect(Enum):
 
 _GROUPS = {
     Effect.UPDATES: """
-        stage source split points camera pool_frames clutter misalignment crop
+        stage source split camera pool_frames clutter misalignment crop
         augmentation.flip augmentation.brightness augmentation.contrast augmentation.saturation
         augmentation.random_crop augmentation.beam_probability augmentation.beams
         augmentation.point_dropout augmentation.points augmentation.scale augmentation.rotation
@@ -37,7 +37,7 @@ _GROUPS = {
         """,
     Effect.START: "init checkpoint",
     Effect.LENGTH: "steps epochs",
-    Effect.FRAMES: "data_dir coarse_dir skip_bad_frames",
+    Effect.FRAMES: "data_dir coarse_dir skip_bad_frames points",
     Effect.WEIGHTS: "coarse_checkpoint",
     Effect.BEST: "val_split val_crop",
     Effect.NOTHING: """

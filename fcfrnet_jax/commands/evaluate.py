@@ -27,6 +27,7 @@ from fcfrnet_jax.commands.settings import (
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth, write_image
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.evaluation.depth_maps import make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.networks import select
@@ -58,10 +59,10 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     workdir, first = Path(workdir), jax.process_index() == 0
     with parallel.ending_together(), ExitStack() as stack:
         with parallel.ending_together():
-            check_config(config)
+            data = check_config(config)
             model = models.load_model(config)
             origins = describe_origins(config)
-            source = coarse_source(config, model[0] if model else None)
+            source = coarse_source(config, model[0] if model else None, data)
             if model and source in ("files", "fill"):
                 model = checkpoint.take_stage(model, "fine")
             # The first process locks the workdir and replaces the results.
@@ -69,12 +70,12 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             if first:
                 stack.enter_context(results.new_results(workdir))
             started = time.time()
-            frames, missing = find_frames(config, model, source)
+            frames, missing = find_frames(config, data, model, source)
         names = {"digests": origins["digests"], "frames": [frame.name for frame in frames]}
         parallel.check_agreement(names, "list of frames or the model")
         parallel.check_shared_folder(folder)
         with parallel.ending_together():
-            own = evaluate_frames(config, model, frames, folder)
+            own = evaluate_frames(config, data, model, frames, folder)
         rows, bad = shares.gather(frames, *own)
         bad = missing + bad
         if not rows:
@@ -85,29 +86,31 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             check.log_left_out(bad)
             results.write_metrics(folder, result)
     if first:
-        tables.print_metrics(result, workdir, opening.open_data_set(config).metrics)
+        tables.print_metrics(result, workdir, data.metrics)
     return result
 
 
-def check_config(config: ConfigDict) -> None:
-    """Raises ValueError for an invalid setting, before anything is loaded."""
+def check_config(config: ConfigDict) -> DataSet:
+    """Returns the data set. Raises ValueError for an invalid setting, before a model is loaded."""
     if config.data_dir and not Path(config.data_dir).expanduser().is_dir():
         # The splits of the data set are not known.
         raise ValueError(f"--config.data_dir={config.data_dir}: there is no such folder")
-    splits = opening.open_data_set(config).splits
-    check_choices(config, {"split": splits, "coarse_source": COARSE_SOURCES})
+    data = opening.open_data_set(config)
+    check_choices(config, {"split": data.splits, "coarse_source": COARSE_SOURCES})
     check_ranges(config, {"panels": Range(0), "points": Range(1)})
     check_crop(config, "crop")
     devices.check(config)
+    return data
 
 
-def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
+def coarse_source(config: ConfigDict, spec: Spec | None, data: DataSet) -> str | None:
     """Determines where the coarse depth comes from.
 
     Args:
       config: its `coarse_source` is `network`, `files`, `fill` or `auto`: the stored maps if there
         is a `coarse_dir`, else the first of the three that is available.
       spec: of the model, or None for the fill alone.
+      data: the data set.
 
     Returns:
       `network`, `files` or `fill`, or None if there is no coarse depth. With `files` and `fill`,
@@ -125,15 +128,11 @@ def coarse_source(config: ConfigDict, spec: Spec | None) -> str | None:
             "--config.coarse_source=network needs a coarse network: give --config.coarse_checkpoint"
         )
     if source == "auto":
-        source = "files" if config.coarse_dir else "network" if has_network else _available(config)
+        stored = config.coarse_dir or (not has_network and data.stores_coarse(config.split))
+        source = "files" if stored else "network" if has_network else "fill"
     if source in ("files", "fill") and has_network:
         _check_fine_alone(config, spec)
     return source if spec is not None or source != "fill" else None
-
-
-def _available(config: ConfigDict) -> str:
-    stored = opening.open_data_set(config).stores_coarse(config.split)
-    return "files" if stored else "fill"
 
 
 def _check_fine_alone(config: ConfigDict, spec: Spec | None) -> None:
@@ -152,12 +151,13 @@ def _check_fine_alone(config: ConfigDict, spec: Spec | None) -> None:
 
 
 def find_frames(
-    config: ConfigDict, model: Model | None, source: str | None
+    config: ConfigDict, data: DataSet, model: Model | None, source: str | None
 ) -> tuple[list[Frame], list[BadFile]]:
     """Finds the frames of the split, with every file that the evaluation reads.
 
     Args:
       config: the config.
+      data: its data set.
       model: the model that runs, or None for the fill alone.
       source: of the coarse depth, from `coarse_source`.
 
@@ -168,20 +168,21 @@ def find_frames(
       ValueError: there are no frames, or files are missing or cannot be used.
     """
     require = {"image"} if model and model[0].uses_image else set()
-    if config.split in opening.open_data_set(config).truth_splits:
+    if config.split in data.truth_splits:
         require.add("ground_truth")
     if source == "files":
         require.add("coarse")
-    return dataset.find_frames_to_read(config, config.split, require)
+    return dataset.find_frames_to_read(config, data, config.split, require)
 
 
 def evaluate_frames(
-    config: ConfigDict, model: Model | None, frames: list[Frame], folder: Path
+    config: ConfigDict, data: DataSet, model: Model | None, frames: list[Frame], folder: Path
 ) -> tuple[list[Row], list[BadFile]]:
     """Measures the share of this process and writes predictions and panels into `folder`.
 
     Args:
       config: the config.
+      data: its data set.
       model: the model, or None for the fill alone.
       frames: the frames of all processes.
       folder: receives the files.
@@ -193,10 +194,9 @@ def evaluate_frames(
     share = frames[jax.process_index() :: jax.process_count()]
     if not share:
         return [], []
-    data = opening.open_data_set(config)
     with_panel = {frame.name for frame in frames[: config.panels]}
     reads_images = model is not None and model[0].uses_image
-    images = {} if reads_images else dataset.panel_images(config, config.split, frames)
+    images = {} if reads_images else dataset.panel_images(config, data, config.split, frames)
 
     def write(frame: Frame, example: Arrays, maps: Arrays, metrics: FrameMetrics) -> None:
         del example, metrics

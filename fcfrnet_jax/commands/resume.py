@@ -188,8 +188,8 @@ def _check_names(found: Found, before: FrameNames, now: FrameNames, *, skips: bo
         )
     if before.reading != now.reading:
         raise ValueError(
-            f"{found.folder} has a run on depth that was read with {before.reading}, and now "
-            f"dataset.json says {now.reading}; the updates depend on it; {_ways_out(found)}"
+            f"{found.folder} has a run on depth that was read with {before.reading}, and is now "
+            f"read with {now.reading}; the updates depend on it; {_ways_out(found)}"
         )
     if before.left_out != now.left_out and not skips:
         raise ValueError(

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import resume, train_setup, validation, workdir
-from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
@@ -25,6 +24,7 @@ from fcfrnet_jax.commands.trained_model import (
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.pipeline import hide_accelerators
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.progress import console
 from fcfrnet_jax.training import loop
 from fcfrnet_jax.training.journal import Journal
@@ -38,6 +38,7 @@ class Plan:
     """The run that a config describes in a workdir; making it writes nothing.
 
     Attributes:
+      data: the data set.
       model: what is trained.
       update: the training step.
       state: before the first update. A snapshot has arrays of the same shapes.
@@ -47,6 +48,7 @@ class Plan:
       notes: sentences for the user about the data and the changes.
     """
 
+    data: DataSet
     model: TrainedModel
     update: Update
     state: TrainState
@@ -77,10 +79,10 @@ def run(config: ConfigDict, folder: str | Path) -> None:
     shared = {name: value for name, value in config.to_dict().items() if name != "process"}
     parallel.check_agreement(shared)
     config = with_network(config, folder)
-    check_config(config)
+    data = check_config(config)
     with workdir.alone(Path(folder)):
         found = workdir.read(folder)
-        plan = make_plan(config, found)
+        plan = make_plan(config, found, data)
         # From here on the workdir is written, after every process has read it.
         parallel.check_agreement({"step": found.step, **plan.resumption.facts})
         parallel.check_shared_folder(found.folder)
@@ -90,7 +92,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
         train(config, found, plan)
 
 
-def make_plan(config: ConfigDict, found: Found) -> Plan:
+def make_plan(config: ConfigDict, found: Found, data: DataSet) -> Plan:
     """Builds everything that can be refused, and compares it with the run in the workdir.
 
     Raises:
@@ -103,9 +105,9 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
     val_frames: list[Frame] = []
     names = val_names = None
     if config.source == "files":
-        frames, names = train_setup.training_frames(config, model, objective)
+        frames, names = train_setup.training_frames(config, data, model, objective)
     if not config.pool_frames:
-        val_frames, val_names = train_setup.validation_frames(config, model)
+        val_frames, val_names = train_setup.validation_frames(config, data, model)
         validation.check_share(config, val_frames)
     source = train_setup.make_source(config, frames)
     resumption = resume.compare(
@@ -132,7 +134,7 @@ def make_plan(config: ConfigDict, found: Found) -> Plan:
             freeze_batchnorm=config.freeze_batchnorm,
         )
     notes = [*resumption.notes, *train_setup.photometric_notes(config, frames)]
-    return Plan(model, update, state, source, val_frames, resumption, notes)
+    return Plan(data, model, update, state, source, val_frames, resumption, notes)
 
 
 def train(config: ConfigDict, found: Found, plan: Plan) -> None:
@@ -152,13 +154,13 @@ def train(config: ConfigDict, found: Found, plan: Plan) -> None:
     selection = validation.Selection(facts["selection"], facts["best_since"])
     # A run without a snapshot starts again, with another record of its start.
     journal = Journal(found.folder, step or -1) if jax.process_index() == 0 else None
-    shown = opening.open_data_set(config).metrics
+    shown = plan.data.metrics
     running = loop.Run(
         train_step=parallel.map_global(plan.update, donate=True),
         frozen=parallel.replicate(plan.model.frozen),
         source=plan.source,
         validate=validation.make_validation(
-            config, plan.model, plan.val_frames, journal, selection
+            config, plan.data, plan.model, plan.val_frames, journal, selection
         ),
         keep_best=lambda step, state: save(found.folder / "best", config, plan.model, state, step),
         describe=partial(validation.describe, shown=shown),

@@ -12,6 +12,7 @@ from fcfrnet_jax.commands.settings import (
     check_ranges,
     crop_multiple,
 )
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.prediction import DTYPES
 from fcfrnet_jax.sensors.lidar import HDL64
 
@@ -67,8 +68,9 @@ RANGES = {
 }
 
 
-def check_config(config: ConfigDict) -> None:
-    """Raises ValueError for an invalid setting, before anything is loaded."""
+def check_config(config: ConfigDict) -> DataSet:
+    """Returns the data set. Raises ValueError for an invalid setting, before a model is loaded."""
+    data = opening.open_data_set(config)
     choices = {
         "stage": STAGES,
         "source": SOURCES,
@@ -77,7 +79,6 @@ def check_config(config: ConfigDict) -> None:
         "dtype": DTYPES,
     }
     if config.source == "files" and config.data_dir:
-        data = opening.open_data_set(config)
         choices |= {"split": data.train_splits, "val_split": data.truth_splits}
     check_choices(config, choices)
     check_ranges(config, RANGES)
@@ -100,10 +101,11 @@ def check_config(config: ConfigDict) -> None:
         )
     if config.source == "synthetic":
         _check_synthetic(config)
-        return
+        return data
     for name in ("clutter", "misalignment", "pool_frames"):
         if config[name]:
             raise ValueError(f"--config.{name} applies to --config.source=synthetic only")
+    return data
 
 
 def _check_crop(config: ConfigDict) -> None:

@@ -10,7 +10,6 @@ import optax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax.commands import dataset
-from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged, named
 from fcfrnet_jax.commands.trained_model import TrainedModel
@@ -19,6 +18,7 @@ from fcfrnet_jax.data.augment import Augmentation
 from fcfrnet_jax.data.frame import Frame, check_calibrated
 from fcfrnet_jax.data.frame_names import FrameNames
 from fcfrnet_jax.data.poses import pose_failure
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.data.train_pipeline import make_train_dataset, near_frames, training_columns
 from fcfrnet_jax.files import list_some
 from fcfrnet_jax.parallel import Batch
@@ -57,7 +57,7 @@ def make_objective(config: ConfigDict) -> Objective:
 
 
 def training_frames(
-    config: ConfigDict, model: TrainedModel, objective: Objective
+    config: ConfigDict, data: DataSet, model: TrainedModel, objective: Objective
 ) -> tuple[list[Frame], FrameNames]:
     """The frames to train on, with every file that training reads.
 
@@ -74,30 +74,30 @@ def training_frames(
     if near or config.augmentation.beams:
         require.add("intrinsics")
     return _find_frames(
-        config, config.split, require, "crop", random_crop=config.augmentation.random_crop
+        config, data, config.split, require, "crop", at_random=config.augmentation.random_crop
     )
 
 
-def validation_frames(config: ConfigDict, model: TrainedModel) -> tuple[list[Frame], FrameNames]:
+def validation_frames(
+    config: ConfigDict, data: DataSet, model: TrainedModel
+) -> tuple[list[Frame], FrameNames]:
     """The frames to validate on, as in `training_frames`, with every file that validation reads."""
     require = {"image", "ground_truth"} if model.spec.uses_image else {"ground_truth"}
     with named(f"val_split={config.val_split}"):
-        return _find_frames(config, config.val_split, require, "val_crop", random_crop=False)
+        return _find_frames(config, data, config.val_split, require, "val_crop", at_random=False)
 
 
 def _find_frames(
-    config: ConfigDict, split: str, require: set[str], crop_setting: str, *, random_crop: bool
+    config: ConfigDict, data: DataSet, split: str, require: set[str], crop: str, *, at_random: bool
 ) -> tuple[list[Frame], FrameNames]:
+    reads = config.check_files or config.skip_bad_frames
     frames, bad = dataset.find_frames(
-        config,
-        split,
-        require,
-        crop_setting=crop_setting,
-        random_crop=random_crop,
-        read_files=config.check_files or config.skip_bad_frames,
+        config, data, split, require, crop_setting=crop, random_crop=at_random, read_files=reads
     )
-    reading = opening.open_data_set(config).reading
-    return frames, FrameNames.of((f.name for f in frames), (b.frame.name for b in bad), reading)
+    # The metrics depend on the limits, but the updates do not.
+    limits = f" {data.limits}" if data.reading and crop == "val_crop" else ""
+    left_out = (item.frame.name for item in bad)
+    return frames, FrameNames.of((f.name for f in frames), left_out, data.reading + limits)
 
 
 def total_steps(settings: Mapping[str, Any], epoch: int) -> int:
@@ -175,7 +175,7 @@ def make_learning_rate(config: ConfigDict, epoch: int, ends: Sequence[int]) -> o
             raise ValueError(
                 f"a training of {length} steps ends before --config.warmup_steps="
                 f"{config.warmup_steps} are over, after which --config.schedule=cosine begins; "
-                "change --config.steps or --config.warmup_steps"
+                f"add steps, or set --config.warmup_steps={length // 10}"
             )
         with named("schedule"):
             made = optimizers.make_schedule(

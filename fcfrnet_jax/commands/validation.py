@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import dataset, tables
-from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.rendered.validation import SELECTING, make_rendered_validation
 from fcfrnet_jax.commands.trained_model import TrainedModel, trained_variables
 from fcfrnet_jax.commands.workdir import Found
 from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.sets import DataSet
 from fcfrnet_jax.evaluation.depth_maps import MAPS, make_eval_step
 from fcfrnet_jax.evaluation.frames import Arrays, FrameMetrics, measure_frames
 from fcfrnet_jax.evaluation.metrics import NAMES, average
@@ -48,6 +48,7 @@ class Selection(NamedTuple):
 
 def make_validation(
     config: ConfigDict,
+    data: DataSet,
     model: TrainedModel,
     frames: list[Frame],
     journal: Journal | None,
@@ -72,11 +73,10 @@ def make_validation(
 
         return validate_rendered
     options = select.compiler_options(jnp.dtype(config.dtype))
-    data = opening.open_data_set(config)
     eval_step = make_eval_step(model.network, options, data.limits)
     share = frames[jax.process_index() :: jax.process_count()]
     reads_images = frames[0].image is not None
-    images = {} if reads_images else dataset.panel_images(config, config.val_split, share)
+    images = {} if reads_images else dataset.panel_images(config, data, config.val_split, share)
 
     def validate(step: int, state: TrainState) -> tuple[dict[str, float], float]:
         drawn: dict[str, np.ndarray] = {}

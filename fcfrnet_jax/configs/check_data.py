@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     config.require = "image,ground_truth"
     # Folder with stored coarse maps, for training the second stage.
     config.coarse_dir = ""
-    # The number of pixels of the ground truth that are the sparse depth, with NYU Depth v2.
+    # Number of sparse points that are drawn from the ground truth of NYU Depth v2; other data sets
+    # do not use it.
     config.points = 500
     # Do not fail because of missing, damaged or empty files: training with the same setting leaves
     # their frames out.

@@ -14,12 +14,14 @@ def get_config() -> ConfigDict:
     # The task that fcfrnet runs.
     config.task = "coarse_maps"
 
-    # Folder with KITTI's unpacked archives or another data set; empty for a few rendered sample
-    # frames, which are cached.
+    # Folder of the data set: KITTI's unpacked archives or its shards, NYU Depth v2, or a folder
+    # with a dataset.json; empty for a few rendered sample frames, which are cached.
     config.data_dir = ""
-    # The split, of KITTI train, val, val_selection or test_completion. Several may share a workdir.
+    # The split: with KITTI train, val, val_selection or test_completion. Several splits may share a
+    # workdir.
     config.split = "val_selection"
-    # Number of points of the sparse depth of NYU Depth v2.
+    # Number of sparse points that are drawn from the ground truth of NYU Depth v2; other data sets
+    # do not use it.
     config.points = 500
     # Rows and columns of the crop at the bottom centre that is predicted and stored; 0 keeps all of
     # them. Training and validation need whole frames.

@@ -13,12 +13,13 @@ def get_config() -> ConfigDict:
     # The task that fcfrnet runs.
     config.task = "evaluate"
 
-    # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
-    # cached.
+    # Folder of the data set: KITTI's unpacked archives or its shards, NYU Depth v2, or a folder
+    # with a dataset.json; empty for a few rendered sample frames, which are cached.
     config.data_dir = ""
-    # The number of pixels of the ground truth that are the sparse depth, with NYU Depth v2.
+    # Number of sparse points that are drawn from the ground truth of NYU Depth v2; other data sets
+    # do not use it.
     config.points = 500
-    # The split to evaluate: train, val, val_selection or test_completion.
+    # The split to evaluate: with KITTI train, val, val_selection or test_completion.
     config.split = "val_selection"
     # Rows and columns of the crop at the bottom centre; 0 keeps all of them, so that (0, 0) is for
     # whole frames.

@@ -16,18 +16,19 @@ def get_config() -> ConfigDict:
     # both networks end to end.
     config.stage = "coarse"
 
-    # Folder with KITTI's unpacked archives; empty for a few rendered sample frames, which are
-    # cached.
+    # Folder of the data set: KITTI's unpacked archives or its shards, NYU Depth v2, or a folder
+    # with a dataset.json; empty for a few rendered sample frames, which are cached.
     config.data_dir = ""
     # Where training examples come from: files, for the frames of split; or synthetic, for an
     # endless stream of streets, rendered on the accelerator during training. Validation always
     # reads files.
     config.source = "files"
-    # The split to train on, train or val; unused with source=synthetic.
+    # The split to train on, with KITTI train or val; unused with source=synthetic.
     config.split = "train"
-    # The split to validate on: train, val or val_selection.
+    # The split to validate on: with KITTI train, val or val_selection.
     config.val_split = "val"
-    # The number of pixels of the ground truth that are the sparse depth, with NYU Depth v2.
+    # Number of sparse points that are drawn from the ground truth of NYU Depth v2; other data sets
+    # do not use it.
     config.points = 500
     # Rows and columns of the rendered images, at least those of the crop; every size shows the
     # field of view of KITTI's camera.

@@ -17,6 +17,10 @@ class NoFramesError(ValueError):
     """A data set has no frames of a split."""
 
 
+class RecordError(ValueError):
+    """Nothing of a record can be used. The message is that of an error of `Stored`."""
+
+
 class Stored(Protocol):
     """The arrays of a frame that has no files of its own, such as a record of a shard."""
 

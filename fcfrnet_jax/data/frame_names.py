@@ -16,7 +16,7 @@ class FrameNames:
       digest: of all names.
       folders: the number of frames of each `<drive>/<camera>`; "" for frames without a drive.
       left_out: the names of the frames among them that cannot be used and are left out, sorted.
-      reading: `DataSet.reading`.
+      reading: `DataSet.reading`, of validation frames with the limits of the depth.
     """
 
     count: int

@@ -14,7 +14,7 @@ from absl import logging
 
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.data.reading import paths_of, read_arrays
+from fcfrnet_jax.data.reading import is_from_png, paths_of, read_arrays
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
 SAMPLES = 8  # frames that are compared, spread over a list
@@ -79,6 +79,7 @@ def find_implausible(
     limits: tuple[float, float] = LIMITS,
     *,
     of_model: bool = False,
+    png: bool = True,
 ) -> list[Finding]:
     """Looks for signs of wrong data in the depth maps of one frame.
 
@@ -89,6 +90,7 @@ def find_implausible(
       limits: the smallest and largest depth in metres that networks for this data predict.
       of_model: whether they are those of a network, which may be used on data with larger depths.
         These are then only unusual up to `LIMITS`, if most depths are within the limits.
+      png: whether the maps may be from PNG files, which advice then mentions.
 
     Returns:
       What was found: values that stand for a missing depth, another unit, missing pixels of coarse
@@ -98,7 +100,7 @@ def find_implausible(
     found = [
         item
         for key, depth in maps.items()
-        for item in _findings_of_map(key, depth, limits, of_model)
+        for item in _findings_of_map(key, depth, limits, of_model, png)
     ]
     if any(finding.impossible for finding in found):
         # Comparing such a map with others would report the same mistake again.
@@ -109,7 +111,7 @@ def find_implausible(
         ("coarse_depth", "sparse_depth"),
     ):
         if key in maps and other in maps:
-            found += _findings_of_pair(key, maps[key], other, maps[other], str(names[other]))
+            found += _findings_of_pair(key, maps[key], other, maps[other], str(names[other]), png)
     return found
 
 
@@ -150,7 +152,7 @@ def check_depth(frames: Sequence[Frame], crop: Size, limits: tuple[float, float]
         paths = {key: path for key, path in paths_of(frame).items() if key != "image"}
         arrays = read_arrays(frame, paths.keys())
         maps = {key: _cropped(arrays[key], crop) for key in paths}
-        for finding in find_implausible(maps, paths, limits):
+        for finding in find_implausible(maps, paths, limits, png=is_from_png(frame)):
             text = f"{paths[finding.depth]}: {finding.text}"
             if finding.impossible:
                 raise ImpossibleDepthError(text, frame, finding)
@@ -167,7 +169,7 @@ def _cropped(depth: np.ndarray, crop: Size) -> np.ndarray:
 
 
 def _findings_of_map(
-    key: str, depth: np.ndarray, limits: tuple[float, float], of_model: bool
+    key: str, depth: np.ndarray, limits: tuple[float, float], of_model: bool, png: bool
 ) -> Iterator[Finding]:
     closest, farthest = limits
     values = depth[depth > 0]
@@ -199,8 +201,8 @@ def _findings_of_map(
             f"their median is {median:.4g} m"
         )
         if not beyond:
-            text += (
-                "; depth must be in metres, which a PNG stores times 256 (millimetres times 0.256)"
+            text += "; depth must be in metres" + (
+                ", which a PNG stores times 256 (millimetres times 0.256)" if png else ""
             )
         yield Finding("far", key, text, not beyond)
         if not beyond:
@@ -212,7 +214,7 @@ def _findings_of_map(
     if median < closest:
         text = (
             f"the median of the depths is {median:.3g} m, and models predict at least {closest:g} "
-            "m; depth must be in metres, which a PNG stores times 256"
+            f"m; depth must be in metres{', which a PNG stores times 256' if png else ''}"
         )
         yield Finding("near", key, text, median < min(NEAR, closest))
     if key == "sparse_depth" and density > DENSE:
@@ -243,7 +245,7 @@ def _finding_of_largest(key: str, values: np.ndarray) -> Finding | None:
 
 
 def _findings_of_pair(
-    key: str, depth: np.ndarray, other_key: str, other: np.ndarray, name: str
+    key: str, depth: np.ndarray, other_key: str, other: np.ndarray, name: str, png: bool
 ) -> Iterator[Finding]:
     both = (depth > 0) & (other > 0)
     count, others = int(both.sum()), int((other > 0).sum())
@@ -267,7 +269,7 @@ def _findings_of_pair(
         hint = f", as if {unit}" if unit else ""
         text = (
             f"at the {count} pixels that both have, the depths are {ratio:.3g} times those of "
-            f"{name} (median){hint}; a depth PNG holds 256 times the metres"
+            f"{name} (median){hint}" + ("; a depth PNG holds 256 times the metres" if png else "")
         )
         yield Finding("unit", key, text, unit is not None)
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data.frame import Frame
+from fcfrnet_jax.data.frame import Frame, RecordError
 from fcfrnet_jax.data.images import read_depth, read_image
 
 
@@ -25,6 +25,12 @@ def coarse_file(folder: str | os.PathLike, split: str, name: str) -> Path:
     """The coarse map of a frame, as `coarse_maps` writes it or without a folder for the split."""
     of_split = Path(folder).expanduser() / split / f"{name}.png"
     return of_split if of_split.is_file() else Path(folder).expanduser() / f"{name}.png"
+
+
+def is_from_png(frame: Frame) -> bool:
+    """Whether depth maps of a frame are PNG files."""
+    suffixes = {path.suffix.lower() for name, path in paths_of(frame).items() if name != "image"}
+    return ".png" in suffixes
 
 
 def read_arrays(frame: Frame, names: Collection[str]) -> dict[str, np.ndarray]:
@@ -51,7 +57,9 @@ def read_arrays(frame: Frame, names: Collection[str]) -> dict[str, np.ndarray]:
         try:
             arrays = frame.stored.read(wanted)
         except ValueError as error:
-            raise ValueError(f"{paths[wanted[0]]} {error}") from error
+            path = paths[wanted[0]]
+            named = path.parent if isinstance(error, RecordError) else path
+            raise ValueError(f"{named} {error}") from error
     for name in paths.keys() - arrays.keys():
         arrays[name] = read_image(paths[name]) if name == "image" else read_depth(paths[name])
     return arrays

@@ -1,5 +1,7 @@
 """Data sets: what evaluation and training need to know of them."""
 
+import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,8 +11,9 @@ from typing import Protocol
 from fcfrnet_jax.data import kitti, nyu, shards
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
-from fcfrnet_jax.data.own import description
+from fcfrnet_jax.data.own import description, leftovers
 from fcfrnet_jax.data.own import frames as own
+from fcfrnet_jax.data.own.listing import Listing
 from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.shards.plan import EXPECTED
 from fcfrnet_jax.metric_sets import INDOOR, KITTI, MetricSet
@@ -31,12 +34,13 @@ class Search(Protocol):
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set.
+    """A data set. The files of own ones are listed when it is opened, and not again.
 
     Attributes:
       name: such as `KITTI`.
       splits: the names of its splits.
-      train_splits, truth_splits: those that are for training, and those with ground truth.
+      train_splits, truth_splits: those that are for training, and those in which frames have
+        ground truth.
       limits: the range in metres to which depth is clipped for evaluation. Networks have their own.
       metrics: those that tables show.
       search: finds the frames of a split that have what is required, and the bad files of others.
@@ -44,7 +48,8 @@ class DataSet:
       find_images: finds the images of frames, by name, for panels; see `layout.image_files`.
       benchmark_frames: the number of frames that KITTI's benchmark has in each split; empty for
         other data sets.
-      reading: how stored values become metres, if the data set can say so, in words.
+      reading: how stored values become sparse depth and ground truth, if that can be set.
+      notes: what a check says about the data set as a whole.
       advise_scale: what to set if impossible depth has another unit, for the end of a message.
     """
 
@@ -59,6 +64,7 @@ class DataSet:
     find_images: Callable[[str, Sequence[str]], dict[str, Path]]
     benchmark_frames: Mapping[str, int] = field(default_factory=dict)
     reading: str = ""
+    notes: Callable[[], list[str]] = list
     advise_scale: Callable[[Frame, Finding], str] = lambda frame, finding: ""
 
 
@@ -75,7 +81,7 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
       ValueError: the description is damaged or does not fit the folder, or there are several data
         sets in it.
     """
-    if (root / description.FILE).is_file():
+    if os.path.lexists(root / description.FILE):
         return _described(root)
     in_shards = shards.shard_folder(root)
     if nyu.is_stored_in(root):
@@ -85,6 +91,8 @@ def open_folder(root: Path, points: int = nyu.POINTS) -> DataSet:
                 f"such as {in_shards}"
             )
         return _nyu_in(root, points)
+    if in_shards is None:
+        nyu.refuse_labelled(root)
     return kitti_in(lambda: root) if in_shards is None else _shards_in(in_shards)
 
 
@@ -140,8 +148,7 @@ def _shards_in(folder: Path) -> DataSet:
         kitti_in(lambda: folder),
         search=search,
         stores_coarse=lambda split: False,
-        # Every frame has an image, but models that use none do not read it.
-        find_images=lambda split, names: {},
+        find_images=partial(shards.find_images, folder),
     )
 
 
@@ -162,22 +169,24 @@ def _nyu_in(root: Path, points: int) -> DataSet:
         stores_coarse=lambda split: False,
         # Frames come with their images.
         find_images=lambda split, names: {},
+        reading=json.dumps({"points": points}),
     )
 
 
 def _described(root: Path) -> DataSet:
     described = description.read_description(root)
-    splits = own.split_names(root, described)
+    listing = Listing(root, described)
     return DataSet(
         name=root.name,
-        splits=splits,
-        train_splits=splits,
-        truth_splits=splits if described.ground_truth else (),
+        splits=listing.splits,
+        train_splits=listing.splits,
+        truth_splits=listing.truth_splits,
         limits=described.limits,
         metrics=INDOOR if described.limits[1] <= INDOOR_DEPTH else KITTI,
-        search=partial(own.search_frames, root, described),
+        search=partial(own.search_frames, listing),
         stores_coarse=lambda split: False,
-        find_images=partial(own.find_images, root, described),
+        find_images=partial(own.find_images, listing),
         reading=described.reading,
+        notes=partial(leftovers.describe_leftovers, listing),
         advise_scale=own.advise_scale,
     )

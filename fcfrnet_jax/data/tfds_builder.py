@@ -14,7 +14,7 @@ The shards are ArrayRecord files, so that `tfds.data_source` reads them too, and
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,11 +27,12 @@ from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import DEPTH_SCALE
 from fcfrnet_jax.data.kitti import SPLITS
 from fcfrnet_jax.data.kitti.archives import Source, open_source
-from fcfrnet_jax.data.shards import array_records, points, records
+from fcfrnet_jax.data.shards import points, records
 from fcfrnet_jax.data.shards.build import build_split, read_frame
 from fcfrnet_jax.data.shards.index import ShardIndex, index_path, shard_path
 from fcfrnet_jax.data.shards.plan import CONTENTS, EXPECTED, Plan, plan_splits
-from fcfrnet_jax.files import list_some, remove
+from fcfrnet_jax.data.shards.tfds_reader import read_dataset
+from fcfrnet_jax.files import count_of, list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import frames_progress
 from fcfrnet_jax.system_errors import naming
@@ -99,6 +100,13 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         """The folder of the shards until all are built."""
         return Path(self.data_dir).with_name(f"{self.version}.building")
 
+    def remove_incomplete(self) -> None:
+        """Removes the folders that TFDS leaves if a build is killed."""
+        for pattern in (f"incomplete.*_{self.version}", f"{self.version}.incomplete*"):
+            for left in self.building_dir.parent.glob(pattern):
+                if left != Path(self.data_dir):
+                    remove(left)
+
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "name": tfds.features.Text(doc="<drive>/image_0x/<number>, or the stem of the image"),
@@ -139,13 +147,10 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         splits = []
         with ExitStack() as stack:
             stack.enter_context(lock_folder(building))
-            # TFDS leaves the folder of a build that was killed.
-            for left in version.parent.glob(f"{self.version}.incomplete*"):
-                if left != version:
-                    remove(left)
+            self.remove_incomplete()
             advance = stack.enter_context(frames_progress(total, label="Building"))
             for plan in plans:
-                indexes = build_split(plan, source, building, advance=advance)
+                indexes = build_split(plan, source, building, advance=advance, keep=advance.keep)
                 self.info.metadata[plan.split]["damaged_files"] = _log_damaged(plan, indexes)
                 for number in range(len(indexes)):
                     shard = shard_path(building, plan.split, number, len(indexes))
@@ -172,7 +177,7 @@ class KittiDepthCompletion(tfds.core.GeneratorBasedBuilder):
         if self.info.file_format.value != _ARRAY_RECORD:
             return super()._as_dataset(split, **kwargs)
         instructions = self.info.splits[split].file_instructions
-        return _dataset(instructions, self.info.features, **kwargs)
+        return read_dataset(instructions, self.info.features, **kwargs)
 
 
 def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
@@ -189,45 +194,12 @@ def build(builder: KittiDepthCompletion, source_dir: Path) -> None:
         redirect_stdout(None),
         naming(builder.data_path),
     ):
-        builder.download_and_prepare(download_dir=folder, download_config=config)
-
-
-def _dataset(
-    instructions: list[Any],
-    features: Any,
-    decoders: Any = None,
-    read_config: Any = None,
-    shuffle_files: bool = False,
-) -> Any:
-    """Reads ArrayRecord files with tf.data, which TFDS does not."""
-    import tensorflow as tf
-
-    config = read_config or tfds.ReadConfig()
-    if shuffle_files:
-        order = np.random.default_rng(config.shuffle_seed).permutation(len(instructions))
-        instructions = [instructions[i] for i in order]
-    shards = [Path(item.filename) for item in instructions]
-    spans = [[entry.span for entry in ShardIndex.read(shard).entries] for shard in shards]
-    places = [
-        (i, place)
-        for i, item in enumerate(instructions)
-        for place in range(item.skip, item.skip + item.take)
-    ]
-
-    def read(place: np.ndarray) -> bytes:
-        shard, number = shards[place[0]], int(place[1])
-        span = spans[place[0]][number]
         try:
-            return array_records.read_checked(shard, span).tobytes()
-        except ValueError as error:
-            raise ValueError(f"{shard}:{number} {error}") from error
-
-    def parse(place: Any) -> Any:
-        record = tf.ensure_shape(tf.numpy_function(read, [place], tf.string), [])
-        return features.deserialize_example(record, decoders=decoders)
-
-    dataset = tf.data.Dataset.from_tensor_slices(np.array(places, np.int64).reshape(-1, 2))
-    return dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).with_options(config.options)
+            builder.download_and_prepare(download_dir=folder, download_config=config)
+        finally:
+            # It is empty after a source without frames.
+            with suppress(OSError):
+                Path(builder.data_path).parent.rmdir()
 
 
 def _plan(source: Source) -> list[Plan]:
@@ -263,7 +235,8 @@ def _log_damaged(plan: Plan, indexes: list[ShardIndex]) -> int:
     faults = [fault for index in indexes for fault in index.faults if fault not in plan.faults]
     if faults:
         listed = list_some([f"{fault.path} {fault.reason}" for fault in faults], separator="; ")
-        logging.warning("%s: %d files are damaged: %s", plan.split, len(faults), listed)
+        found = count_of(len(faults), "damaged file")
+        logging.warning("%s: %s: %s", plan.split, found, listed)
     return len(faults)
 
 

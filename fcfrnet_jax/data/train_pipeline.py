@@ -123,7 +123,7 @@ def make_train_dataset(
         read = [frames[i] for i in dict.fromkeys([*index, *nearby])]
         check.raise_bad_files(
             check.check_frames(read, crop, random_crop=True),
-            ["restore the file and resume, or resume with skip_bad_frames=True"],
+            ["resume once the file is restored, or with skip_bad_frames=True"],
         )
         if near:
             # Each frame may be sound and have another size than its neighbour.

@@ -74,6 +74,10 @@ def read_batches(
 
     def batches() -> Iterator[Arrays]:
         groups: dict[Size, list[Arrays]] = {}
+        with ThreadPoolExecutor(threads) as pool:
+            yield from fill(groups, pool)
+
+    def fill(groups: dict[Size, list[Arrays]], pool: ThreadPoolExecutor) -> Iterator[Arrays]:
         for index, (arrays, bad) in enumerate(_ahead(read_padded, frames, threads, 2 * batch_size)):
             if bad:
                 if leave_out is None:
@@ -85,9 +89,9 @@ def read_batches(
             group = groups.setdefault(shape, [])
             group.append(arrays | {"index": np.array(index, np.int32)})
             if len(group) == batch_size:
-                yield _batch(groups.pop(shape), batch_size)
+                yield _batch(groups.pop(shape), batch_size, pool)
         for group in groups.values():
-            yield _batch(group, batch_size)
+            yield _batch(group, batch_size, pool)
 
     return _one_ahead(batches())
 
@@ -104,7 +108,7 @@ def _raise_all_bad(frames: Sequence[Frame], crop: Size, known: list[BadFile]) ->
 
 
 class Scan:
-    """Checks headers, checksums and sizes of frames in a background thread.
+    """Checks headers, checksums and sizes of frames in a background thread; see `scan_frames`.
 
     A long run then ends soon where a file is damaged, instead of when it is read.
     """
@@ -156,7 +160,9 @@ def _padded(arrays: Arrays, multiple: int) -> Arrays:
     sparse = arrays["sparse_depth"]
     below, right = margins(sparse.shape, multiple)
     found: dict[str, Any] = {"size": np.array(sparse.shape, np.int32)}
-    found |= {"ground_truth": np.zeros_like(sparse)} | arrays
+    found |= arrays
+    if "ground_truth" not in found:
+        found["ground_truth"] = np.zeros_like(sparse)
     for name in MAPS:
         if name in found:
             pixels = found[name]
@@ -166,12 +172,17 @@ def _padded(arrays: Arrays, multiple: int) -> Arrays:
     return found
 
 
-def _batch(examples: list[Arrays], batch_size: int) -> Arrays:
-    """Stacks examples and pads them to a batch."""
+def _batch(examples: list[Arrays], batch_size: int, pool: ThreadPoolExecutor) -> Arrays:
+    """Stacks examples, each in a thread, and pads them to a batch."""
     count = len(examples)
-    batch = {}
-    for name, first in examples[0].items():
-        batch[name] = np.zeros((batch_size, *first.shape), first.dtype)
-        np.stack([example[name] for example in examples], out=batch[name][:count])
+    make = np.empty if count == batch_size else np.zeros
+    batch = {name: make((batch_size, *a.shape), a.dtype) for name, a in examples[0].items()}
+
+    def store(place: int) -> None:
+        for name, stacked in batch.items():
+            stacked[place] = examples[place][name]
+
+    # Raises what a thread raises.
+    deque(pool.map(store, range(count)), maxlen=0)
     batch["index"][count:] = -1
     return batch | {"mask": np.arange(batch_size) < count}

@@ -69,10 +69,10 @@ def _value(text: str) -> Any:
 def frames_of_evaluation(settings: Settings) -> list[Any]:
     """What an evaluation does before it runs a network."""
     config = evaluations.config_of(**settings)
-    evaluate.check_config(config)
+    data = evaluate.check_config(config)
     model = models.load_model(config)
-    source = evaluate.coarse_source(config, model[0] if model else None)
-    return evaluate.find_frames(config, model, source)[0]
+    source = evaluate.coarse_source(config, model[0] if model else None, data)
+    return evaluate.find_frames(config, data, model, source)[0]
 
 
 def remove_one_image(data: Path) -> None:
@@ -176,7 +176,7 @@ TRAININGS: list[tuple[Callable[[Path], None] | None, Settings, str, Settings | N
     (
         None,
         {"schedule": "cosine", "warmup_steps": 5},
-        "change --config.steps or --config.warmup_steps",
+        "add steps, or set --config.warmup_steps=",
         {"warmup_steps": 1},
     ),
     (
@@ -244,8 +244,7 @@ def test_advice_of_training(case: int, scenes: Path, models_folder: Path, tmp_pa
 def planned(data: Path, settings: Settings, folder: Path) -> train.Plan:
     """What a training does before its first step."""
     config = runs.config_of(data, **settings)
-    train.check_config(config)
-    return train.make_plan(config, workdir.read(folder / "run"))
+    return train.make_plan(config, workdir.read(folder / "run"), train.check_config(config))
 
 
 def test_keep_one_of_two_files(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from absl import logging
 
 from fcfrnet_jax.commands import dataset, train, workdir
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
@@ -85,14 +86,16 @@ def test_evaluation_lists_every_bad_frame(damaged: Damaged, tmp_path: Path) -> N
     # The pixels of images are inflated only if frames may be left out.
     count = len(DAMAGE.keys() - {"short"})
     with pytest.raises(ValueError, match=f"{count} frames cannot be used: .*skip_bad_frames=True"):
-        dataset.find_frames(found, "val", {"image", "ground_truth"})
+        dataset.find_frames(found, opening.open_data_set(found), "val", {"image", "ground_truth"})
     settings = {"data_dir": str(data), "skip_bad_frames": True}
     result = evaluations.evaluated(tmp_path / "out", **settings)
     # The fill alone reads no images.
     without_image = {bad[name].name for name, (kind, _, _) in DAMAGE.items() if kind == "image"}
     assert result["frames"] == 2 + len(without_image)
     config = evaluations.config_of(**settings)
-    _, files = dataset.find_frames(config, "val", {"image", "ground_truth"})
+    _, files = dataset.find_frames(
+        config, opening.open_data_set(config), "val", {"image", "ground_truth"}
+    )
     listed = {item.frame.name: item for item in files}
     for name, (kind, _, reason) in DAMAGE.items():
         item = listed[bad[name].name]
@@ -107,10 +110,12 @@ def test_training_starts_without_the_bad_frames(damaged: Damaged, tmp_path: Path
     data, _ = damaged
     settings = {"val_crop": (32, 64)}
     folder = tmp_path / "run"
+    config = runs.config_of(data, **settings)
+    found = opening.open_data_set(config)
     with pytest.raises(ValueError, match=r"cannot be used: .*skip_bad_frames=True leaves"):
-        train.make_plan(runs.config_of(data, **settings), workdir.read(folder))
+        train.make_plan(config, workdir.read(folder), found)
     config = runs.config_of(data, skip_bad_frames=True, **settings)
-    plan = train.make_plan(config, workdir.read(folder))
+    plan = train.make_plan(config, workdir.read(folder), found)
     names = [frame.name for frame in plan.val_frames]
     assert names == [f"{tree.DRIVE}/image_02/{len(DAMAGE) + i:010d}" for i in range(2)]
 
@@ -132,11 +137,11 @@ def test_ambiguous_images_matter_only_for_their_panels(
     frames = find_frames(tmp_path, "val")
     frames[1].image.with_suffix(".jpg").write_bytes(b"")
     config = evaluations.config_of(data_dir=str(tmp_path), panels=0)
-    assert dataset.panel_images(config, "val", frames) == {}
+    assert dataset.panel_images(config, opening.open_data_set(config), "val", frames) == {}
     assert not caplog.records
     config.panels = 1
     with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
-        assert dataset.panel_images(config, "val", frames) == {}
+        assert dataset.panel_images(config, opening.open_data_set(config), "val", frames) == {}
     assert "The panels have no images: " in caplog.text
     assert "keep one of them" in caplog.text
 
@@ -146,12 +151,12 @@ def test_a_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     victim = find_frames(tmp_path, "val")[1].image
     victim.write_bytes(undecodable_jpeg(SIZE))
     config = evaluations.config_of(data_dir=str(tmp_path))
-    frames, bad = dataset.find_frames(config, "val", {"image"})
+    frames, bad = dataset.find_frames(config, opening.open_data_set(config), "val", {"image"})
     assert (len(frames), bad) == (3, [])
     with pytest.raises(ValueError, match=f"{victim} is damaged: its pixels cannot be decoded"):
         list(read_batches(frames, batch_size=1, crop=(32, 64)))
     config.skip_bad_frames = True
-    assert len(dataset.find_frames(config, "val", {"image"})[0]) == 2
+    assert len(dataset.find_frames(config, opening.open_data_set(config), "val", {"image"})[0]) == 2
 
 
 @pytest.mark.slow
@@ -191,7 +196,9 @@ def test_unchecked_files_are_named_by_the_check_of_the_depth(
     change(find_frames(tmp_path, "train")[1].sparse)
     config = runs.config_of(tmp_path, check_files=False, crop=(32, 64))
     with pytest.raises(ValueError, match=message) as error:
-        dataset.find_frames(config, "train", {"ground_truth"}, read_files=False)
+        dataset.find_frames(
+            config, opening.open_data_set(config), "train", {"ground_truth"}, read_files=False
+        )
     assert "skip_bad_frames=True leaves" in str(error.value)
     assert "check_depth=False" not in str(error.value)
 
@@ -200,12 +207,12 @@ def test_no_advice_that_would_leave_nothing(tmp_path: Path) -> None:
     tree.write_drive(tmp_path, size=SIZE)
     config = evaluations.config_of(data_dir=str(tmp_path), crop=(352, 1216))
     with pytest.raises(ValueError, match=r"smaller than the crop") as error:
-        dataset.find_frames(config, "val", {"ground_truth"})
+        dataset.find_frames(config, opening.open_data_set(config), "val", {"ground_truth"})
     assert "skip_bad_frames" not in str(error.value)
     assert '--config.crop="(48, 80)" fits every frame that was read' in str(error.value)
     for frame in find_frames(tmp_path, "val"):
         frame.sparse.write_bytes(b"")
     config = evaluations.config_of(data_dir=str(tmp_path), skip_bad_frames=True)
     with pytest.raises(ValueError, match=r"3 frames cannot be used: .* is empty") as error:
-        dataset.find_frames(config, "val", {"ground_truth"})
+        dataset.find_frames(config, opening.open_data_set(config), "val", {"ground_truth"})
     assert "skip_bad_frames" not in str(error.value)

@@ -73,7 +73,7 @@ def test_panels_have_the_scales_of_rooms(rooms, tmp_path):
         assert cv2.matchTemplate(drawn, bar, cv2.TM_SQDIFF).min() < 1e-2 * bar.size
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_on_a_few_rooms_converges(rooms, tmp_path, capsys):
     """From random weights, it becomes better than the fill."""
     config = config_of(

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from fcfrnet_jax.commands import dataset, train
-from fcfrnet_jax.commands.data import check_data
+from fcfrnet_jax.commands import dataset, train, train_setup, trained_model
+from fcfrnet_jax.commands.data import check_data, opening
 from fcfrnet_jax.commands.inference import coarse_maps
 from fcfrnet_jax.configs import check_data as check_data_config
 from fcfrnet_jax.configs import coarse_maps as coarse_maps_config
 from fcfrnet_jax.configs import train as train_config
+from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.networks.fill import classical_fill
 from tests import own_data
 from tests.commands.evaluations import evaluated
@@ -38,6 +39,48 @@ def test_the_fill_is_measured_within_the_limits_of_the_data(folder, tmp_path):
     assert [str(path) for path in predictions] == [f"predictions/b/000{i}.png" for i in range(3)]
 
 
+@pytest.mark.slow
+def test_frames_of_kitti_under_other_names_give_the_same_figures(kitti_real, tmp_path):
+    own, kitti = tmp_path / "own", tmp_path / "kitti"
+    frames = [frame for frame in find_frames(kitti_real, "val") if "image_03" in frame.name]
+    for frame in frames:
+        number = frame.name[-4:]
+        names = {
+            frame.image: f"photos/street-{number}{frame.image.suffix}",
+            frame.sparse: f"scans/street/street_{number}.png",
+            frame.ground_truth: f"truth/{number}_of_street.png",
+        }
+        for path, name in names.items():
+            for link in (own / name, kitti / path.relative_to(kitti_real)):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+    description = {
+        "image": "photos/{drive}-{number}",
+        "sparse_depth": "scans/{drive}/{drive}_{number}.png",
+        "ground_truth": "truth/{number}_of_{drive}.png",
+        "splits": {"val": ["*"]},
+        "limits": [0.9, 100],
+    }
+    (own / "dataset.json").write_text(json.dumps(description))
+    found, expected = (
+        evaluated(tmp_path / f"out_{root.name}", data_dir=str(root), crop=(128, 512))
+        for root in (own, kitti)
+    )
+    assert found["frames"] == len(frames) == 2
+    assert found["metrics"] == expected["metrics"]
+
+
+def test_a_split_without_ground_truth_is_predicted(tmp_path):
+    own_data.write(tmp_path / "data")
+    for path in (tmp_path / "data" / "truth").glob("b_*"):
+        path.unlink()
+    settings = {"data_dir": str(tmp_path / "data"), "crop": (0, 0), "panels": 0}
+    found = evaluated(tmp_path / "out", split="val", **settings)
+    assert found["metrics"] == {}
+    assert len([*tmp_path.glob("out/predictions/b/*.png")]) == 3
+
+
+@pytest.mark.slow
 def test_a_training_reads_it(folder, tmp_path):
     config = train_config.get_config()
     config.coarse.update(layers=18, width=4)
@@ -89,6 +132,24 @@ def test_a_wrong_setting_is_refused(settings, message, folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_limits_are_a_part_of_the_validation_alone(tmp_path):
+    found = {}
+    for limits in ((0.5, 60), (0.5, 80)):
+        folder = tmp_path / str(limits)
+        own_data.write(folder, limits=limits)
+        config = train_config.get_config()
+        config.update(data_dir=str(folder), val_split="val", crop=(16, 32), val_crop=(0, 0))
+        data, model = opening.open_data_set(config), trained_model.make_model(config)
+        objective = train_setup.make_objective(config)
+        found[limits] = (
+            train_setup.training_frames(config, data, model, objective)[1],
+            train_setup.validation_frames(config, data, model)[1],
+        )
+    (training, validation), (same, other) = found.values()
+    assert training == same
+    assert validation != other
+
+
 @pytest.fixture
 def far(tmp_path):
     """A data set with depth of 40 to 240 m."""
@@ -99,7 +160,9 @@ def far(tmp_path):
 def frames_of(folder, **settings):
     config = train_config.get_config()
     config.update({"data_dir": str(folder), "crop": (16, 32)} | settings)
-    return dataset.find_frames(config, "train", ("ground_truth",), random_crop=True)[0]
+    return dataset.find_frames(
+        config, opening.open_data_set(config), "train", ("ground_truth",), random_crop=True
+    )[0]
 
 
 def test_depth_in_another_unit_is_refused_with_the_likely_scale(far):

@@ -70,7 +70,6 @@ OTHER = {
     "stage": "coarse",
     "source": "synthetic",
     "split": "val",
-    "points": 100,
 }
 ALL_USED = {
     "stage": "joint",
@@ -175,8 +174,19 @@ def test_another_unit_of_depth_is_refused(tmp_path):
     first, moved, other = (open_folder(tmp_path / n).reading for n in ("data", "moved", "other"))
     started(tmp_path / "run", reading=first)
     compared(tmp_path / "run", reading=moved)
-    with pytest.raises(ValueError, match=r'dataset.json says \{"depth_scale": .* 500.0\}'):
+    with pytest.raises(ValueError, match=r'is now read with \{"depth_scale": .* 500.0\}'):
         compared(tmp_path / "run", reading=other)
+
+
+def test_the_number_of_points_matters_only_where_points_are_drawn(tmp_path):
+    (tmp_path / "nyudepthv2").mkdir()
+    first, other = (open_folder(tmp_path, points).reading for points in (500, 300))
+    started(tmp_path / "rooms", reading=first)
+    with pytest.raises(
+        ValueError, match=r'read with {"points": 500}, and is now .* {"points": 300}'
+    ):
+        compared(tmp_path / "rooms", reading=other, points=300)
+    compared(started(tmp_path / "streets"), points=300)
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "init"])

@@ -8,6 +8,7 @@ import pytest
 
 from fcfrnet_jax.commands import train_setup, trained_model, workdir
 from fcfrnet_jax.commands.cli.config_files import flat
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.files import with_digest, write_json
 from tests import kitti_tree, numbered_scenes
 from tests.commands import runs
@@ -90,7 +91,9 @@ def scenes(tmp_path_factory):
 def notes_of(scenes, **settings):
     config = runs.config_of(scenes, **{"mode": "dense+photo"} | settings)
     objective = train_setup.make_objective(config)
-    frames, _ = train_setup.training_frames(config, trained_model.make_model(config), objective)
+    frames, _ = train_setup.training_frames(
+        config, opening.open_data_set(config), trained_model.make_model(config), objective
+    )
     return train_setup.photometric_notes(config, frames)
 
 
@@ -136,12 +139,16 @@ def depth_only(data, mode):
 
 def training_frames(config):
     objective = train_setup.make_objective(config)
-    return train_setup.training_frames(config, trained_model.make_model(config), objective)[0]
+    return train_setup.training_frames(
+        config, opening.open_data_set(config), trained_model.make_model(config), objective
+    )[0]
 
 
 def test_validation_of_a_depth_only_model_needs_no_images(data):
     config = depth_only(data, "sparse+photo")
-    frames, _ = train_setup.validation_frames(config, trained_model.make_model(config))
+    frames, _ = train_setup.validation_frames(
+        config, opening.open_data_set(config), trained_model.make_model(config)
+    )
     assert [frame.image for frame in frames] == [None] * 3
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.commands import train_setup, trained_model, validation
+from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.streets import sample
 from fcfrnet_jax.streets.frame import RenderedPair
 from fcfrnet_jax.training import street_batches
@@ -120,7 +121,9 @@ def test_batches_and_nearby_frames_for_the_photometric_loss(quick, monkeypatch, 
 
 def test_every_process_needs_a_frame_to_validate(quick, scenes, monkeypatch):
     config = config_of(scenes, **STREETS)
-    frames, _ = train_setup.validation_frames(config, trained_model.make_model(config))
+    frames, _ = train_setup.validation_frames(
+        config, opening.open_data_set(config), trained_model.make_model(config)
+    )
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     with pytest.raises(ValueError, match=r"--config.val_split=val has 2 frames, too few for 3"):
         validation.check_share(config, frames)

@@ -230,3 +230,11 @@ def test_the_limits_are_those_of_the_data_set() -> None:
         findings = find_implausible(wrong, limits=limits)
         assert {(item.kind, item.impossible) for item in findings} == {(kind, True)}
     assert "over 10 m, the largest depth of a model" in findings[0].text
+
+
+@pytest.mark.parametrize("png", [True, False])
+def test_png_files_are_mentioned_where_there_are_some(png: bool) -> None:
+    maps = {"sparse_depth": 1000 * made_up()["sparse_depth"]}
+    [finding] = find_implausible(maps, png=png)
+    assert finding.kind == "far"
+    assert ("which a PNG stores times 256" in finding.text) == png

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fcfrnet_jax.data.check import check_frames, read_frame, scan_frames
+from fcfrnet_jax.data.frame import RecordError
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.data.reading import read_arrays
@@ -44,6 +45,18 @@ def test_arrays_that_a_frame_does_not_have_are_left_out(frame):
 def test_a_message_names_the_record(frame):
     broken = stored(frame, "is damaged")
     with pytest.raises(ValueError, match=rf"^train\.shard:{frame.name}/image is damaged$"):
+        read_arrays(broken, ["image"])
+
+
+def test_a_message_on_the_whole_record_names_it(frame):
+    class Broken(InMemory):
+        def read(self, names):
+            raise RecordError("is damaged")
+
+    broken = dataclasses.replace(stored(frame), stored=Broken({}))
+    [bad] = check_frames([broken], (0, 0))
+    assert (str(bad.path), bad.reason) == (f"train.shard:{frame.name}", "is damaged")
+    with pytest.raises(ValueError, match=rf"^train\.shard:{frame.name} is damaged$"):
         read_arrays(broken, ["image"])
 
 

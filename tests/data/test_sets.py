@@ -2,10 +2,14 @@
 
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from fcfrnet_jax.data.images import write_depth
+from fcfrnet_jax.commands import dataset
+from fcfrnet_jax.data import kitti
+from fcfrnet_jax.data.images import write_depth, write_image
 from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests import kitti_tree as tree
@@ -17,8 +21,14 @@ SIZE = 200, 450
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
+    """A camera moves along a textured plane."""
     root = tmp_path_factory.mktemp("kitti")
     tree.write_drive(root, "train", numbers=range(5, 12), size=SIZE)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((200, 530, 3)), (0, 0), 2.0)
+    texture = np.rint(255 * cv2.normalize(noise, None, 0, 1, cv2.NORM_MINMAX)).astype(np.uint8)
+    for i, frame in enumerate(kitti.find_frames(root, "train")):
+        write_image(frame.image, texture[:, 12 * i : 12 * i + 450])
+        write_depth(frame.sparse, np.full(SIZE, 10.0))
     return root
 
 
@@ -51,6 +61,14 @@ def test_batches_are_those_of_the_folders(folders, shards_dir):
         assert_same(found, expected)
 
 
+@pytest.mark.slow
+def test_near_frames_are_those_of_the_folders(folders, shards_dir):
+    """They are found by the names of the frames, see `frame.neighbours`."""
+    found, expected = (batches(folder, 1, near_reach=2)[0] for folder in (shards_dir, folders))
+    assert_same(found, expected)
+    assert np.all(found["translation"][:, 0] != 0)
+
+
 def test_a_stream_from_shards_resumes_at_any_step(shards_dir):
     [found] = batches(shards_dir, 1, first_step=2)
     assert_same(found, batches(shards_dir, 3)[2])
@@ -61,6 +79,21 @@ def test_processes_see_disjoint_halves(shards_dir):
     [whole] = batches(shards_dir, 1)
     for name in ("image", "position"):
         np.testing.assert_array_equal(np.concatenate([h[name] for h in halves]), whole[name])
+
+
+def test_models_without_images_have_them_in_panels(folders, shards_dir):
+    drawn = []
+    for folder in (folders, shards_dir):
+        data = open_folder(folder)
+        (frame, *_), _ = frames_of(folder, require=("ground_truth",))
+        assert frame.image is None
+        images = dataset.panel_images(ConfigDict({"panels": 1}), data, "train", [frame])
+        example = dict.fromkeys(("sparse_depth", "ground_truth"), np.ones((16, 32, 1)))
+        drawn += [
+            dataset.panel(data, frame, example, {}, {}, found).tobytes() for found in (images, {})
+        ]
+    assert drawn[0] == drawn[2]
+    assert drawn[0] != drawn[1]
 
 
 def test_a_folder_with_two_data_sets_is_refused(shards_dir, tmp_path):

@@ -85,6 +85,22 @@ def test_parts_of_a_split_and_decoders(data_dir):
     assert part["image"]["shape"].numpy().tolist() == [*tree.SIZE, 3]
 
 
+def test_parts_of_the_features_and_identities(data_dir):
+    partial = tfds.decode.PartialDecoding({"name": True, "sparse_depth": True})
+    config = tfds.ReadConfig(add_tfds_id=True)
+    options = {"data_dir": data_dir, "decoders": partial, "read_config": config}
+    (part,) = tfds.load(NAME, split="val[1:2]", **options)
+    assert part.keys() == {"name", "sparse_depth", "tfds_id"}
+    assert part["sparse_depth"].shape == (*tree.SIZE, 1)
+    assert part["tfds_id"].numpy().decode() == f"{NAME}-val.array_record-00000-of-00001__1"
+
+
+def test_settings_that_are_not_supported_are_refused(data_dir):
+    config = tfds.ReadConfig(repeat_filenames=True)
+    with pytest.raises(ValueError, match=r"read_config\.repeat_filenames is not supported"):
+        tfds.load(NAME, split="val", data_dir=data_dir, read_config=config)
+
+
 def test_files_of_a_split_can_be_shuffled(data_dir):
     loaded = tfds.load(NAME, split="val", data_dir=data_dir, shuffle_files=True)
     assert {frame["name"].numpy().decode() for frame in loaded} == {*tree.DRIVE_NAMES}
@@ -114,8 +130,8 @@ def test_missing_splits_are_reported(manual_dir, tmp_path, caplog):
 def test_a_killed_build_goes_on(manual_dir, tmp_path):
     with open_source(manual_dir) as source:
         build_split(plan_split(source, "val"), source, tmp_path / NAME / "1.0.0.building")
-    left = tmp_path / NAME / "1.0.0.incomplete0A1B2C"
-    left.mkdir()
+    for left in ("1.0.0.incomplete0A1B2C", "incomplete.0A1B2C_1.0.0"):
+        (tmp_path / NAME / left).mkdir()
     (shard,) = (tmp_path / NAME / "1.0.0.building").glob("*-of-00001")
     number = shard.stat().st_ino
     builder = prepare(manual_dir, tmp_path)
@@ -143,3 +159,12 @@ def test_a_damaged_record_is_named(manual_dir, tmp_path):
 def test_a_folder_without_frames(tmp_path):
     with pytest.raises(ValueError, match=rf"{tmp_path}: has no frames of KITTI's depth benchmark"):
         prepare(tmp_path, tmp_path / "tfds")
+
+
+def test_a_refused_source_leaves_nothing(tmp_path):
+    from fcfrnet_jax.data import tfds_builder
+
+    builder = tfds_builder.KittiDepthCompletion(data_dir=tmp_path / "tfds")
+    with pytest.raises(ValueError, match="has no frames of KITTI's depth benchmark"):
+        tfds_builder.build(builder, tmp_path)
+    assert list((tmp_path / "tfds").iterdir()) == []

@@ -172,7 +172,7 @@ def test_a_file_damaged_since_the_start_is_named(frames: list[Frame], tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(frames[1].sparse.read_bytes()[:200])
     damaged = [frames[0], dataclasses.replace(frames[1], sparse=broken), *frames[2:]]
-    with pytest.raises(ValueError, match=f"{broken}.*; restore the file and resume"):
+    with pytest.raises(ValueError, match=f"{broken}.*; resume once the file is restored"):
         take(len(frames), damaged)
 
 
@@ -339,5 +339,5 @@ def test_stored_frames_give_the_batches_of_their_files(plane: list[Frame]) -> No
 
 def test_a_record_damaged_since_the_start_is_named(frames: list[Frame]) -> None:
     damaged = [*map(stored, frames[:-1]), stored(frames[-1], "is damaged")]
-    with pytest.raises(ValueError, match=r"train\.shard:\S+/sparse_depth is damaged; restore"):
+    with pytest.raises(ValueError, match=r"train\.shard:\S+/sparse_depth is damaged; resume once"):
         take(len(frames), damaged)

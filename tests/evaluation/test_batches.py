@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 
+from fcfrnet_jax.data.check import scan_frames
 from fcfrnet_jax.data.frame import Frame
 from fcfrnet_jax.data.kitti import find_frames
 from fcfrnet_jax.evaluation.batches import Scan, read_batches
@@ -152,3 +154,9 @@ def test_a_scan_finds_damage_without_reading_pixels(frames: list[Frame]) -> None
     while not scan.found_bad():
         pass
     scan.close()
+
+
+def test_a_scan_decodes_no_frame(frames: list[Frame]) -> None:
+    stored = Mock(spec=["read"])
+    assert scan_frames([dataclasses.replace(f, stored=stored) for f in frames], (0, 0)) == []
+    stored.read.assert_not_called()

@@ -111,11 +111,12 @@ def floored(depth: np.ndarray) -> np.ndarray:
 def parametrize(runs: list[tuple[str, str]]) -> pytest.MarkDecorator:
     """ResNet-34 runs the same code as ResNet-18, and float64 takes a minute.
 
-    Quick tests compare the fine network; the coarse one has the same layers.
+    Quick tests compare the fine network; the coarse one has the same layers. `test_select` compares
+    the depth of ResNet-34 in every CI run.
     """
 
     def marks(name: str, dtype: str) -> list[pytest.MarkDecorator]:
-        if dtype == "float64":
+        if dtype == "float64" or "34" in name:
             return [pytest.mark.nightly]
         quick = name == "fcfrnet18_rgbd" and dtype != GPU
         return [] if quick else [pytest.mark.slow]

@@ -38,14 +38,19 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
         _check_source(source)
     _check_target(folder, source)
     with lock_folder(folder):
+        # The benchmark has 283,000 files, which takes a while.
+        note = console(stderr=True)
+        note.print(f"Listing the files in {source}", soft_wrap=True)
         # Imported here because TFDS takes seconds.
         from fcfrnet_jax.data.tfds_builder import KittiDepthCompletion, build
 
         builder = KittiDepthCompletion(data_dir=folder)
         target = Path(builder.data_path)
         if target.exists():
-            _check_unchanged(source, target)
-            remove(builder.building_dir)  # left by a build that was killed at its end
+            _check_unchanged(source, target, builder.building_dir)
+            # Both are left by a build that was killed at its end.
+            remove(builder.building_dir)
+            builder.remove_incomplete()
             outcome = f"{target} is complete already; delete it to build it again"
         else:
             with named("data_dir"):
@@ -88,8 +93,14 @@ def _check_target(folder: Path, source: Path) -> None:
         )
 
 
-def _check_unchanged(source_dir: Path, target: Path) -> None:
-    """Raises ValueError if the shards of a complete build are not those of the source."""
+def _check_unchanged(source_dir: Path, target: Path, building: Path) -> None:
+    """Raises ValueError if the shards of a complete build are not those of the source.
+
+    Args:
+      source_dir: the source.
+      target: the folder of the shards.
+      building: where a build that was stopped has its shards.
+    """
     with ExitStack() as stack:
         with named("data_dir"):
             source = stack.enter_context(open_source(source_dir))
@@ -98,8 +109,9 @@ def _check_unchanged(source_dir: Path, target: Path) -> None:
     if changed:
         raise ValueError(
             f"{len(changed)} of the {total} shards in {target} are missing, damaged, or built from "
-            f"other files than {source_dir} has now ({list_some(changed)}); delete {target} to "
-            "build it again, or choose another --workdir"
+            f"other files than {source_dir} has now ({list_some(changed)}); rename the folder to "
+            f"{building.name} and repeat the command to build only those, or delete it to build "
+            "all"
         )
 
 

@@ -21,6 +21,8 @@ from fcfrnet_jax.progress import console
 
 NAME = "check_data.json"
 FORMAT = 1
+# The kind of a bad file that is the whole record of a frame.
+RECORD = "record"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class SplitCheck:
       digests: of their files, by kind of array; empty if the files are not known.
       sizes: (height, width, number) of the frames without bad files.
       in_core: whether their depth maps have a depth in `walk.CORE`.
-      bad: the bad files: frame, kind of array and reason.
+      bad: the bad files: frame, kind of array or `RECORD`, and reason.
     """
 
     frames: int
@@ -137,7 +139,7 @@ def _bad_files(found: SplitCheck, frames: Sequence[Frame]) -> list[BadFile]:
     bad = []
     for item in found.bad:
         frame, kind = by_name[item["frame"]], item["kind"]
-        path = paths_of(frame).get(kind)
+        path = frame.sparse.parent if kind == RECORD else paths_of(frame).get(kind)
         # Without its bad file, a frame may be usable. A coarse map may have the size of the crop.
         if path is None or kind == "coarse_depth":
             raise ValueError(f"a bad file of the {kind.replace('_', ' ')} decides on {frame.name}")

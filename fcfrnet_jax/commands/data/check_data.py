@@ -38,7 +38,8 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     folder = Path(workdir).expanduser()
     data = opening.open_data_set(config)
     root = opening.data_dir(config)
-    reports = _search(config, data)
+    reports, empty = _search(config, data)
+    notes = [*data.notes(), *empty]
     stamps = Stamps(root)
     workers = config.workers or process.cores()
     with lock_folder(folder), walk.Journal(folder) as journal:
@@ -59,16 +60,17 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
             "data_dir": str(root.resolve()),
             "may_train": not obstacles,
             "obstacles": obstacles,
+            "notes": notes,
             "splits": {found.split: found.to_json() for found in reports},
         }
         certificate.write(folder, checks, entries)
-    report.show(reports, data.name)
+    report.show(reports, data.name, notes)
     if obstacles:
         raise ValueError(f"{'; '.join(obstacles)}; see {folder / certificate.NAME}")
 
 
-def _search(config: ConfigDict, data: DataSet) -> list[SplitReport]:
-    """Finds the frames of the splits.
+def _search(config: ConfigDict, data: DataSet) -> tuple[list[SplitReport], list[str]]:
+    """Finds the frames of the splits; returns reports, and why other splits have none.
 
     Raises:
       ValueError: an unknown split or kind of file, or a chosen split or all have no frames.
@@ -96,7 +98,14 @@ def _search(config: ConfigDict, data: DataSet) -> list[SplitReport]:
             empty.append(error)
     if not reports:
         raise empty[0]
-    return reports
+    return reports, [_shorten(str(error)) for error in empty]
+
+
+def _shorten(text: str) -> str:
+    """Leaves out of a message where the frames of a split were looked for."""
+    start, _, rest = text.partition(": looked for")
+    hints = [part for part in rest.split("; ") if part.startswith(("found ", "did you mean "))]
+    return "; ".join([start, *hints])
 
 
 def _search_split(
@@ -106,14 +115,17 @@ def _search_split(
     search = partial(data.search, split, coarse_dir=config.coarse_dir or None)
     complete, _ = search(require=())
     found = SplitReport(split, data.benchmark_frames.get(split), complete)
-    there = []
-    for kind in wanted:
-        try:
-            search(require=(kind,))
-            there.append(kind)
-        except ValueError as error:
-            found.absent.append(str(error))
-    found.complete, found.missing = search(require=there)
+    try:
+        found.complete, found.missing = search(require=wanted)
+    except ValueError:
+        there = []
+        for kind in wanted:
+            try:
+                search(require=(kind,))
+                there.append(kind)
+            except ValueError as error:
+                found.absent.append(str(error))
+        found.complete, found.missing = search(require=there)
     if data.benchmark_frames:
         names = [item.name for item in complete]
         found.gaps = find_gaps(names, data.find_images(split, names))
@@ -121,7 +133,7 @@ def _search_split(
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in (part.strip() for part in text.split(",")) if word]
+    return [*dict.fromkeys(word for part in text.split(",") if (word := part.strip()))]
 
 
 def _fill(found: SplitReport, results: Iterator[tuple[Frame, Result]], data: DataSet) -> bool:
@@ -166,4 +178,5 @@ def _as_check(found: SplitReport, digests: dict[str, str], in_core: bool) -> Spl
 
 
 def _kind_of(bad: BadFile) -> str:
-    return next(kind for kind, path in paths_of(bad.frame).items() if path == bad.path)
+    kinds = (kind for kind, path in paths_of(bad.frame).items() if path == bad.path)
+    return next(kinds, certificate.RECORD)

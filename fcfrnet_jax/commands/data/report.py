@@ -98,11 +98,13 @@ def obstacles(
     bad = [item for report in reports for item in (*report.missing, *report.bad)]
     if bad and not skip_bad_frames:
         count = len({(str(item.path), item.frame.name) for item in bad})
-        first = list_some([f"{item.path} {item.reason}" for item in bad], separator="; ")
+        # A frame may be in several splits.
+        texts = [*dict.fromkeys(f"{item.path} {item.reason}" for item in bad)]
+        first = list_some(texts, separator="; ")
         some = "file" if count == 1 else "files"
         found.append(
-            f"{count} {some} cannot be used: {first}; restore them, or leave the frames out with "
-            "--config.skip_bad_frames=True here and in training"
+            f"{count} {some} cannot be used: {first}; --config.skip_bad_frames=True, here and in "
+            "training, leaves the frames out"
         )
     for report in reports:
         found += report.absent
@@ -118,12 +120,13 @@ def obstacles(
     return found
 
 
-def show(reports: Sequence[SplitReport], name: str) -> None:
+def show(reports: Sequence[SplitReport], name: str, notes: Sequence[str]) -> None:
     """Prints the table and the notes.
 
     Args:
       reports: of the splits.
       name: of the data set.
+      notes: about the data set as a whole.
     """
     output = console()
     table = Table(name, *(report.split for report in reports))
@@ -139,11 +142,15 @@ def show(reports: Sequence[SplitReport], name: str) -> None:
         "frames without calibration": [sum(report.uncalibrated().values()) for report in reports],
     }
     for heading, counts in rows.items():
+        if counts == [None] * len(counts):
+            continue
         table.add_row(heading, *("" if count is None else f"{count:,}" for count in counts))
     output.print(table)
     for report in reports:
         for note in _notes(report):
             output.print(f"{report.split}: {note}.", soft_wrap=True)
+    for note in notes:
+        output.print(note if note.endswith("?") else f"{note}.", soft_wrap=True)
 
 
 def _notes(report: SplitReport) -> list[str]:

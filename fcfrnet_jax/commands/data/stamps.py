@@ -39,6 +39,10 @@ class Stamps:
         stored = frame.stored_names()
         return {kind: self._of(path, path in stored) for kind, path in paths_of(frame).items()}
 
+    def relative_paths(self, frame: Frame) -> dict[str, str]:
+        """The path of each of the arrays of `paths_of`, relative to the root if it is in it."""
+        return {kind: self._relative(path) for kind, path in paths_of(frame).items()}
+
     def digests(self, frames: Sequence[Frame]) -> dict[str, str]:
         """A digest of the names and the stamps of frames, by kind of array.
 
@@ -64,7 +68,10 @@ class Stamps:
         stamp = next(filter(None, map(self._of_file, candidates)), "")
         if is_record and not stamp:
             raise ValueError(f"{path}: the file of this record is not known")
-        return f"{text.removeprefix(self._root)} {stamp} {self._description}"
+        return f"{self._relative(path)} {stamp} {self._description}"
+
+    def _relative(self, path: Path) -> str:
+        return os.path.abspath(path).removeprefix(self._root)
 
     def _of_file(self, path: str) -> str:
         """The size and time of a file; empty if there is none."""

@@ -16,6 +16,8 @@ from fcfrnet_jax.commands.recordings.pool import map_in_processes
 from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import MIN_DEPTH
+from fcfrnet_jax.data.reading import is_from_png
+from fcfrnet_jax.files import atomic_path
 from fcfrnet_jax.geometry import Size, crop_offsets
 from fcfrnet_jax.system_errors import append, open_to_append
 
@@ -24,8 +26,10 @@ CHUNK = 16
 # A crop at the bottom centre with this share of the rows and columns.
 CORE = 0.25
 # Changes when other faults are found.
-_CHECKS = "1"
+_CHECKS = "2"
 _JOURNAL = "check_data.journal"
+# Hexadecimal digits at the start of a key: 64 bits.
+_PLACE = 16
 
 Limits = tuple[float, float]
 
@@ -55,14 +59,17 @@ def examine(frame: Frame, limits: Limits) -> Result:
     maps = {kind: array for kind, array in arrays.items() if kind != "image"}
     findings = [
         (found.kind, found.depth, found.text, bool(found.impossible))
-        for found in plausibility.find_implausible(maps, limits=limits)
+        for found in plausibility.find_implausible(maps, limits=limits, png=is_from_png(frame))
     ]
     height, width = maps["sparse_depth"].shape
     return Result((height, width), all(map(_has_core, maps.values())), [], findings)
 
 
 def keys_of(frames: Sequence[Frame], stamps: Stamps, limits: Limits) -> list[str]:
-    """Identifies frames by their files; "" for those whose files are not known."""
+    """Identifies frames by their files; "" for those whose files are not known.
+
+    Keys that begin with the same `_PLACE` characters are of the same paths.
+    """
     keys = []
     for frame in frames:
         try:
@@ -70,7 +77,8 @@ def keys_of(frames: Sequence[Frame], stamps: Stamps, limits: Limits) -> list[str
         except ValueError:
             keys.append("")
         else:
-            keys.append(_digest(_CHECKS, frame.name, limits, sorted(files.items())))
+            place = _digest(frame.name, sorted(stamps.relative_paths(frame).items()))[:_PLACE]
+            keys.append(place + _digest(_CHECKS, frame.name, limits, sorted(files.items())))
     return keys
 
 
@@ -114,7 +122,8 @@ def walk(
 class Journal:
     """The results of the frames that were read, one line each, in a file that grows.
 
-    Only frames without bad files are recorded: a file that cannot be read is tried again.
+    Only frames without bad files are recorded: a file that cannot be read is tried again. If more
+    than half of the lines are damaged or of files that have changed, they are removed.
 
     Args:
       folder: of the file.
@@ -127,14 +136,22 @@ class Journal:
         self._new: set[str] = set()
 
     def __enter__(self) -> "Journal":
+        if self._path.exists() and not self._path.is_file():
+            raise ValueError(f"{self._path}: is not a file; remove it")
         text = self._path.read_bytes() if self._path.exists() else b""
-        for line in text.split(b"\n"):
-            # A killed command leaves an incomplete last line, and what is damaged is read again.
+        lines, newest = text.split(b"\n"), dict[str, bytes]()
+        for line in lines:
+            # A killed command leaves an incomplete last line. Damaged lines are not used.
             with suppress(ValueError, TypeError, RecursionError):
                 key, digest, size, in_core, findings = json.loads(line)
                 if digest == _digest(key, size, in_core, findings):
                     found = [(kind, path, why, bool(no)) for kind, path, why, no in findings]
                     self._known[key] = Result((size[0], size[1]), in_core, [], found)
+                    newest[key[:_PLACE]] = line
+        if len(lines) > 2 * len(newest) + 1:
+            text = b"".join(line + b"\n" for line in newest.values())
+            with atomic_path(self._path) as temporary:
+                temporary.write_bytes(text)
         self._file = open_to_append(self._path)
         if text and not text.endswith(b"\n"):
             append(self._file, b"\n")

@@ -11,8 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
-from fcfrnet_jax.commands import dataset
-from fcfrnet_jax.commands.data.opening import open_data_set
+from fcfrnet_jax.commands.data.opening import check_depth, open_data_set
 from fcfrnet_jax.commands.inference import devices, maps, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
@@ -116,7 +115,7 @@ def find_frames(
         sampled = plausibility.sample_frames(found)
         unreadable = check.check_frames(sampled, tuple(config.crop), image_pixels=False)
         good = check.without_bad(sampled, unreadable)
-        dataset.check_depth(good, tuple(config.crop), data)
+        check_depth(good, tuple(config.crop), data)
     return found, bad
 
 

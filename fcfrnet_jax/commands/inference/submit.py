@@ -13,7 +13,8 @@ from fcfrnet_jax import parallel
 from fcfrnet_jax.commands.inference import devices, maps, models, records
 from fcfrnet_jax.commands.inference.origins import describe_origins
 from fcfrnet_jax.commands.inference.records import Record
-from fcfrnet_jax.data import check, kitti, plausibility
+from fcfrnet_jax.commands.settings import named
+from fcfrnet_jax.data import check, plausibility, sets
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti.submission import (
     Benchmark,
@@ -129,7 +130,14 @@ def find_frames(config: ConfigDict, model: Model | None, benchmark: Benchmark) -
         )
     require = {"image"} if model and model[0].uses_image else set()
     coarse_dir = config.coarse_dir or None
-    found, bad = kitti.search_frames(config.data_dir, SPLIT, coarse_dir=coarse_dir, require=require)
+    with named("data_dir"):
+        data = sets.open_folder(Path(config.data_dir).expanduser())
+    if not data.benchmark_frames:
+        raise ValueError(
+            f"--config.data_dir={config.data_dir} has {data.name}, but KITTI's test frames are "
+            "submitted"
+        )
+    found, bad = data.search(SPLIT, coarse_dir=coarse_dir, require=require)
     check.raise_bad_files(bad)
     expected = {Path(name).stem for name in benchmark.names()}
     missing = sorted(expected - {frame.name for frame in found})

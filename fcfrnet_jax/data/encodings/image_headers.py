@@ -20,10 +20,16 @@ _PNG_COLOURS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA
 # The bits per sample that each colour type allows.
 _PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PALETTE = 3
+# Compressed pixels may be a thousand times smaller than the image.
+MAX_PIXELS = 200_000_000
 _JPEG_COLOURS = {1: "gray", 3: "RGB"}
 # Start-of-frame markers; the gaps are DHT, JPG and DAC.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN = 0xDA
+
+
+class TooLargeError(ValueError):
+    """An image has more than `MAX_PIXELS`."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ def read_png(data: bytes) -> tuple[ImageHeader, bytes | memoryview]:
       The header, and the compressed pixels: the content of all IDAT chunks.
 
     Raises:
-      ValueError: a truncated or damaged file. The message continues a sentence that begins with the
-        name of the file.
+      ValueError: a truncated or damaged file, or more than `MAX_PIXELS`. The message continues a
+        sentence that begins with the name of the file.
     """
     header, has_palette = b"", False
     pixels: list[memoryview] = []
@@ -65,6 +71,7 @@ def read_png(data: bytes) -> tuple[ImageHeader, bytes | memoryview]:
     width, height, bits, colour, compression, filters, interlace = struct.unpack(">IIBBBBB", header)
     if bits not in _PNG_BITS.get(colour, ()) or compression or filters or interlace > 1:
         raise ValueError(f"has an invalid PNG header: {header.hex()}")
+    _check_pixels((height, width))
     if colour == _PALETTE and not has_palette:
         raise ValueError("has no PLTE chunk, the palette of its colours")
     header_read = ImageHeader((height, width), bits, _PNG_COLOURS[colour], bool(interlace))
@@ -89,10 +96,39 @@ def read_jpeg_header(data: bytes) -> ImageHeader:
             if not data.rstrip(b"\0").endswith(_JPEG_END):
                 raise ValueError(f"is truncated at byte {len(data)}: the JPEG has no end marker")
             bits, height, width, channels = struct.unpack_from(">BHHB", data, offset + 4)
+            _check_pixels((height, width))
             colour = _JPEG_COLOURS.get(channels, f"{channels}-channel")
             return ImageHeader((height, width), bits, colour)
         offset += 2 + length
     raise ValueError(f"is truncated at byte {len(data)}, in the JPEG header")
+
+
+def check_content(data: bytes) -> None:
+    """Checks a file of any kind before it is decoded.
+
+    Raises:
+      ValueError: a damaged PNG file, on which libpng would print a line of its own, or a PNG or
+        JPEG file of absurd size. The message continues a sentence that begins with its name.
+    """
+    try:
+        if data.startswith(PNG_SIGNATURE):
+            read_png(data)
+        elif data.startswith(JPEG_START):
+            read_jpeg_header(data)
+    except TooLargeError:
+        raise
+    except ValueError as error:
+        # Decoders read JPEG files with other faults.
+        if data.startswith(PNG_SIGNATURE):
+            raise ValueError(f"{error}; restore the file") from error
+
+
+def _check_pixels(size: Size) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise TooLargeError(
+            f"is {size[0]}x{size[1]} (height x width), more than {MAX_PIXELS:,} pixels, the most "
+            "that are read"
+        )
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

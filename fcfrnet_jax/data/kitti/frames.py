@@ -12,7 +12,7 @@ from absl import logging
 from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.kitti.calibration import frame_intrinsics, no_calibration
-from fcfrnet_jax.data.kitti.elsewhere import suggest
+from fcfrnet_jax.data.kitti.elsewhere import describe_archives, suggest, with_images
 from fcfrnet_jax.files import list_some
 
 SPLITS = ("train", "val", "val_selection", "test_completion")
@@ -81,14 +81,14 @@ def search_frames(
     files = {"sparse": layout.depth_files(data_dir, split, "sparse")}
     scans = sorted(files["sparse"])
     if not scans:
+        if not any(data_dir.iterdir()):
+            raise NoFramesError(
+                f"no {split} frames under {data_dir}: the folder is empty; unpack KITTI's archives "
+                "there, or give another folder"
+            )
         raise NoFramesError(
             f"no {split} frames under {data_dir}: "
-            f"looked for {layout.describe_layouts(split, 'sparse')}"
-            + (
-                _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)
-                or suggest(data_dir, split, "sparse")
-            )
-            + _other_splits(data_dir)
+            f"looked for {layout.describe_layouts(split, 'sparse')}" + _where_else(data_dir, split)
         )
     if "image" in kinds:
         files["image"] = layout.image_files(data_dir, split, scans)
@@ -140,6 +140,17 @@ def _existing_folder(path: str | os.PathLike, argument: str) -> Path:
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _where_else(data_dir: Path, split: str) -> str:
+    """Says where frames of a split are, and which splits or archives there are."""
+    hint = _did_you_mean([data_dir.resolve().parent, *_subfolders(data_dir)], split)
+    if split in layout.SELECTION_FOLDERS:
+        hint = hint or suggest(data_dir, split, "sparse")
+    hint = hint or _did_you_mean(with_images(data_dir, split), split)
+    hint = hint or suggest(data_dir, split, "sparse")
+    others = _other_splits(data_dir)
+    return hint + others or describe_archives(data_dir, split)
 
 
 def _did_you_mean(folders: Iterable[Path], split: str) -> str:

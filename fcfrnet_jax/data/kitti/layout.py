@@ -39,6 +39,11 @@ SELECTION_LAYOUTS = (
 # Other names in common use, which messages do not list: of folders for the benchmark and for the
 # raw data, whose zip archives may also be unpacked in folders of their own.
 _DEPTH_ROOTS = ("kitti_depth/", "kitti_depth/depth/", "depth/")
+_OTHER_DEPTH_LAYOUTS = tuple(
+    f"{archive}/{{split}}/{{drive}}/proj_depth/{{kind}}/{{camera}}"
+    for name in ("depth_velodyne", "depth_annotated")
+    for archive in (f"data_{name}/data_{name}", name)
+)
 _RAW_ROOTS = ("", "raw/", "rawdata/", "raw_data/", "kitti_raw/")
 _OTHER_IMAGE_LAYOUTS = (
     *(f"{root}{{date}}/{{drive}}/{{camera}}/data" for root in _RAW_ROOTS[2:]),
@@ -75,7 +80,7 @@ def depth_files(root: Path, split: str, kind: str) -> Files:
     drive_folder, selection_folder = KIND_FOLDERS[kind]
     if split in SELECTION_FOLDERS:
         return _selection_files(root, split, selection_folder, (".png",))
-    layouts = _depth_layouts(drive_folder)
+    layouts = [*_depth_layouts(drive_folder), *_of_kind(_OTHER_DEPTH_LAYOUTS, drive_folder)]
     others = [place + layout for place in _DEPTH_ROOTS for layout in layouts]
     return _drive_maps(root, split, [*layouts, *others])
 
@@ -196,7 +201,11 @@ def _selection_files(root: Path, split: str, name: str, suffixes: Collection[str
 
 
 def _depth_layouts(kind: str) -> list[str]:
-    return [layout.replace("{kind}", kind) for layout in DEPTH_LAYOUTS]
+    return _of_kind(DEPTH_LAYOUTS, kind)
+
+
+def _of_kind(layouts: Iterable[str], kind: str) -> list[str]:
+    return [layout.replace("{kind}", kind) for layout in layouts]
 
 
 def _drive_maps(root: Path, split: str, layouts: Iterable[str]) -> Files:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax.data.frame import BadFile, Frame
+from fcfrnet_jax.data.frame import BadFile, Frame, RecordError
 from fcfrnet_jax.data.nyu import hdf5, protocol, records
 from fcfrnet_jax.data.reading import coarse_file
 
 SPLITS = ("train", "val", "train_and_val", "test")
+# Of 1,449 labelled frames, which many codes for other tasks use.
+LABELLED = "nyu_depth_v2_labeled.mat"
 # Frames of the published data.
 TEST_FRAMES = 654
 Pixels = tuple[np.ndarray, np.ndarray]
@@ -35,7 +37,10 @@ class StoredFrame:
 
     def read(self, names: Collection[str]) -> dict[str, np.ndarray]:
         """Reads some of `image`, `sparse_depth` and `ground_truth`, of 228x304 pixels."""
-        image, depth = self.pixels()
+        try:
+            image, depth = self.pixels()
+        except ValueError as error:
+            raise RecordError(str(error)) from error
         image, depth = protocol.resize_image(image), protocol.resize_depth(depth)
         found = {"image": image, "ground_truth": depth}
         if "sparse_depth" in names:
@@ -46,6 +51,18 @@ class StoredFrame:
 def is_stored_in(folder: Path) -> bool:
     """Whether a folder seems to hold NYU Depth v2, in one of the two ways."""
     return hdf5.is_stored_in(folder) or records.builder_dir(folder) is not None
+
+
+def refuse_labelled(folder: Path) -> None:
+    """Raises ValueError if a folder has the labelled part of NYU Depth v2, which is not read."""
+    path = folder if folder.name == LABELLED else folder / LABELLED
+    if path.is_file():
+        raise ValueError(
+            f"{path} is not read: it is the labelled part of NYU Depth v2, whose official split is "
+            "in another file, splits.mat; get the HDF5 files that "
+            "github.com/fangchangma/sparse-to-dense.pytorch links, or nyu_depth_v2 of TensorFlow "
+            "Datasets (docs/nyu.md), or give a folder without this file"
+        )
 
 
 def search_frames(

@@ -14,9 +14,13 @@ import numpy as np
 
 from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu.protocol import STORED
+from fcfrnet_jax.files import list_some, not_regular
 
 # One scene in this many is for validation.
 VAL_EVERY = 20
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# In the library's message on a truncated file.
+_STORED_SIZE = re.compile(r"stored_eof = (\d+)")
 _SPLIT_FOLDERS = {"test": "val/official"}
 # The recordings of one scene differ in a letter after the number.
 _PART = re.compile(r"(?<=\d)[a-z]$")
@@ -78,33 +82,62 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     import h5py
 
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{fault}, expected an HDF5 file")
     try:
         # Some network file systems have no locks, and nothing is written.
         with h5py.File(path, "r", locking=False) as file:
-            image, depth = file["rgb"][()], file["depth"][()]
-    except KeyError as error:
-        raise ValueError("has no datasets rgb and depth") from error
+            found = {name: file.get(name) for name in file}
+            rgb, depth = found.get("rgb"), found.get("depth")
+            if not (isinstance(rgb, h5py.Dataset) and isinstance(depth, h5py.Dataset)):
+                kinds = [f"{name} ({type(found[name]).__name__.lower()})" for name in found]
+                raise _ContentError(
+                    f"has no datasets rgb and depth; it has {list_some(kinds) or 'nothing'}"
+                )
+            try:
+                # Before they are read, because a header may claim any size.
+                check(rgb, depth, (3, *STORED))
+            except ValueError as error:
+                raise _ContentError(str(error)) from error
+            return np.moveaxis(rgb[()], 0, -1), depth[()]
+    except _ContentError:
+        raise
     except Exception as error:
-        # h5py raises errors of several types for damaged files.
-        raise ValueError(f"cannot be read as HDF5: {error}") from error
-    check(image, depth, (3, *STORED))
-    return np.moveaxis(image, 0, -1), depth
+        # h5py raises errors of several types for damaged files, with texts for its developers.
+        raise ValueError(f"cannot be read as HDF5: {_fault(path, error)}") from error
+
+
+class _ContentError(ValueError):
+    """A sound file has other content."""
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Why HDF5's library cannot read a file."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(_SIGNATURE))
+            size = stream.seek(0, 2)
+    except OSError as failure:
+        return failure.strerror or str(failure)
+    if start != _SIGNATURE:
+        return f"it begins with {start!r}, expected {_SIGNATURE!r}" if size else "it is empty"
+    expected = _STORED_SIZE.search(str(error))
+    if expected:
+        return f"it is truncated, {size} of {expected[1]} bytes; restore it"
+    return f"it is damaged, {size} bytes; restore it"
 
 
 def check(image: object, depth: object, image_shape: tuple[int, ...]) -> None:
     """Raises ValueError unless the arrays have the types and shapes of NYU Depth v2."""
-    good = (
-        isinstance(image, np.ndarray)
-        and isinstance(depth, np.ndarray)
-        and (image.dtype, image.shape) == (np.uint8, image_shape)
-        and (depth.dtype.kind, depth.shape) == ("f", STORED)
-    )
-    if not good:
-        found = " and ".join(
-            f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
-            for array in (image, depth)
-        )
+    found = [
+        (getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ()))
+        for array in (image, depth)
+    ]
+    is_float = getattr(found[1][0], "kind", "") == "f"
+    if found[0] != (np.uint8, image_shape) or not is_float or found[1][1] != STORED:
+        texts = [f"{dtype} {shape}" for dtype, shape in found]
         raise ValueError(
-            f"has {found}, but NYU Depth v2 has an image, uint8 {image_shape}, and depth, "
-            f"float {STORED}"
+            f"has {' and '.join(texts)}, but NYU Depth v2 has an image, uint8 {image_shape}, and "
+            f"depth, float {STORED}"
         )

@@ -8,6 +8,7 @@ up to 4 mm at 10 m.
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu import hdf5
 from fcfrnet_jax.data.nyu.protocol import STORED
-from fcfrnet_jax.files import first_line
+from fcfrnet_jax.files import first_line, not_regular, version_order
 
 NAME = "nyu_depth_v2"
 # One record in this many is for validation.
@@ -78,10 +79,10 @@ def builder_dir(data_dir: Path) -> Path | None:
       The folder with the newest version, or None if there are no records.
     """
     for pattern in (".", "*", f"{NAME}/*"):
-        # Versions have numbers of one digit.
-        found = sorted(data_dir.glob(f"{pattern}/dataset_info.json"))
-        if found and any(found[-1].parent.glob(f"{NAME}-*")):
-            return found[-1].parent
+        found = [path.parent for path in data_dir.glob(f"{pattern}/dataset_info.json")]
+        found = [folder for folder in found if any(folder.glob(f"{NAME}-*"))]
+        if found:
+            return max(found, key=lambda folder: version_order(folder.name))
     return None
 
 
@@ -123,23 +124,46 @@ def find(folder: Path, split: str) -> tuple[dict[str, Record], dict[str, str]]:
             found[name] = Record(Path(f"{path}:{i}"), builder.info.features, kind, start)
             if reason:
                 reasons[name] = reason
+    if not found:
+        raise NoFramesError(
+            f"{folder} has no records of {split}: one of {VAL_EVERY} records of {theirs} is for "
+            f"validation, and it has {number}"
+            if split in ("train", "val")
+            else f"{folder} has no records of {theirs}"
+        )
     return found, reasons
 
 
 def _starts(path: str, count: int, kind: str) -> tuple[list[int], str]:
     """The places of the records in a file, and why the file cannot be used."""
+    fault = not_regular(Path(path))
+    if fault:
+        return [], fault
     try:
         starts = list(range(_array_reader(path).num_records())) if kind != "tfrecord" else []
-        starts = starts or _tfrecord_starts(path)
+        if not starts:
+            status = os.stat(path)
+            starts = _tfrecord_starts(path, status.st_size, status.st_mtime_ns)
     except (OSError, RuntimeError, ValueError) as error:
         return [], f"cannot be read: {error}"
     fits = len(starts) == count
     return starts, "" if fits else f"has {len(starts)} records, expected {count}"
 
 
-def _tfrecord_starts(path: str) -> list[int]:
-    """The bytes at which the records of a TFRecord file start; the last one may be truncated."""
-    size, starts, position = os.path.getsize(path), [], 0
+@lru_cache(maxsize=4096)
+def _tfrecord_starts(path: str, size: int, changed: int) -> list[int]:
+    """The bytes at which the records of a TFRecord file start; the last one may be truncated.
+
+    Finding them takes an access for each record, so that they are kept until the file changes.
+
+    Args:
+      path: the file.
+      size: in bytes.
+      changed: its time, which tells files of the same size apart.
+    """
+    del changed
+    starts: list[int] = []
+    position = 0
     with open(path, "rb") as file:
         while position + _BEFORE < size:
             starts.append(position)

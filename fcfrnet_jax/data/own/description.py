@@ -2,8 +2,9 @@
 
 import fnmatch
 import json
-import math
+import posixpath
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -90,6 +91,8 @@ def read_description(folder: Path) -> Description:
         have different fields.
     """
     path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: is not a file; describe the data set as docs/own_data.md does")
     record = read_json(path, "describe the data set as docs/own_data.md does")
     try:
         return _checked(record)
@@ -109,8 +112,10 @@ def _checked(record: Any) -> Description:
     given = dict(record)
     patterns = {name: given[name] for name in _PATTERNS if name in given}
     for name, pattern in patterns.items():
-        relative = isinstance(pattern, str) and pattern and not Path(pattern).is_absolute()
-        _check(relative, name, "a pattern of paths relative to the folder", pattern)
+        found = posixpath.normpath(pattern) if isinstance(pattern, str) and pattern else "/"
+        is_inside = not posixpath.isabs(found) and found.split("/")[0] != ".."
+        _check(is_inside, name, "a pattern of paths relative to the folder and in it", pattern)
+        given[name] = patterns[name] = found
     expected = sorted(fields_of(patterns["sparse_depth"], "sparse_depth"))
     for name, pattern in patterns.items():
         if sorted(fields_of(pattern, name)) != expected:
@@ -166,6 +171,9 @@ def _check_splits(value: Any, in_patterns: bool) -> None:
         isinstance(names, list) and names and all(isinstance(name, str) for name in names)
         for names in value.values()
     )
+    if lists:
+        good = all(split.strip(".") and "/" not in split for split in value)
+        _check(good, "the names of splits", "words without slashes", [*value])
     _check(lists, "splits", 'lists of names by split, such as {"train": ["drive_1/*"]}', value)
     if bool(value) == in_patterns:
         raise ValueError(
@@ -175,7 +183,8 @@ def _check_splits(value: Any, in_patterns: bool) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    # JSON has integers that no float holds.
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _check(good: Any, name: str, expected: str, value: Any) -> None:

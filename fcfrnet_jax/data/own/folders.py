@@ -60,7 +60,8 @@ def find_pairs(
 
     Folders are searched with their subfolders; hidden files are ignored. A pattern describes the
     path of a file relative to its folder: `{FIELD}` stands for any text, the shortest that matches,
-    `*` for any text without `/`, and the suffix may be left out. Files whose fields are equal
+    where it appears again for the same one, `*` for any text without `/`, and the suffix may be
+    left out. Files whose fields are equal
     belong together, such as `left/0001.jpg` and `0001_lidar.npy` for the patterns `left/{name}`
     and `{name}_lidar`. Other files are not read.
 
@@ -124,12 +125,12 @@ def fields_of(pattern: str, argument: str) -> list[str]:
     """The names of the fields of a pattern.
 
     Raises:
-      ValueError: there is none, or one has no name or appears twice.
+      ValueError: there is none, or one has no name.
     """
-    names = [match[1] for match in _FIELD.finditer(pattern) if match[2] is None]
-    if not names or not all(map(str.isidentifier, names)) or len({*names}) < len(names):
+    names = [*dict.fromkeys(match[1] for match in _FIELD.finditer(pattern) if match[2] is None)]
+    if not names or not all(map(str.isidentifier, names)):
         raise ValueError(
-            f"{argument}={pattern} must have fields in braces, each with its own name of letters "
+            f"{argument}={pattern} must have fields in braces, each with a name of letters "
             "and digits, such as {name} or {drive}/{number}"
         )
     return names
@@ -141,14 +142,19 @@ def expression_of(pattern: str, suffixes: Collection[str]) -> re.Pattern[str]:
     if suffix.lower() not in suffixes:
         stem, suffix = pattern, ""
     parts, last = [], 0
+    fields: set[str] = set()
     for match in _FIELD.finditer(stem):
         parts.append(re.escape(stem[last : match.start()]))
-        parts.append(f"(?P<{match[1]}>.+?)" if match[2] is None else "[^/]*?")
+        name, any_text = match.groups()
+        known = f"(?P={name})" if name in fields else f"(?P<{name}>.+?)"
+        parts.append("[^/]*?" if any_text else known)
+        fields.add(name)
         last = match.end()
     parts.append(re.escape(stem[last:]))
     endings = [suffix] if suffix else suffixes
     parts.append(f"(?i:{'|'.join(map(re.escape, endings))})")
-    return re.compile("".join(parts))
+    # Names of files may have line breaks.
+    return re.compile("".join(parts), re.DOTALL)
 
 
 def _files(

@@ -1,6 +1,5 @@
 """Finds the frames of a data set that `dataset.json` describes."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,19 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics, NoFramesError
+from fcfrnet_jax.data.frame import BadFile, Frame, Intrinsics
 from fcfrnet_jax.data.kitti.calibration import read_intrinsics
 from fcfrnet_jax.data.own import inputs
-from fcfrnet_jax.data.own.description import MAPS, SPLIT, Description
-from fcfrnet_jax.data.own.folders import (
-    DEPTH_SUFFIXES,
-    IMAGE_SUFFIXES,
-    Key,
-    expression_of,
-    fields_of,
-    name_of,
-    walk,
-)
+from fcfrnet_jax.data.own.description import MAPS, Description
+from fcfrnet_jax.data.own.listing import Listing
 from fcfrnet_jax.data.plausibility import Finding
 from fcfrnet_jax.data.reading import coarse_file
 from fcfrnet_jax.files import list_some
@@ -50,24 +41,8 @@ class FileArrays:
             raise ValueError(str(error).removeprefix(f"{path}: ")) from error
 
 
-def split_names(root: Path, description: Description) -> tuple[str, ...]:
-    """The splits of a data set.
-
-    Raises:
-      ValueError: no file matches the pattern of the sparse depth.
-    """
-    if description.splits:
-        return tuple(description.splits)
-    pattern = description.sparse_depth
-    fields = fields_of(pattern, "sparse_depth")
-    place = fields.index(SPLIT)
-    found = match_files(root, pattern, fields, DEPTH_SUFFIXES, "sparse_depth")
-    return tuple(sorted({key[place] for key in found}))
-
-
 def search_frames(
-    root: Path,
-    description: Description,
+    listing: Listing,
     split: str,
     *,
     coarse_dir: str | None = None,
@@ -76,9 +51,8 @@ def search_frames(
     """Finds the frames of a split, as `kitti.search_frames` does.
 
     Args:
-      root: the folder of the data set.
-      description: its description.
-      split: one of `split_names`.
+      listing: the files of the data set.
+      split: one of `listing.splits`.
       coarse_dir: folder of coarse maps, see `reading.coarse_file`, or None.
       require: what each frame needs: `image`, `ground_truth`, `coarse` and `intrinsics`.
 
@@ -89,22 +63,13 @@ def search_frames(
       ValueError: no file matches a pattern, two frames have the same name, or the split has no
         frames.
     """
-    fields = fields_of(description.sparse_depth, "sparse_depth")
-    places = {
-        name: match_files(
-            root, pattern, fields, IMAGE_SUFFIXES if name == "image" else DEPTH_SUFFIXES, name
-        )
-        for name, pattern in description.patterns.items()
-    }
-    calibration = _Calibration(root, description.intrinsics)
+    description = listing.description
+    calibration = _Calibration(listing.root, description.intrinsics)
     read = partial(_reader, description)
     frames, bad = [], []
-    for key in sorted(places["sparse_depth"]):
-        texts = dict(zip(fields, key, strict=True))
-        name = name_of(tuple(text for field, text in texts.items() if field != SPLIT))
-        if split not in description.split_of(name, texts):
-            continue
-        paths = {kind: found[key] for kind, found in places.items() if key in found}
+    for key in listing.keys.get(split, ()):
+        texts, name = listing.texts_of(key), listing.name_of(key)
+        paths = {kind: found[key] for kind, found in listing.files.items() if key in found}
         coarse = coarse_file(coarse_dir, split, name) if coarse_dir else None
         frame = Frame(
             name,
@@ -125,67 +90,21 @@ def search_frames(
         if not lacks:
             frames.append(frame)
     if not frames and not bad:
-        raise NoFramesError(
-            f"{root} has no frames of the split {split!r}: none of {len(places['sparse_depth'])} "
-            "frames matches its patterns in dataset.json"
+        names = sorted(map(listing.name_of, listing.files["sparse_depth"]))
+        # Not `NoFramesError`: a split that is described must be there.
+        raise ValueError(
+            f"{listing.root} has no frames of the split {split!r}: none of {len(names)} frames "
+            f"matches its patterns in dataset.json, "
+            f"{list_some(description.splits.get(split, ()))}; the names are {list_some(names)}"
         )
     return frames, bad
 
 
-def match_files(
-    root: Path, pattern: str, fields: Sequence[str], suffixes: Collection[str], entry: str
-) -> dict[Key, Path]:
-    """Finds the files of a pattern, by the texts of its fields.
-
-    Args:
-      root: the folder of the data set.
-      pattern: of the paths below `root`.
-      fields: the order of its fields.
-      suffixes: of the files.
-      entry: the entry of `dataset.json`, for messages.
-
-    Raises:
-      ValueError: no file matches, or two files are of the same frame.
-    """
-    expression = expression_of(pattern, suffixes)
-    # Only the folder before the first part that varies is searched.
-    start = root.joinpath(*Path(re.split(r"[{*]", pattern)[0] + "x").parts[:-1])
-    found: dict[Key, Path] = {}
-    names: dict[str, Path] = {}
-    others = []
-    for path in walk(start):
-        match = expression.fullmatch(path.relative_to(root).as_posix())
-        if match is None:
-            others.append(path.name)
-            continue
-        key = tuple(match[field] for field in fields)
-        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
-        other = names.setdefault(name_of(key), path)
-        if other is not path:
-            raise ValueError(
-                f"{other} and {path} have the same fields of {entry}={pattern}, "
-                f"{name_of(key)}; remove one, or let the pattern match only one of them, such as "
-                "by its suffix"
-            )
-        found[key] = path
-    if not found:
-        seen = f"found {list_some(others)}" if others else "found no files"
-        raise ValueError(
-            f"{start} has no file that matches {entry}={pattern} and ends in "
-            f"{', '.join(suffixes)}; {seen}"
-        )
-    return found
-
-
-def find_images(
-    root: Path, description: Description, split: str, names: Sequence[str]
-) -> dict[str, Path]:
+def find_images(listing: Listing, split: str, names: Sequence[str]) -> dict[str, Path]:
     """The images of frames, by name, as far as the data set has them."""
-    if not description.image:
-        return {}
-    frames, _ = search_frames(root, description, split, require=())
-    wanted = {*names}
-    return {f.name: f.image for f in frames if f.name in wanted and f.image is not None}
+    images, wanted = listing.files.get("image", {}), {*names}
+    keys = [key for key in listing.keys.get(split, ()) if key in images]
+    return {name: images[key] for key in keys if (name := listing.name_of(key)) in wanted}
 
 
 def advise_scale(frame: Frame, finding: Finding) -> str:

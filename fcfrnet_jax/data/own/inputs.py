@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from fcfrnet_jax import numpy_files
 from fcfrnet_jax.data import plausibility
 from fcfrnet_jax.data.encodings import image_headers, png_pixels
 from fcfrnet_jax.data.images import DEPTH_SCALE
+from fcfrnet_jax.files import first_line, not_regular
 
 # The unit of a depth map by the number of its values per metre.
 SCALES = {
@@ -27,7 +29,7 @@ _TYPICAL = 10.0
 _ARRAYS = ("sparse_depth", "depth")
 _SIXTEEN_BITS = 257.0
 _IMAGES = "PNG, JPEG, BMP, TIFF or WebP"
-_ARRAY_STARTS = (b"\x93NUMPY", b"PK")
+_LARGEST = 65535
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,10 @@ def read_depth(path: str | os.PathLike, form: DepthFormat | None = None) -> np.n
             "missing depth must be 0 or NaN"
         )
     if form.check:
-        check_plausible(path, values, metres, scale, form.limits)
+        over = 0 < form.max_depth < metres.max()
+        known = np.where(metres < metres.max(), metres, 0) if over else metres
+        check_plausible(path, values, known, scale, form.limits)
+    _check_largest_code(path, values, form.max_depth * scale)
     if form.max_depth:
         metres[metres > form.max_depth] = 0.0
     if not metres.any():
@@ -212,6 +217,24 @@ def check_plausible(
         raise ValueError(f"{path}: {finding.text}; {way_out}")
 
 
+def _check_largest_code(path: Path, values: np.ndarray, limit: float) -> None:
+    """Raises ValueError if many values are the largest of 16 bits, unless it is over a limit."""
+    if values.dtype != np.uint16 or 0 < limit < _LARGEST:
+        return
+    share = int(np.sum(values == _LARGEST)) / max(int(np.sum(values > 0)), 1)
+    if share > plausibility.MAX_LARGEST:
+        raise ValueError(
+            f"{path}: {share:.1%} of the depths are {_LARGEST}, the largest number of 16 bits, as "
+            "for a missing depth; write 0 for it, or set max_depth"
+        )
+
+
+def _check_regular(path: Path) -> None:
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{path}: {fault}")
+
+
 def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """Decodes an image file.
 
@@ -221,11 +244,16 @@ def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
     """
     import cv2
 
+    _check_regular(path)
     data = np.fromfile(path, np.uint8)
-    # The checks of PNG say what is wrong, where libpng would print a line of its own.
-    if data[:8].tobytes() == image_headers.PNG_SIGNATURE:
+    content = data.tobytes()
+    try:
+        image_headers.check_content(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if content.startswith(image_headers.PNG_SIGNATURE):
         try:
-            png_pixels.inflate(*image_headers.read_png(data.tobytes()))
+            png_pixels.inflate(*image_headers.read_png(content))
         except ValueError as error:
             raise ValueError(f"{path}: {error}; restore the file") from error
     try:
@@ -253,21 +281,18 @@ def _png(path: Path) -> np.ndarray:
 
 
 def _array(path: Path) -> np.ndarray:
+    _check_regular(path)
     try:
         with path.open("rb") as stream:
-            # NumPy takes any other file for a pickle and advises to load it unsafely.
-            if not stream.read(6).startswith(_ARRAY_STARTS):
-                raise ValueError("it does not begin like a .npy or .npz file")
-            stream.seek(0)
-            found = np.load(stream, allow_pickle=False)
-            if isinstance(found, np.lib.npyio.NpzFile):
-                found = _one_of(path, found)
+            loaded = numpy_files.load(stream, _one_of)
+            found = next(iter(loaded.values())) if isinstance(loaded, dict) else loaded
+    except numpy_files.TooLargeError as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files
         # A wrong place in a file is EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable NumPy file ({reason})") from error
+        raise ValueError(f"{path}: not a readable NumPy file ({first_line(error)})") from error
     if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
         found = found[..., 0] if found.shape[-1] == 1 else found[0]
     if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf":
@@ -275,9 +300,8 @@ def _array(path: Path) -> np.ndarray:
     return found
 
 
-def _one_of(path: Path, arrays: np.lib.npyio.NpzFile) -> np.ndarray:
-    names = arrays.files
+def _one_of(names: list[str]) -> list[str]:
     named = [name for name in _ARRAYS if name in names] or (names if len(names) == 1 else [])
     if not named:
         raise ValueError(f"it holds {', '.join(names) or 'no arrays'}; call one depth")
-    return arrays[named[0]]
+    return named[:1]

@@ -4,6 +4,6 @@ See `records` for what a record holds, `array_records` for the files, and `index
 them.
 """
 
-from fcfrnet_jax.data.shards.frames import search_frames, shard_folder
+from fcfrnet_jax.data.shards.frames import find_images, search_frames, shard_folder
 
-__all__ = ["search_frames", "shard_folder"]
+__all__ = ["find_images", "search_frames", "shard_folder"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fcfrnet_jax.data.encodings.image_headers import deflate
+from fcfrnet_jax.files import version_order
 from fcfrnet_jax.system_errors import system_error
 
 _BLOCK, _HEADER = 1 << 16, 24
@@ -127,8 +128,20 @@ def read_checked(path: Path, span: Span) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     if checksum(record) != span.checksum:
-        raise ValueError("is damaged: its checksum is wrong; restore the shard or build it again")
+        raise ValueError(f"is damaged: its checksum is wrong; {remedy(path)}")
     return record
+
+
+def remedy(shard: Path) -> str:
+    """What to do about a damaged or missing shard, or its index. All others are kept."""
+    folder = shard.parent.name
+    # Only there does a build look for shards.
+    if not version_order(folder):
+        return "restore it from a copy, or build the shards again"
+    return (
+        f"restore it from a copy, or rename {folder} to {folder}.building, delete {shard.name}* "
+        "there, and build the shards again, which keeps the others"
+    )
 
 
 def checksum(data: bytes | np.ndarray) -> int:

@@ -42,6 +42,7 @@ def build_split(
     folder: Path,
     *,
     advance: Callable[[int], None] = lambda frames: None,
+    keep: Callable[[int], None] = lambda frames: None,
     threads: int = 8,
     frames_per_shard: int = FRAMES_PER_SHARD,
 ) -> list[ShardIndex]:
@@ -51,7 +52,8 @@ def build_split(
       plan: the result of `plan.plan_split`.
       source: where the files are.
       folder: of the shards. No other process may write to it.
-      advance: is called with the number of frames that are done.
+      advance, keep: are called with the number of frames that are written, and of those in
+        shards that are kept.
       threads: how many frames are read at the same time.
       frames_per_shard: at least 1.
 
@@ -72,7 +74,7 @@ def build_split(
             if index is None:
                 index = _build_shard(shard, source, frames, missing, pool, threads, advance)
             else:
-                advance(len(frames))
+                keep(len(frames))
             indexes.append(index)
     return indexes
 

@@ -12,7 +12,7 @@ from fcfrnet_jax.data.frame import BadFile, Frame, NoFramesError
 from fcfrnet_jax.data.kitti.frames import PARTNERS, SPLITS
 from fcfrnet_jax.data.shards import array_records, records
 from fcfrnet_jax.data.shards.index import Entry, Fault, read_indexes, shards_of
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import list_some, version_order
 from fcfrnet_jax.geometry import Size
 
 # TFDS appends other words to the folder of a build that is not complete.
@@ -47,7 +47,7 @@ def shard_folder(folder: str | os.PathLike) -> Path | None:
     root = Path(folder).expanduser()
     versions = [*root.glob("kitti_depth_completion/*"), *root.glob("*")]
     versions = [path for path in versions if _VERSION.fullmatch(path.name)]
-    for found in [root, *sorted(versions, reverse=True)]:
+    for found in [root, *sorted(versions, key=lambda path: version_order(path.name), reverse=True)]:
         if any(found.glob("kitti_depth_completion-*.array_record-*")):
             return found
     return None
@@ -97,6 +97,21 @@ def search_frames(
     return complete, bad
 
 
+def find_images(folder: str | os.PathLike, split: str, names: Collection[str]) -> dict[str, Path]:
+    """The images of frames, by name, as far as the shards have them; see `layout.image_files`.
+
+    The paths are no files: `Frame.stored` reads the images.
+    """
+    root, wanted = shard_folder(folder), {*names}
+    assert root is not None
+    return {
+        entry.name: _path(shard, number, "image")
+        for shard, index in read_indexes(root, split)
+        for number, entry in enumerate(index.entries)
+        if entry.name in wanted and "image" in entry.has
+    }
+
+
 def _check_request(
     folder: str | os.PathLike, root: Path | None, split: str, require: Collection[str]
 ) -> None:
@@ -117,17 +132,22 @@ def _check_request(
 def _frame(shard: Path, number: int, entry: Entry, require: Collection[str]) -> Frame:
     def path(kind: str) -> Path | None:
         wanted = kind in entry.has and kind in require
-        return Path(f"{shard}:{number}/{kind}") if wanted else None
+        return _path(shard, number, kind) if wanted else None
 
     return Frame(
         name=entry.name,
         image=path("image"),
-        sparse=Path(f"{shard}:{number}/sparse_depth"),
+        sparse=_path(shard, number, "sparse_depth"),
         coarse=None,
         ground_truth=path("ground_truth"),
         intrinsics=entry.intrinsics,
         stored=StoredFrame(shard, entry),
     )
+
+
+def _path(shard: Path, number: int, array: str) -> Path:
+    """Names an array of a record in messages."""
+    return Path(f"{shard}:{number}/{array}")
 
 
 def _without_record(name: str) -> Frame:

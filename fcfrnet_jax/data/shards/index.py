@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fcfrnet_jax.data.frame import Intrinsics
-from fcfrnet_jax.data.shards.array_records import Span
-from fcfrnet_jax.files import read_json, with_digest, write_json
+from fcfrnet_jax.data.shards.array_records import Span, remedy
+from fcfrnet_jax.files import list_some, read_json, with_digest, write_json
 from fcfrnet_jax.geometry import Size
 
 FORMAT = 1
 SUFFIX = ".index.json"
-REMEDY = "delete the folder and build the shards again"
 
 
 @dataclass(frozen=True)
@@ -84,18 +83,18 @@ class ShardIndex:
         Raises:
           ValueError: the index is missing, damaged, of another shard or of a later version.
         """
-        path = index_path(shard)
+        path, way_out = index_path(shard), remedy(shard)
         try:
-            found = read_json(path, REMEDY, sealed=True)
+            found = read_json(path, way_out, sealed=True)
         except OSError as error:
-            raise ValueError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from error
+            raise ValueError(f"{path}: cannot be read: {error.strerror}; {way_out}") from error
         if found.get("format") != FORMAT:
             raise ValueError(
                 f"{path}: has the format {found.get('format')}, this version reads {FORMAT}; "
-                f"update fcfrnet_jax, or {REMEDY}"
+                f"update fcfrnet_jax, or {way_out}"
             )
         if found["shard"] != shard.name:
-            raise ValueError(f"{path}: is the index of {found['shard']}; {REMEDY}")
+            raise ValueError(f"{path}: is the index of {found['shard']}; {way_out}")
         entries = [_entry(**entry) for entry in found["entries"]]
         faults = [Fault(**fault) for fault in found["faults"]]
         return cls(found["source"], found["size"], entries, faults)
@@ -117,20 +116,33 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     Raises:
       ValueError: shards of the split are missing, or from different builds.
     """
-    found = sorted(path for path in folder.glob(f"{_stem(split)}-*") if path.suffix != ".json")
-    counts = {path.name.rpartition("-of-")[2] for path in found}
-    if len(counts) > 1:
-        raise ValueError(f"{folder}: has {split} shards of {len(counts)} builds; {REMEDY}")
-    expected = [
-        shard_path(folder, split, i, int(count)) for count in counts for i in range(int(count))
-    ]
-    missing = sorted(set(expected) - set(found))
-    if missing:
+    found = {path.name for path in folder.glob(f"{_stem(split)}-*")}
+    counts = {name.removesuffix(SUFFIX).rpartition("-of-")[2] for name in found}
+    numbers = {int(count) for count in counts if count.isdecimal()} or _recorded(folder, split)
+    if len(numbers) > 1:
         raise ValueError(
-            f"{missing[0]} is missing, and {len(missing) - 1} other shards of {len(expected)} of "
-            f"{split}; copy the whole folder, or {REMEDY}"
+            f"{folder}: has {split} shards of {len(numbers)} builds ({list_some(sorted(counts))}); "
+            "delete those that do not belong there"
+        )
+    expected = [shard_path(folder, split, i, number) for number in numbers for i in range(number)]
+    missing = [path for path in expected if path.name not in found]
+    if missing:
+        names = list_some([path.name for path in missing])
+        raise ValueError(
+            f"{folder}: {len(missing)} of the {len(expected)} shards of {split} are missing: "
+            f"{names}; {remedy(missing[0])}"
         )
     return expected
+
+
+def _recorded(folder: Path, split: str) -> set[int]:
+    """The number of shards of a split by TFDS's `dataset_info.json`; empty if there are none."""
+    try:
+        splits = read_json(folder / "dataset_info.json", "").get("splits", [])
+        lengths = [item["shardLengths"] for item in splits if item.get("name") == split]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {len(found) for found in lengths if found}
 
 
 def read_indexes(folder: Path, split: str) -> Iterator[tuple[Path, ShardIndex]]:
@@ -143,7 +155,7 @@ def read_indexes(folder: Path, split: str) -> Iterator[tuple[Path, ShardIndex]]:
         index = ShardIndex.read(shard)
         found = shard.stat().st_size
         if found != index.size:
-            raise ValueError(f"{shard}: has {found} bytes, expected {index.size}; {REMEDY}")
+            raise ValueError(f"{shard}: has {found} bytes, expected {index.size}; {remedy(shard)}")
         yield shard, index
 
 

@@ -10,7 +10,7 @@ from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.kitti.archives import Source
 from fcfrnet_jax.data.kitti.frames import SPLITS, search_frames
 from fcfrnet_jax.data.shards.index import Fault
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import count_of, list_some
 
 # The number of frames in the benchmark.
 EXPECTED = {"train": 85898, "val": 6852, "val_selection": 1000, "test_completion": 1000}
@@ -60,7 +60,7 @@ class Plan:
         lines += [f"no frame has {kind}" for kind in self.absent]
         if self.faults:
             first = list_some([f"{fault.path} {fault.reason}" for fault in self.faults])
-            lines.append(f"{len(self.faults):,} files are missing: {first}")
+            lines.append(f"{count_of(len(self.faults), 'missing file')}: {first}")
         return "; ".join(lines)
 
 

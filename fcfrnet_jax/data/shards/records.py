@@ -66,7 +66,7 @@ def decode(record: np.ndarray, name: str, size: Size, wanted: Collection[str]) -
     features = example.parse(record.data)
     found = bytes(features.get("name", b"")).decode(errors="replace")
     if found != name:
-        raise ValueError(f"is frame {found!r}, expected {name!r}; build the shards again")
+        raise ValueError(f"is frame {found!r}, expected {name!r}; build the shard again")
     arrays = {}
     try:
         for key in wanted:
@@ -77,5 +77,5 @@ def decode(record: np.ndarray, name: str, size: Size, wanted: Collection[str]) -
                     features[f"{key}/gaps"], features[f"{key}/values"], size
                 )
     except KeyError as error:
-        raise ValueError(f"lacks the feature {error.args[0]}; build the shards again") from error
+        raise ValueError(f"lacks the feature {error.args[0]}; build the shard again") from error
     return arrays

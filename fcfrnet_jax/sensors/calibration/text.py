@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fcfrnet_jax.files import not_regular
+
 
 def read_text(path: str | os.PathLike) -> str:
     """Reads a text file. A byte-order mark and Windows line endings are removed.
@@ -13,6 +15,9 @@ def read_text(path: str | os.PathLike) -> str:
       ValueError: the file is not text.
       OSError: it cannot be read.
     """
+    fault = not_regular(Path(path))
+    if fault:
+        raise ValueError(f"{path}: {fault}, expected a text file")
     content = Path(path).read_bytes()
     # Windows editors save "Unicode" as UTF-16 with a byte-order mark.
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fcfrnet_jax import numpy_files
 from fcfrnet_jax.sensors.scans.scan import COLUMNS, Columns, column_names
 
 
@@ -51,8 +52,9 @@ def _load(content: bytes, where: str) -> np.ndarray | Mapping[str, np.ndarray]:
             "the file by its format, or restore it"
         )
     try:
-        loaded = np.load(io.BytesIO(content), allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+        return numpy_files.load(io.BytesIO(content))
+    except numpy_files.TooLargeError as error:
+        raise ValueError(f"{where}: {error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files.
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -15,6 +15,8 @@ def decompress(data: bytes, size: int) -> bytes:
     position, end = 0, len(data)
     try:
         while position < end:
+            if len(output) > size:
+                raise ValueError(f"it decompresses to more than {size} bytes")
             control = data[position]
             position += 1
             if control < 32:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcfrnet_jax.files import not_regular
 from fcfrnet_jax.sensors.scans import arrays, floats, pcd, ply
 from fcfrnet_jax.sensors.scans.scan import Columns, Scan, make_scan
 
@@ -51,6 +52,9 @@ def read_scan(path: str | os.PathLike, *, columns: Columns | None = None) -> Sca
             f"{path}: the columns of a {suffix} file have names, so columns must be None, got "
             f"{columns}"
         )
+    fault = not_regular(path)
+    if fault:
+        raise ValueError(f"{path}: {fault}, expected a file; check the path")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -3,7 +3,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from fcfrnet_jax.commands.cli import config_files
 from fcfrnet_jax.commands.data import build_shards
-from fcfrnet_jax.data import kitti, shards
+from fcfrnet_jax.data import check, kitti, shards
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests import own_data
 from tests.data.shards.building import build
@@ -33,6 +32,13 @@ def run(root, workdir):
     config = config_files.load("build_shards").config
     config.data_dir = str(root)
     build_shards.run(config, workdir)
+
+
+def damage(shard):
+    """Changes a byte of a record."""
+    data = bytearray(shard.read_bytes())
+    data[data.index(b"2011_09_26")] ^= 1
+    shard.write_bytes(data)
 
 
 def row(shown, heading):
@@ -57,6 +63,7 @@ def test_shards_are_built_once(root, tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["kitti_depth_completion"]
     # The last moment at which a build can be killed.
     (out / f"{TARGET}.building").mkdir()
+    (out / TARGET).with_name("incomplete.0A1B2C_1.0.0").mkdir()
     built = {path: path.stat() for path in (out / TARGET).iterdir()}
     # The files are the same in another place.
     root.rename(tmp_path / "moved")
@@ -68,18 +75,31 @@ def test_shards_are_built_once(root, tmp_path, capsys):
     assert [path.name for path in (out / TARGET).parent.iterdir()] == ["1.0.0"]
 
 
-def test_a_changed_source_is_refused_until_the_shards_are_deleted(root, tmp_path):
-    out = tmp_path / "shards"
-    run(root, out)
+def test_a_changed_source_is_refused_until_its_shards_are_built_again(root, tmp_path):
+    write_drive(root, split="train", drive="2011_09_26_drive_0001_sync")
+    target = tmp_path / "shards" / TARGET
+    run(root, tmp_path / "shards")
+    built = {path.name: path.stat().st_ino for path in target.glob("*.index.json")}
     os.utime(kitti.find_frames(root, "val")[0].image, (0, 0))
-    message = rf"1 of the 1 shards in {out / TARGET} are .* built from other files .*; delete {out}"
-    with pytest.raises(ValueError, match=message):
-        run(root, out)
-    shutil.rmtree(out / TARGET)
-    run(root, out)
-    write_drive(root, split="train", numbers=[9])
-    with pytest.raises(ValueError, match="1 of the 2 shards"):
-        run(root, out)
+    message = rf"1 of the 2 shards in {target} are .* built from other files .*; rename the folder"
+    with pytest.raises(ValueError, match=rf"{message} to 1.0.0.building and repeat the command"):
+        run(root, tmp_path / "shards")
+    target.rename(target.with_name("1.0.0.building"))
+    run(root, tmp_path / "shards")
+    kept = [name for name, number in built.items() if (target / name).stat().st_ino == number]
+    assert kept == ["kitti_depth_completion-train.array_record-00000-of-00001.index.json"]
+    shard = target / kept[0].removesuffix(".index.json")
+    damage(shard)
+    bad = check.check_frames(shards.search_frames(target, "train")[0], (0, 0))
+    old, name = re.search(r"rename (\S+) to .* delete (\S+)\* there", bad[0].reason).groups()
+    assert (old, name) == (target.name, shard.name)
+    others = {path.name: path.stat().st_ino for path in target.glob("*val*")}
+    target.rename(target.with_name("1.0.0.building"))
+    for path in target.with_name("1.0.0.building").glob(f"{name}*"):
+        path.unlink()
+    run(root, tmp_path / "shards")
+    assert {path.name: path.stat().st_ino for path in target.glob("*val*")} == others
+    assert check.check_frames(shards.search_frames(target, "train")[0], (0, 0)) == []
 
 
 @pytest.mark.parametrize(

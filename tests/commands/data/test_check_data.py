@@ -11,8 +11,9 @@ import pytest
 
 from fcfrnet_jax.commands import dataset
 from fcfrnet_jax.commands.cli import config_files
-from fcfrnet_jax.commands.data import check_data
-from fcfrnet_jax.data import check
+from fcfrnet_jax.commands.data import check_data, opening, walk
+from fcfrnet_jax.commands.data.stamps import Stamps
+from fcfrnet_jax.data import check, kitti
 from fcfrnet_jax.data.images import read_depth, write_depth
 from fcfrnet_jax.data.shards.index import shard_path
 from tests import nyu_rooms, own_data
@@ -51,7 +52,9 @@ def find(root, **settings):
     """The frames as training finds them."""
     settings = {"crop": (16, 32), "check_depth": False} | settings
     config = config_of("train", root, **settings)
-    return dataset.find_frames(config, "val", ("image", "ground_truth"), random_crop=True)
+    return dataset.find_frames(
+        config, opening.open_data_set(config), "val", ("image", "ground_truth"), random_crop=True
+    )
 
 
 def test_a_sound_data_set_passes(root, capsys):
@@ -60,6 +63,7 @@ def test_a_sound_data_set_passes(root, capsys):
     assert found["sizes"] == {"24x40": 4}
     shown = capsys.readouterr().out
     assert "6,848 of the benchmark's 6,852 frames are not here" in shown
+    assert f"no test_completion frames under {root}.\n" in shown
 
 
 def test_every_kind_of_fault_is_reported(root, capsys):
@@ -102,6 +106,18 @@ def test_a_frame_of_another_size_than_its_drive_is_odd(root):
     assert run(root)["odd_sizes"] == {f"{DRIVE}/image_02/0000000009": "24x44"}
 
 
+def test_files_of_a_split_in_another_place_are_named(root, capsys):
+    shutil.copytree(root / "data_depth_velodyne/val", root / "mine/train")
+    run(root)
+    expected = f"no train frames under {root}; did you mean data_dir={root}/mine?\n"
+    assert expected in capsys.readouterr().out
+
+
+def test_a_split_that_is_named_twice_is_checked_once(root, capsys):
+    run(root, splits=" val,,val")
+    assert capsys.readouterr().out.count("val") == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -119,20 +135,34 @@ def test_a_stopped_check_reads_only_the_rest(root, capfd):
     run(root)
     journal = root / "check_data.journal"
     lines = journal.read_text().splitlines()
-    # One line is whole, one damaged, and one cut off by the kill.
-    journal.write_text("\n".join([lines[0], lines[1].replace("24", "25"), lines[2][:50]]))
+    # One line is whole, three are damaged, and one cut off by the kill.
+    damaged = lines[1].replace("24", "25").encode()
+    journal.write_bytes(
+        b"\n".join([lines[0].encode(), damaged, b"\xff", b"[" * 9999, lines[2][:50].encode()])
+    )
     capfd.readouterr()
     assert run(root)["usable"] == 4
-    assert {*lines} <= {*journal.read_text().splitlines()}
-    # What is not text, or nested too deeply, is ignored as well.
-    with journal.open("ab") as file:
-        file.write(b"\xff\xfe\n" + b"[" * 10**5 + b"\n")
-    written = journal.read_bytes()
+    written = journal.read_text(errors="replace")
+    assert {*lines} <= {*written.splitlines()}
     run(root)
-    assert journal.read_bytes() == written
+    assert journal.read_text(errors="replace") == written
     os.utime(root / SPARSE / "0000000005.png", (0, 0))
     run(root)
-    assert journal.read_bytes().count(b"\n") == written.count(b"\n") + 1
+    assert len(journal.read_text(errors="replace").splitlines()) == len(written.splitlines()) + 1
+
+
+def test_the_journal_stays_small(root):
+    frames = kitti.find_frames(root, "val")
+    for change in range(9):
+        for frame in frames:
+            os.utime(frame.sparse, (change, change))
+        keys = walk.keys_of(frames, Stamps(root), (0.9, 100))
+        with walk.Journal(root) as journal:
+            assert not any(map(journal.known, keys))
+            journal.add(dict.fromkeys(keys, walk.Result(SIZE, True, [], [])))
+        assert len((root / "check_data.journal").read_text().splitlines()) <= 3 * len(frames)
+    with walk.Journal(root) as journal:
+        assert all(map(journal.known, keys))
 
 
 class TestTrainingReliesOnTheCheck:
@@ -212,7 +242,7 @@ class TestTrainingReliesOnTheCheck:
         config = config_of("train", root, check_depth=False, crop=(16, 32))
         for crop, expected in (((16, 32), 0), ((4, 8), 1)):
             config.crop = crop
-            dataset.find_frames(config, "val", ("image",))
+            dataset.find_frames(config, opening.open_data_set(config), "val", ("image",))
             assert len(read) == expected
 
 
@@ -237,7 +267,13 @@ def test_other_data_sets_are_checked_too(root, tmp_path, kind, capsys):
         capsys.readouterr()
         config = config_of("train", folder, check_depth=False, crop=(16, 32))
         for split in splits:
-            dataset.find_frames(config, split, ("image", "ground_truth"), random_crop=True)
+            dataset.find_frames(
+                config,
+                opening.open_data_set(config),
+                split,
+                ("image", "ground_truth"),
+                random_crop=True,
+            )
         return capsys.readouterr().err.count("are not read") == len(splits)
 
     assert is_current()
@@ -279,7 +315,9 @@ def test_two_thousand_frames_are_checked_in_spite_of_kills(two_thousand_frames):
     assert lines[: len(known)] == known
     config = config_of("train", root, crop=(16, 32))
     os.rename(journal, root / "read")
-    frames, bad = dataset.find_frames(config, "train", ("image", "ground_truth"), random_crop=True)
+    frames, bad = dataset.find_frames(
+        config, opening.open_data_set(config), "train", ("image", "ground_truth"), random_crop=True
+    )
     assert (len(frames), bad) == (2000, [])
 
 

@@ -9,7 +9,8 @@ from fcfrnet_jax.commands.inference import submit
 from fcfrnet_jax.configs import submit as submit_config
 from fcfrnet_jax.data.images import read_depth
 from fcfrnet_jax.data.kitti.submission import Benchmark, check_zip
-from tests import kitti_tree
+from tests import kitti_tree, own_data
+from tests.data.shards.building import build
 
 SIZE = (16, 32)
 COUNT = 1000
@@ -117,6 +118,17 @@ def test_missing_and_extra_frames_are_named(data, tmp_path):
     message = "has 9 test frames, expected 10: missing frame: 0000000004"
     with pytest.raises(ValueError, match=message):
         submit.run(config_of(data_dir=data), tmp_path / "out", SMALL)
+
+
+def test_frames_may_be_in_shards(data, tmp_path):
+    folder = build(tmp_path, tmp_path / "shards", "test_completion")
+    found, expected = (
+        submit.find_frames(config_of(data_dir=str(place)), None, SMALL) for place in (folder, data)
+    )
+    assert [frame.name for frame in found] == [frame.name for frame in expected]
+    own_data.write(tmp_path / "mine")
+    with pytest.raises(ValueError, match=r"mine has mine, but KITTI's test frames are submitted"):
+        submit.find_frames(config_of(data_dir=str(tmp_path / "mine")), None, SMALL)
 
 
 def test_frames_of_another_size_are_refused(data, tmp_path):

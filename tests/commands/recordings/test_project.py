@@ -333,7 +333,7 @@ def test_an_official_frame_agrees(real_sensors, tmp_path):
         assert 0.93 < agrees.mean() < 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_rendered_drive_is_close_to_its_exact_depth(tmp_path):
     calibrated, key = accumulation.calibrate(CAMERA, LIDAR), jax.random.key(3)
     scans, poses = accumulation.drive(key, CAMERA, LIDAR, calibrated)

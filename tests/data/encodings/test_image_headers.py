@@ -1,13 +1,16 @@
 """Headers of images that OpenCV encoded, and damage of every part of a file."""
 
+import struct
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import pytest
 
+from fcfrnet_jax.data.encodings import image_headers
 from fcfrnet_jax.data.encodings.image_headers import ImageHeader, read_jpeg_header, read_png
 from tests import kitti_tree as tree
+from tests.data.pngs import png
 
 
 def read_png_header(data: bytes) -> ImageHeader:
@@ -74,3 +77,14 @@ def test_a_changed_length_of_a_chunk_is_found(depth_png: bytes) -> None:
 def test_pixels_before_the_header_of_a_jpeg() -> None:
     with pytest.raises(ValueError, match="damaged at byte 2: no JPEG frame header"):
         read_jpeg_header(b"\xff\xd8\xff\xda" + bytes(20))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_absurd_sizes_are_refused(suffix: str) -> None:
+    data = png((20_000, 20_000), 16, 0, b"")
+    if suffix == ".jpg":
+        before, after = encoded(suffix).split(b"\xff\xc0")
+        data = before + b"\xff\xc0" + after[:3] + struct.pack(">HH", 20_000, 20_000) + after[7:]
+    for read in (READERS[suffix], image_headers.check_content):
+        with pytest.raises(ValueError, match=r"is 20000x20000 .* than 200,000,000 pixels"):
+            read(data)

@@ -45,9 +45,8 @@ def test_more_pixels_than_needed_are_ignored() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_may_claim_any_size(kind: tuple) -> None:
-    largest = 2**31 - 1
     with pytest.raises(ValueError, match=r"it has 9 of \d+ bytes of pixels"):
-        inflate(*read_png(png((largest, largest), *kind, zlib.compress(bytes(9)))))
+        inflate(*read_png(png((14_000, 14_000), *kind, zlib.compress(bytes(9)))))
 
 
 def test_pillow_agrees_about_interlaced_pixels() -> None:

@@ -171,6 +171,7 @@ def test_a_data_dir_one_level_too_high_or_too_low(tmp_path: Path, given: str, me
 
 
 def test_no_frames_and_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
     with pytest.raises(
         ValueError, match=r"no val frames under .*val/<drive>/proj_depth/velodyne_raw"
     ):

@@ -66,6 +66,13 @@ def test_archives_in_a_folder_of_the_benchmark(drive_dir: Path, above: str) -> N
     assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
 
 
+@pytest.mark.parametrize("place", ["data_depth_{0}/data_depth_{0}", "depth_{0}", "depth/depth_{0}"])
+def test_archives_in_folders_of_other_names(drive_dir: Path, place: str) -> None:
+    for archive in ("velodyne", "annotated"):
+        move(drive_dir, f"data_depth_{archive}/val", f"{place.format(archive)}/val")
+    assert names(find_frames(drive_dir, "val")) == DRIVE_NAMES
+
+
 def test_both_depths_in_one_tree(drive_dir: Path) -> None:
     for archive, kind in (("velodyne", "velodyne_raw"), ("annotated", "groundtruth")):
         proj_depth = f"val/{tree.DRIVE}/proj_depth"

@@ -10,6 +10,7 @@ from fcfrnet_jax.data.frame import neighbours
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.data.nyu import protocol, search_frames
 from fcfrnet_jax.data.reading import read_arrays
+from fcfrnet_jax.data.sets import open_folder
 from fcfrnet_jax.data.train_pipeline import make_train_dataset
 from tests.nyu_rooms import room, write_hdf5, write_records
 
@@ -36,9 +37,9 @@ def test_a_frame_has_the_arrays_of_the_protocol(files):
 
 def test_files_and_records_have_the_same_points(files, tmp_path):
     """The rooms of the test split follow those of the three scenes."""
-    write_records(tmp_path, "array_record", {"validation": [5]})
+    write_records(tmp_path, "array_record", {"validation": [2]}, seed=3)
     ours = search_frames(files, "test")[0]
-    theirs = search_frames(tmp_path, "test")[0][3:]
+    theirs = search_frames(tmp_path, "test")[0]
     for one, other in zip(ours, theirs, strict=True):
         one, other = read_arrays(one, NAMES), read_arrays(other, NAMES)
         np.testing.assert_array_equal(one["image"], other["image"])
@@ -54,10 +55,16 @@ def test_damaged_frames_are_named(files, tmp_path):
     frames, _ = search_frames(copy, "train")
     (bad,) = check.check_frames(frames, (0, 0))
     assert bad.frame.name == "kitchen_0004/00002"
-    assert bad.path.parent == path
+    assert bad.path == path
     assert bad.reason.startswith("cannot be read as HDF5: ")
-    with pytest.raises(ValueError, match=r"kitchen_0004/00002\.h5/image cannot be read as HDF5"):
+    with pytest.raises(ValueError, match=r"kitchen_0004/00002\.h5 cannot be read as HDF5"):
         read_arrays(frames[1], NAMES)
+
+
+def test_the_labelled_part_is_named(tmp_path):
+    (tmp_path / "nyu_depth_v2_labeled.mat").touch()
+    with pytest.raises(ValueError, match=r"labeled\.mat is not read: .*, splits\.mat; .*\.pytorch"):
+        open_folder(tmp_path)
 
 
 def test_damaged_records_are_left_out(tmp_path):
@@ -127,6 +134,9 @@ def test_a_missing_folder(tmp_path):
         search_frames(tmp_path / "missing", "train")
 
 
-def test_another_test_set_is_noted(files, caplog):
-    search_frames(files, "test")
-    assert "has 654 frames, but" in caplog.text
+def test_another_test_set_is_noted_once(files, tmp_path, caplog):
+    folder = tmp_path / "nyu"
+    folder.symlink_to(files)
+    for _ in range(2):
+        search_frames(folder, "test")
+    assert caplog.text.count(f"has 654 frames, but {folder} has 2") == 1

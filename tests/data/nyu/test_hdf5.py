@@ -1,5 +1,7 @@
 """The HDF5 files: splits, and files that cannot be used."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -65,20 +67,36 @@ def test_files_of_another_kind(tmp_path):
     path = tmp_path / "1.h5"
     with h5py.File(path, "w") as file:
         file["rgb"] = np.zeros((3, 480, 640), np.uint8)
-    with pytest.raises(ValueError, match=r"^has no datasets rgb and depth"):
+        file.create_group("depth")
+    with pytest.raises(ValueError, match=r"it has depth \(group\), rgb \(dataset\)$"):
         hdf5.read(path)
     path.write_bytes(b"PNG")
-    with pytest.raises(ValueError, match=r"^cannot be read as HDF5: "):
+    with pytest.raises(ValueError, match=r"^cannot be read as HDF5: it begins with b'PNG', expect"):
         hdf5.read(path)
-    with pytest.raises(ValueError, match=r"^cannot be read as HDF5: .*No such file"):
+    with pytest.raises(ValueError, match=r"^cannot be read as HDF5: No such file or directory$"):
         hdf5.read(tmp_path / "2.h5")
+    with pytest.raises(ValueError, match=r"^is a folder, expected an HDF5 file$"):
+        hdf5.read(tmp_path)
+    os.mkfifo(tmp_path / "3.h5")
+    with pytest.raises(ValueError, match=r"^is a pipe or device, expected an HDF5 file$"):
+        hdf5.read(tmp_path / "3.h5")
+
+
+def test_a_dataset_of_absurd_size_is_not_read(tmp_path):
+    path = tmp_path / "1.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("rgb", (3, 480, 640), np.uint8)
+        file.create_dataset("depth", (10**6, 10**6), np.float32, chunks=(64, 64))
+    with pytest.raises(ValueError, match=r"and float32 \(1000000, 1000000\), but NYU"):
+        hdf5.read(path)
 
 
 @pytest.mark.parametrize("kept", [1000, 200_000])
 def test_truncated_files(tmp_path, kept):
     path = write_file(tmp_path / "1.h5", *room(0))
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"^cannot be read as HDF5: "):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept])
+    with pytest.raises(ValueError, match=rf": it is truncated, {kept} of {len(whole)} bytes"):
         hdf5.read(path)
 
 

@@ -1,10 +1,12 @@
 """The records of TensorFlow Datasets, in both formats with random access."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 
+from fcfrnet_jax.data.frame import NoFramesError
 from fcfrnet_jax.data.nyu import records
 from tests.nyu_rooms import room, write_records
 
@@ -55,6 +57,9 @@ def test_one_record_in_twenty_is_for_validation(tmp_path, monkeypatch):
     assert list(records.find(folder, "val")[0]) == ["train-00000-000001"]
     names = ["train-00000-000000", "train-00000-000002"]
     assert list(records.find(folder, "train")[0]) == names
+    monkeypatch.setattr(records, "VAL_EVERY", 4)
+    with pytest.raises(NoFramesError, match=r"no records of val: one of 4 records .* it has 3$"):
+        records.find(folder, "val")
 
 
 @pytest.mark.parametrize("position", [0.2, 0.8])
@@ -107,3 +112,19 @@ def test_where_the_data_set_is_found(folder, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "dataset_info.json").touch()
     assert records.builder_dir(tmp_path) is None
+    for version in ("0.0.9", "0.0.10"):
+        newest = shutil.copytree(folder, tmp_path / version)
+    assert records.builder_dir(tmp_path) == newest
+
+
+def test_files_are_searched_for_records_again_only_after_a_change(tmp_path):
+    folder = write_records(tmp_path, "tfrecord", {"train": [1]})
+    (path,) = folder.glob("nyu_depth_v2-train*")
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    assert records.find(folder, "train")[1] == {}
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=times)
+    assert records.find(folder, "train")[1] == {}
+    path.write_bytes(content + content)
+    assert records.find(folder, "train")[1] == {"train-00000-000000": "has 2 records, expected 1"}

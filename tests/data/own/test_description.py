@@ -6,6 +6,7 @@ import time
 import pytest
 
 from fcfrnet_jax.data.own.description import Description, read_description
+from fcfrnet_jax.data.sets import open_folder
 from tests.own_data import DESCRIPTION
 
 
@@ -39,7 +40,7 @@ def test_one_scale_is_that_of_both_maps(tmp_path):
             {"image": "rgb/{number}.jpg"},
             r"image=rgb/\{number\}\.jpg and sparse_depth=.* same fields",
         ),
-        ({"image": 3}, "image must be a pattern of paths relative to the folder, got 3"),
+        ({"image": 3}, "image must be a pattern of paths relative to the folder and in it, got 3"),
         ({"image": "/rgb/{drive}/{number}.jpg"}, "image must be a pattern of paths relative to"),
         ({"image": "rgb/all.jpg"}, r"image=rgb/all\.jpg must have fields in braces"),
         ({"depth_scale": {"image": 1}}, "depth_scale must be a number, or one for each of"),
@@ -49,7 +50,10 @@ def test_one_scale_is_that_of_both_maps(tmp_path):
         ({"intrinsics": "{camera}.txt"}, r"intrinsics=\{camera\}\.txt must have fields of the"),
         ({"splits": {}}, "but neither is there"),
         ({"splits": {"train": "a"}}, "splits must be lists of names by split"),
+        ({"splits": {"../a": ["*"]}}, "names of splits must be words without slashes, got"),
         ({"max_depth": -1}, "max_depth must be metres, 0 or more, got -1"),
+        ({"depth_scale": 10**400}, "depth_scale must be a number, or one for each of"),
+        ({"image": "a/../../{drive}/{number}.jpg"}, "image must be a pattern of .* and in it, got"),
     ],
 )
 def test_faults_are_named(changes, message, tmp_path):
@@ -84,3 +88,14 @@ def test_many_names_of_splits_are_looked_up_at_once():
     assert sum("train" in splits for splits in found) == 20_000
     # One after the other takes minutes.
     assert time.process_time() - start < 5
+
+
+def test_a_description_of_another_kind_is_not_taken_for_kitti(tmp_path):
+    (tmp_path / "dataset.json").symlink_to("missing")
+    with pytest.raises(ValueError, match=r"dataset\.json: is not a file; describe"):
+        open_folder(tmp_path)
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps(DESCRIPTION), encoding="utf-8-sig")
+    assert read_description(tmp_path).limits == (0.5, 60)

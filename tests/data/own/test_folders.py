@@ -42,6 +42,8 @@ def test_files_of_equal_names_belong_together_whatever_their_suffix(tmp_path):
          ("{drive}_image_{n}", "{drive}_velodyne_raw_{n}"), "s/5_image_02"),
         ("1690.25.png", "scan-1690.25-0001.npy", ("{t}.png", "scan-{t}-*"), "1690.25"),
         ("a(1).png", "[1].png", ("a({n})", "[{n}]"), "1"),
+        ("s/s_1.png", "1_1_s.npy", ("{drive}/{drive}_{n}", "{n}_{n}_{drive}"), "1/s"),
+        ("a\nb.png", "a\nb.npy", ("{n}", "{n}"), "a\nb"),
     ],
 )  # fmt: skip
 def test_patterns_pair_names_that_differ(image, depth, patterns, name, tmp_path):
@@ -73,7 +75,6 @@ def test_a_pair_of_files_has_the_name_of_the_image(tmp_path):
         ({"depth": "lidar/a.npy"}, "image=.*rgb is a folder, but depth=.*a.npy is a file"),
         ({"image_pattern": "left"}, "image_pattern=left must have fields in braces"),
         ({"depth_pattern": "{0}"}, "depth_pattern={0} must have fields .* of letters and digits"),
-        ({"image_pattern": "{n}_{n}"}, "image_pattern={n}_{n} must have fields"),
         ({"image_pattern": "{n}"}, "image_pattern={n} and depth_pattern={name} must have the same"),
         ({"depth_pattern": "{name}_x"}, "depth=.*lidar has no file that matches .*; found a.npy"),
         ({"image": "twice"}, "a.jpg and .*a.png have the same name, a, so it is unclear"),

@@ -43,6 +43,24 @@ def test_what_the_data_set_is(tmp_path):
     assert images == {"b/0001": tmp_path / "rgb" / "b" / "0001.jpg"}
 
 
+def test_files_are_listed_once(tmp_path):
+    own_data.write(tmp_path)
+    found = open_folder(tmp_path)
+    shutil.rmtree(tmp_path / "rgb")
+    for split in found.splits:
+        frames, _ = found.search(split, coarse_dir=None, require=("image",))
+        assert len(frames) == len(found.find_images(split, [f.name for f in frames])) == 3
+
+
+def test_a_split_may_have_no_ground_truth(tmp_path):
+    own_data.write(tmp_path)
+    for path in (tmp_path / "truth").glob("b_*"):
+        path.unlink()
+    found = open_folder(tmp_path)
+    assert (found.splits, found.truth_splits) == (("train", "val"), ("train",))
+    assert found.notes() == ["no frame of val has ground truth"]
+
+
 def test_a_split_can_be_a_field_of_the_patterns(tmp_path):
     patterns = {
         "image": "rgb/{split}/{number}.jpg",
@@ -145,8 +163,18 @@ def test_two_frames_of_the_same_name_are_refused(tmp_path):
 
 def test_a_split_without_frames_is_refused(tmp_path):
     own_data.write(tmp_path, drives=("a",))
-    with pytest.raises(ValueError, match="no frames of the split 'val': none of 3 frames matches"):
+    message = (
+        r"no frames of the split 'val': none of 3 frames .* b/\*; the names are a/0000, a/0001"
+    )
+    with pytest.raises(ValueError, match=message):
         search(tmp_path, "val")
+
+
+def test_a_pattern_may_begin_with_any_folder(tmp_path):
+    own_data.write(tmp_path, image="./rgb//*/{number}.jpg", **own_data.OF_ONE_DRIVE)
+    shutil.rmtree(tmp_path / "rgb" / "b")
+    frames, bad = search(tmp_path)
+    assert (len(frames), bad) == (3, [])
 
 
 def test_a_pattern_without_files_says_what_there_is(tmp_path):
@@ -155,6 +183,22 @@ def test_a_pattern_without_files_says_what_there_is(tmp_path):
     shutil.rmtree(tmp_path / "rgb")
     (tmp_path / "rgb").mkdir()
     (tmp_path / "rgb" / "readme.md").touch()
-    message = r"rgb has no file that matches image=rgb/\{drive\}/\{number\}.jpg .* found readme\.md"
+    message = (
+        r"rgb has no file that matches image=rgb/\{drive\}/\{number\}.jpg .* found rgb/readme\.md"
+    )
     with pytest.raises(ValueError, match=message):
         search(tmp_path)
+
+
+def test_leftover_files_and_frames_are_described(tmp_path):
+    own_data.write(tmp_path, splits={"train": ["a/*"], "val": ["*/0000"]})
+    assert open_folder(tmp_path).notes() == [
+        "2 frames in no split: b/0001, b/0002",
+        "1 frame in several splits: a/0000",
+    ]
+    (tmp_path / "lidar" / "b" / "0001.npy").unlink()
+    image, truth = tmp_path / "rgb" / "b" / "0001.jpg", tmp_path / "truth" / "b_0001.png"
+    assert open_folder(tmp_path).notes()[:2] == [
+        f"1 file of image without sparse depth: {image}",
+        f"1 file of ground_truth without sparse depth: {truth}",
+    ]

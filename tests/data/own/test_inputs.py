@@ -1,6 +1,7 @@
 """Reading of images and depth maps of any kind."""
 
 import io
+import os
 import re
 import zlib
 
@@ -119,6 +120,34 @@ def test_depth_of_every_kind_is_in_metres(kind, metres, tmp_path):
     depth = read_depth(path, form)
     assert depth.dtype == np.float32
     np.testing.assert_array_equal(depth, metres)
+
+
+@pytest.mark.parametrize("scale", [1000, 5000])
+def test_the_largest_number_of_16_bits_is_no_depth(scale, metres, tmp_path):
+    values = np.minimum(np.rint(scale * metres), 65534).astype(np.uint16)
+    values[:2] = 65535
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(ValueError, match=r"of the depths are (65535|65\.535 m), the largest"):
+        read_depth(tmp_path / "a.npy", DepthFormat(scale))
+    depth = read_depth(tmp_path / "a.npy", DepthFormat(scale, max_depth=65000 / scale))
+    assert not depth[:2].any()
+    assert depth[2:].any()
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_depth, read_image):
+        with pytest.raises(ValueError, match=r"a\.png: is a pipe or device"):
+            read(tmp_path / "a.png")
+
+
+def test_a_truncated_npz_is_named(metres, tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", depth=metres)
+    data = (tmp_path / "a.npz").read_bytes()
+    for wrong in (data[:-30], data[:100] + bytes(50) + data[150:]):
+        (tmp_path / "a.npz").write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"a\.npz: not a readable NumPy file"):
+            read_depth(tmp_path / "a.npz")
 
 
 def test_missing_depths_and_those_above_the_maximum_are_0(metres, tmp_path):

@@ -39,10 +39,10 @@ def test_a_build_goes_on_from_every_point_at_which_it_is_killed(source_dir, tmp_
 
 
 def test_the_progress_counts_frames_that_exist(source_dir, tmp_path):
-    for _ in range(2):
-        done = []
-        build(source_dir, tmp_path / "shards", "val", advance=done.append)
-        assert sum(done) == 5
+    for expected in ((5, 0), (0, 5)):
+        written, kept = [], []
+        build(source_dir, tmp_path / "shards", "val", advance=written.append, keep=kept.append)
+        assert (sum(written), sum(kept)) == expected
 
 
 def test_a_changed_source_is_built_again(source_dir, tmp_path):

@@ -1,5 +1,6 @@
 """Frames in shards against the same frames in folders."""
 
+import json
 import random
 import shutil
 import subprocess
@@ -52,6 +53,9 @@ def test_the_folder_may_be_that_of_tfds(shards_dir, tmp_path):
     for folder in (tmp_path, version.parent, version):
         assert shards.shard_folder(folder) == version
     assert shards.shard_folder(ROOT) is None
+    newest = shutil.copytree(version, version.with_name("1.0.10"))
+    version.rename(version.with_name("1.0.9"))
+    assert shards.shard_folder(tmp_path) == newest
 
 
 def test_each_of_300_changed_bytes_is_named(shards_dir, tmp_path):
@@ -139,8 +143,22 @@ def test_a_missing_file_is_named(shards_dir, tmp_path, suffix):
     folder = shutil.copytree(shards_dir, tmp_path / "shards")
     path = next(folder.glob(f"*-val.array_record-00001-of-00003{suffix}"))
     path.unlink()
-    with pytest.raises(ValueError, match=str(path)):
+    with pytest.raises(
+        ValueError, match=rf"{folder}.*{path.name}.*; restore it from a copy, or build"
+    ):
         shards.search_frames(folder, "val")
+
+
+@pytest.mark.parametrize("known_by", ["the index", "dataset_info.json"])
+def test_a_split_whose_only_shard_is_missing(shards_dir, tmp_path, known_by):
+    folder = shutil.copytree(shards_dir, tmp_path / "shards")
+    for path in folder.glob("*-test_completion.*"):
+        if known_by != "the index" or path.suffix != ".json":
+            path.unlink()
+    splits = [{"name": "test_completion", "shardLengths": ["1"]}]
+    (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+    with pytest.raises(ValueError, match=r"1 of the 1 shards of test_completion are missing: kitt"):
+        shards.search_frames(folder, "test_completion")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,6 @@ def test_plans_report_what_is_missing(tmp_path):
         report = plan_split(source, "val").report()
     assert report.startswith(
         "val: 5 of the benchmark's 6,852 frames; no frame has image; no frame has intrinsics; "
-        "1 files are missing: "
+        "1 missing file: "
     )
     assert "0000000008.png is missing, the ground truth of" in report

@@ -205,7 +205,7 @@ def test_normalisation(width, places, train):
     jax.tree.map(same, statistics, wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("short_resnet")
 @pytest.mark.parametrize(("spec", "remat"), [(COARSE, False), (FINE, True)])
 def test_training_in_float64(spec, remat):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcfrnet_jax.sensors.scans import read_scan
+from fcfrnet_jax.sensors.scans.lzf import decompress
 from fcfrnet_jax.sensors.scans.pcd import read_pcd
 
 HEADER = b"""# comment
@@ -102,3 +103,10 @@ def test_a_coordinate_that_appears_twice_is_refused(tmp_path):
     path.write_bytes(fields)
     with pytest.raises(ValueError, match=r"scan\.pcd: .* .the field x appears twice.*; write"):
         read_scan(path)
+
+
+def test_decompression_ends_after_the_size_in_the_header():
+    """A byte, and references that repeat it 264 times each."""
+    data = b"\0x" + b"\xe0\xff\0" * 1_000_000
+    with pytest.raises(ValueError, match="decompresses to more than 100 bytes"):
+        decompress(data, 100)

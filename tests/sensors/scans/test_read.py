@@ -1,6 +1,7 @@
 """What all formats of scans have in common."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -32,12 +33,14 @@ def test_missing_points_are_dropped_and_counted(tmp_path):
         ),
         ("scan", None, "the suffix is empty, expected one of"),
         ("no.bin", None, "cannot be read: No such file"),
-        ("folder.bin", None, "cannot be read: Is a directory"),
+        ("folder.bin", None, "is a folder, expected a file"),
+        ("pipe.bin", None, "is a pipe or device, expected a file"),
         ("scan.ply", 4, "the columns of a .ply file have names, so columns must be None, got 4"),
     ],
 )
 def test_files_that_are_no_scans_are_refused(name, columns, fault, tmp_path):
     (tmp_path / "folder.bin").mkdir()
+    os.mkfifo(tmp_path / "pipe.bin")
     with pytest.raises(ValueError, match=f"{tmp_path / name}: {fault}"):
         read_scan(tmp_path / name, columns=columns)
 

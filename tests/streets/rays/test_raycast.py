@@ -61,6 +61,7 @@ def test_images_and_shadows_show_what_another_ray_caster_finds(seed, streets):
     compare(street, points[:, some], sun, distance[some], index[some])
 
 
+@pytest.mark.slow
 def test_without_tiles_rays_hit_the_same(streets):
     """As on accelerators."""
     origin, rays = image_rays(pick(streets, 0))
