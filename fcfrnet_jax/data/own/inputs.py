@@ -1,6 +1,5 @@
 """Reads images and depth maps of any kind from files."""
 
-import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from fcfrnet_jax import numpy_files
 from fcfrnet_jax.data import plausibility
-from fcfrnet_jax.data.encodings import image_headers, png_pixels
 from fcfrnet_jax.data.images import DEPTH_SCALE
-from fcfrnet_jax.files import first_line, not_regular
+from fcfrnet_jax.data.own.decoding import decode, read_array, read_png
 
 # The unit of a depth map by the number of its values per metre.
 SCALES = {
@@ -25,8 +22,6 @@ SCALES = {
 # Metres. Medians that scans have, and the largest depth that all but 5% have.
 LIKELY_MEDIAN, LIKELY_FAR = (0.5, 60.0), 150.0
 _TYPICAL = 10.0
-# Names of the depth map in a file with several arrays.
-_ARRAYS = ("sparse_depth", "depth")
 _SIXTEEN_BITS = 257.0
 _IMAGES = "PNG, JPEG, BMP, TIFF or WebP"
 _LARGEST = 65535
@@ -61,7 +56,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     import cv2
 
-    pixels = _decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, _IMAGES)
+    pixels = decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, _IMAGES)
     if pixels.dtype == np.uint16:
         pixels = np.rint(pixels / np.float32(_SIXTEEN_BITS)).astype(np.uint8)
     if pixels.dtype != np.uint8:
@@ -117,7 +112,7 @@ def read_values(path: Path, form: DepthFormat) -> tuple[np.ndarray, float]:
       OSError: the file cannot be opened.
     """
     is_png = path.suffix.lower() == ".png"
-    values = _png(path) if is_png else _array(path)
+    values = read_png(path) if is_png else read_array(path)
     if not form.scale and not is_png and values.dtype.kind in "iu":
         raise ValueError(
             f"{path}: holds integers ({values.dtype}) in an unknown unit; set depth_scale=N, where "
@@ -227,81 +222,3 @@ def _check_largest_code(path: Path, values: np.ndarray, limit: float) -> None:
             f"{path}: {share:.1%} of the depths are {_LARGEST}, the largest number of 16 bits, as "
             "for a missing depth; write 0 for it, or set max_depth"
         )
-
-
-def _check_regular(path: Path) -> None:
-    fault = not_regular(path)
-    if fault:
-        raise ValueError(f"{path}: {fault}")
-
-
-def _decode(path: Path, flags: int, expected: str) -> np.ndarray:
-    """Decodes an image file.
-
-    Raises:
-      ValueError: OpenCV cannot decode it, or a checksum of a PNG file is wrong.
-      OSError: the file cannot be opened.
-    """
-    import cv2
-
-    _check_regular(path)
-    data = np.fromfile(path, np.uint8)
-    content = data.tobytes()
-    try:
-        image_headers.check_content(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if content.startswith(image_headers.PNG_SIGNATURE):
-        try:
-            png_pixels.inflate(*image_headers.read_png(content))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; restore the file") from error
-    try:
-        pixels = cv2.imdecode(data, flags)
-    except cv2.error:  # no data, or more pixels than OpenCV's limit
-        pixels = None
-    if pixels is None:
-        raise ValueError(
-            f"{path}: not a readable image, expected {expected}; restore or convert the file"
-        )
-    return pixels
-
-
-def _png(path: Path) -> np.ndarray:
-    import cv2
-
-    pixels = _decode(path, cv2.IMREAD_UNCHANGED, "a 16-bit depth PNG")
-    if pixels.dtype != np.uint16 or pixels.ndim != 2:
-        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-        raise ValueError(
-            f"{path}: expected a 16-bit single-channel depth PNG, got {channels} channels of "
-            f"{8 * pixels.itemsize} bits"
-        )
-    return pixels
-
-
-def _array(path: Path) -> np.ndarray:
-    _check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            loaded = numpy_files.load(stream, _one_of)
-            found = next(iter(loaded.values())) if isinstance(loaded, dict) else loaded
-    except numpy_files.TooLargeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged files
-        # A wrong place in a file is EINVAL.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        raise ValueError(f"{path}: not a readable NumPy file ({first_line(error)})") from error
-    if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
-        found = found[..., 0] if found.shape[-1] == 1 else found[0]
-    if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: expected depth [H, W], got {found.dtype} {found.shape}")
-    return found
-
-
-def _one_of(names: list[str]) -> list[str]:
-    named = [name for name in _ARRAYS if name in names] or (names if len(names) == 1 else [])
-    if not named:
-        raise ValueError(f"it holds {', '.join(names) or 'no arrays'}; call one depth")
-    return named[:1]
