@@ -60,20 +60,23 @@ def test_a_message_on_the_whole_record_names_it(frame):
         read_arrays(broken, ["image"])
 
 
-@pytest.mark.parametrize("check", [check_frames, scan_frames])
-def test_each_array_of_a_record_is_checked(frame, check):
+def test_each_array_of_a_record_is_checked(frame):
     broken, whole = stored(frame, "is damaged"), stored(frame)
     arrays = whole.stored.arrays
     empty = InMemory(arrays | {"sparse_depth": np.zeros_like(arrays["sparse_depth"])})
     small = InMemory(arrays | {"image": arrays["image"][1:]})
     frames = [whole, broken, *(dataclasses.replace(whole, stored=s) for s in (empty, small))]
-    found = {(bad.path.name, bad.reason.split(",")[0]) for bad in check(frames, (0, 0))}
+    found = {(bad.path.name, bad.reason.split(",")[0]) for bad in check_frames(frames, (0, 0))}
     height, width = tree.SIZE
     assert found == {
         ("sparse_depth", "is damaged"),
         ("sparse_depth", "has no depth above 0.1 m"),
         ("image", f"is {height - 1}x{width} (height x width)"),
     }
+
+
+def test_what_only_decoding_could_check_is_not_scanned(frame):
+    assert scan_frames([stored(frame, "is damaged")], (0, 0)) == []
 
 
 def test_a_crop_larger_than_a_record_is_refused(frame):
