@@ -116,7 +116,7 @@ def parametrize(runs: list[tuple[str, str]]) -> pytest.MarkDecorator:
     """
 
     def marks(name: str, dtype: str) -> list[pytest.MarkDecorator]:
-        if dtype == "float64" or "34" in name:
+        if dtype == "float64" or "34" in name or (name, dtype) == ("std18_rgbd", GPU):
             return [pytest.mark.nightly]
         quick = name == "fcfrnet18_rgbd" and dtype != GPU
         return [] if quick else [pytest.mark.slow]

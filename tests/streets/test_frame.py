@@ -71,7 +71,7 @@ def test_windows_that_do_not_fit_are_refused(window, draw):
         draw(jax.random.key(0), CAMERA, LIDAR, window=window)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("corner", [(0, 0), (11, 57), (24, 100)])
 def test_a_window_has_the_depth_of_the_whole_image(corner, frames):
     top, left = corner
