@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import fcfrnet_jax
-from fcfrnet_jax.files import describe, first_line
+from fcfrnet_jax.files import describe, first_line, printable
 from fcfrnet_jax.system_errors import system_error
 
 _PACKAGE = Path(fcfrnet_jax.__file__).parent
@@ -38,6 +38,9 @@ def explain(error: BaseException, less_memory: str = LESS_MEMORY) -> str:
         return _with_remedy(_described(error), ROOM)
     if _is_memory(error, code):
         return _with_remedy(f"out of memory: {_described(error)}", less_memory)
+    if isinstance(error, UnicodeEncodeError):
+        text = printable(error.object, 300)
+        return f"{text}: is not UTF-8 text, as is needed here; rename the file or folder"
     if isinstance(error, ValueError | OSError):
         return _joined(describe(error))
     if "Unable to initialize backend" in str(error):
