@@ -105,9 +105,7 @@ def _acquire(path: Path, folder: Path, shared: bool) -> int:
         if locked and _is_open(path, descriptor):
             os.lseek(descriptor, 0, os.SEEK_SET)
             try:
-                # The command's paths need not be text.
-                holder = _describe_process().encode(errors="replace")
-                os.ftruncate(descriptor, os.write(descriptor, holder))
+                os.ftruncate(descriptor, os.write(descriptor, _describe_process().encode()))
             except OSError as error:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)

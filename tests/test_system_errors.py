@@ -53,5 +53,5 @@ def test_an_error_without_a_file_gets_one():
 
 def test_a_path_that_is_not_text_is_refused():
     check_text("a/é")
-    with pytest.raises(ValueError, match="a/.*: the path has bytes that are not UTF-8 text, with"):
+    with pytest.raises(ValueError, match=r"a/.*: the path has bytes that are not UTF-8 text, with"):
         check_text(os.fsdecode(b"a/\xff"))

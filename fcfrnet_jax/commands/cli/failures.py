@@ -6,8 +6,9 @@ import traceback
 from pathlib import Path
 
 import fcfrnet_jax
-from fcfrnet_jax.files import describe, first_line, printable
+from fcfrnet_jax.files import describe, first_line
 from fcfrnet_jax.system_errors import system_error
+from fcfrnet_jax.text import printable
 
 _PACKAGE = Path(fcfrnet_jax.__file__).parent
 _FULL = (errno.ENOSPC, errno.EDQUOT)
