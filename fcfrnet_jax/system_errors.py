@@ -44,6 +44,17 @@ def cannot_write(path: str | os.PathLike, what: str, error: Exception) -> OSErro
     return OSError(code, f"{os.strerror(code)}: {what}", os.fspath(path))
 
 
+def check_text(path: str | os.PathLike) -> None:
+    """Raises ValueError for a path that libraries in C++ cannot take: it is not UTF-8 text."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{os.fspath(path)}: the path has bytes that are not UTF-8 text, with which arrays "
+            "cannot be stored; rename the folder, or choose another one"
+        ) from error
+
+
 @contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
     """Adds a path to the errors of the system that name none."""

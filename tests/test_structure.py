@@ -90,6 +90,7 @@ WITHOUT_A_MODULE = {
     "commands/test_configs.py": "reads the configs and the commands that use them",
     "commands/test_evaluate_converted.py": "runs two commands one after the other",
     "commands/test_finetune.py": "runs the command `train` with the config `finetune`",
+    "commands/test_full_disks.py": "runs every command that writes on a full disk",
     "commands/test_kills.py": "kills every command that writes",
     "commands/test_nyu.py": "runs commands on NYU Depth v2",
     "commands/test_own_data.py": "runs commands on a data set of another layout than KITTI's",

@@ -1,10 +1,11 @@
 """The error number behind an error of a library."""
 
 import errno
+import os
 
 import pytest
 
-from fcfrnet_jax.system_errors import cannot_write, naming, system_error
+from fcfrnet_jax.system_errors import cannot_write, check_text, naming, system_error
 
 # As tensorstore writes it.
 FULL = ValueError("RESOURCE_EXHAUSTED: Failed writing [os_error_code='28' more='...']")
@@ -48,3 +49,9 @@ def test_an_error_without_a_file_gets_one():
     with pytest.raises(OSError, match="full") as raised, naming("a/b"):
         raise OSError(errno.ENOSPC, "full", "c")
     assert raised.value.filename == "c"
+
+
+def test_a_path_that_is_not_text_is_refused():
+    check_text("a/é")
+    with pytest.raises(ValueError, match=r"a/.*: the path has bytes that are not UTF-8 text, with"):
+        check_text(os.fsdecode(b"a/\xff"))

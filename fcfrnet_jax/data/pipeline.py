@@ -68,10 +68,11 @@ def frame_columns(
     columns = {
         "index": np.arange(len(frames), dtype=np.int32),
         "intrinsics": np.array([f.intrinsics or (np.nan,) * 4 for f in frames], np.float32),
-        "sparse_depth": np.array([str(f.sparse) for f in frames]),
-        "ground_truth": np.array([str(f.ground_truth or "") for f in frames]),
-        "image": np.array([str(f.image or "") for f in frames]),
-        "coarse_depth": np.array([str(f.coarse or "") for f in frames]),
+        # Bytes, because a path need not be text.
+        "sparse_depth": np.array([os.fsencode(f.sparse) for f in frames]),
+        "ground_truth": np.array([os.fsencode(f.ground_truth or "") for f in frames]),
+        "image": np.array([os.fsencode(f.image or "") for f in frames]),
+        "coarse_depth": np.array([os.fsencode(f.coarse or "") for f in frames]),
     }
     for key in complete:
         if not check_complete(key, columns[key].tolist()):

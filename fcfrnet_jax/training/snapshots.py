@@ -1,4 +1,7 @@
-"""Snapshots of a training run, from which it resumes exactly; they are verified when read."""
+"""Snapshots of a training run, from which it resumes exactly; they are verified when read.
+
+On a CPU, the updates after a resume have the same bits if the number of cores is the same.
+"""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +11,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from fcfrnet_jax.files import describe, read_json
-from fcfrnet_jax.system_errors import cannot_write
+from fcfrnet_jax.system_errors import cannot_write, check_text
 from fcfrnet_jax.weights import arrays
 
 T = TypeVar("T")
@@ -23,10 +26,14 @@ class Snapshots:
     Args:
       folder: created if it does not exist.
       keep: number of snapshots to keep; older ones are deleted.
+
+    Raises:
+      ValueError: the path of the folder is not text.
     """
 
     def __init__(self, folder: str | Path, keep: int) -> None:
         self._folder = Path(folder).absolute()
+        check_text(self._folder)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
         )

@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore as ts
 
 from fcfrnet_jax.files import differing, list_some
-from fcfrnet_jax.system_errors import system_error
+from fcfrnet_jax.system_errors import check_text, system_error
 
 Arrays = dict[str, np.ndarray]
 # The dtype and the shape of every array, as text.
@@ -73,6 +73,7 @@ def read_arrays(folder: Path, check: Callable[[Types], None]) -> Arrays:
       ValueError: the folder is missing, incomplete or damaged. The message begins with its path.
       OSError: the system does not allow or fails to read it.
     """
+    check_text(folder)
     if not folder.is_dir():
         found = "is a file, expected a folder" if folder.exists() else "is missing"
         raise ValueError(f"{folder}: {found}")

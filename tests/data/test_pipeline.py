@@ -1,6 +1,8 @@
 """The tf.data ops against OpenCV's decoding of the same files."""
 
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -41,6 +43,14 @@ def test_maps_are_what_opencv_reads(frames: list[Frame], crop: tuple[int, int]) 
             expected = decoded(getattr(frame, attribute))
             size = crop if any(crop) else tree.SIZE
             np.testing.assert_array_equal(example[key], bottom_centre(expected, *size))
+
+
+def test_paths_need_not_be_text(frames: list[Frame], tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff")
+    shutil.copytree(tmp_path / "data_depth_velodyne", odd)
+    sparse = odd / frames[0].sparse.relative_to(tmp_path / "data_depth_velodyne")
+    (found,) = examples([dataclasses.replace(frames[0], sparse=sparse)])
+    np.testing.assert_array_equal(found["sparse_depth"], decoded(frames[0].sparse))
 
 
 def test_intrinsics_follow_the_crop(frames: list[Frame]) -> None:

@@ -267,9 +267,9 @@ def edit(folder, old, new):
 
 HOSTILE = {
     "is nested too deeply": '{"format": 1, "model": ' + "[" * 100_000,
-    "not described by an object": '{"format": 1, "model": ' + "[" * 300 + "]" * 300 + "}",
+    "not described by an object": '{"format": 1, "model": ' + "[" * 90 + "]" * 90 + "}",
     "width must be": '{"format": 1, "model": {"network": "sparse_to_coarse", "width": '
-    + "[" * 300 + "]" * 300 + "}}",
+    + "[" * 90 + "]" * 90 + "}}",
     "width must be at most 1024": '{"format": 1, "model": {"network": "sparse_to_coarse", "width": '
     + "4" * 4000 + "}}",
     "a number that cannot be read": '{"format": 1, "model": ' + "1" * 5000 + "}",

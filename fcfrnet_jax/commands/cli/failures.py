@@ -8,6 +8,7 @@ from pathlib import Path
 import fcfrnet_jax
 from fcfrnet_jax.files import describe, first_line
 from fcfrnet_jax.system_errors import system_error
+from fcfrnet_jax.text import printable
 
 _PACKAGE = Path(fcfrnet_jax.__file__).parent
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -38,6 +39,9 @@ def explain(error: BaseException, less_memory: str = LESS_MEMORY) -> str:
         return _with_remedy(_described(error), ROOM)
     if _is_memory(error, code):
         return _with_remedy(f"out of memory: {_described(error)}", less_memory)
+    if isinstance(error, UnicodeEncodeError):
+        text = printable(error.object, 300)
+        return f"{text}: is not UTF-8 text, as is needed here; rename the file or folder"
     if isinstance(error, ValueError | OSError):
         return _joined(describe(error))
     if "Unable to initialize backend" in str(error):

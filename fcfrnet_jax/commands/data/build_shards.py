@@ -17,6 +17,7 @@ from fcfrnet_jax.files import list_some, remove
 from fcfrnet_jax.locks import lock_folder
 from fcfrnet_jax.progress import console
 from fcfrnet_jax.streets import sample
+from fcfrnet_jax.system_errors import check_text
 
 if TYPE_CHECKING:
     from fcfrnet_jax.data.tfds_builder import KittiDepthCompletion
@@ -37,6 +38,7 @@ def run(config: ConfigDict, workdir: str | Path) -> None:
     with named("data_dir"):
         _check_source(source)
     _check_target(folder, source)
+    check_text(folder)
     with lock_folder(folder):
         # The benchmark has 283,000 files, which takes a while.
         note = console(stderr=True)

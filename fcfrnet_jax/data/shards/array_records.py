@@ -18,7 +18,7 @@ import numpy as np
 
 from fcfrnet_jax.data.encodings.image_headers import deflate
 from fcfrnet_jax.files import version_order
-from fcfrnet_jax.system_errors import system_error
+from fcfrnet_jax.system_errors import check_text, system_error
 
 _BLOCK, _HEADER = 1 << 16, 24
 _BODY = _BLOCK - _HEADER
@@ -85,6 +85,7 @@ def _writer(path: Path) -> Iterator[Callable[[bytes], None]]:
             reason = str(error).partition(";")[0].removeprefix("write() failed: ")
             raise OSError(system_error(error) or errno.EIO, reason, os.fspath(path)) from error
 
+    check_text(path)
     writer = ArrayRecordWriter(os.fspath(path), _OPTIONS)
     try:
         yield lambda record: checked(writer.write, record)

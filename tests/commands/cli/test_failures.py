@@ -40,6 +40,7 @@ def raised(function):
         (OSError(errno.ENOMEM, "Cannot allocate memory", "a/b"), "memory: a/b: Cannot allocate"),
         (RuntimeError("Unable to initialize backend 'cuda': none"), "none; install jax for this"),
         (AssertionError(), f"unexpected AssertionError; {TRACEBACK}"),
+        (raised(os.fsdecode(b"a/\xff").encode), r"a/\xff: is not UTF-8 text, as is needed here"),
         (KeyError("a"), f"unexpected KeyError: 'a'; {TRACEBACK}"),
     ],
 )
