@@ -10,7 +10,7 @@ from rich.table import Table
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti.gaps import Gap
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import count_of, list_some
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.progress import console
 
@@ -171,18 +171,18 @@ def _notes(report: SplitReport) -> list[str]:
         notes.append(f"unusual depth: {list_some(report.unusual, _SHOWN, '; ')}")
     known = [gap for gap in report.gaps if gap.reason]
     if known:
-        notes.append(f"{_count(known)} have no depth in KITTI itself")
+        notes.append(f"no depth in KITTI itself for {_count(known)}")
     unknown = [gap for gap in report.gaps if not gap.reason]
     if unknown:
         first = list_some([f"{gap.drive}/{gap.first} to {gap.last}" for gap in unknown], _SHOWN)
-        notes.append(f"{_count(unknown)} have no depth, and it is not known why: {first}")
+        notes.append(f"no depth, and it is not known why, for {_count(unknown)}: {first}")
     return notes
 
 
 def _count(gaps: Sequence[Gap]) -> str:
-    frames = sum(gap.last - gap.first + 1 for gap in gaps)
+    frames = count_of(sum(gap.last - gap.first + 1 for gap in gaps), "frame")
     cameras = len({gap.drive for gap in gaps})
-    return f"{frames:,} frames of {cameras:,} cameras of drives"
+    return f"{frames} of {count_of(cameras, 'camera')}"
 
 
 def _describe(item: BadFile) -> dict[str, str]:
