@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +17,14 @@ import fcfrnet_jax
 from fcfrnet_jax.commands.cli import flags, usage
 from fcfrnet_jax.commands.cli.failures import ROOM, explain
 from fcfrnet_jax.commands.cli.tasks import TASKS
+from fcfrnet_jax.commands.jobs import watched
 from fcfrnet_jax.files import describe
 from fcfrnet_jax.text import printable
+
+# Errors of XLA have a code. They may be due to the end of another process of a job.
+CODE = re.compile(
+    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|INTERNAL|UNAVAILABLE|UNKNOWN): "
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-        leave_job("Interrupted.", status)
+        job = watched.current()
+        if job:
+            job.fail("Interrupted.", "was interrupted", status)
         print("Interrupted.", file=sys.stderr)
         sys.exit(status)
     except Exception as error:  # of any library
@@ -57,6 +66,8 @@ def run(arguments: Sequence[str]) -> None:
         return
     if line.config is None:
         raise ValueError("--config is missing; try --config=eval, or --help")
+    if watched.is_of_job(line.config):
+        watched.start(verbose=logging.get_verbosity() > logging.WARNING)
     # These import jax, for which a wrong flag should not wait.
     set_up_process(line.config)
     try:
@@ -106,18 +117,12 @@ def runner(task: str) -> Callable[[ConfigDict, str], object]:
 def fail(error: Exception) -> NoReturn:
     """Ends the process with one line on stderr and the exit code 1."""
     logging.debug("The error's origin:", exc_info=error)
-    message = printable(f"Error: {explain(error)}")
-    leave_job(message, 1)
+    text = printable(explain(error))
+    message = f"Error: {text}"
+    job = watched.current()
+    if job:
+        job.fail(message, f"failed: {text}", 1, certain=not CODE.search(str(error)))
     sys.exit(message)
-
-
-def leave_job(message: str, status: int) -> None:
-    """Ends this process with a line on stderr if it belongs to a job of several processes."""
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.distributed.is_initialized():
-        # An orderly exit would wait for the other processes, which wait for this one.
-        print(message, file=sys.stderr, flush=True)
-        os._exit(status)
 
 
 if __name__ == "__main__":

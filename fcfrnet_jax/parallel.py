@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -17,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from fcfrnet_jax.files import describe
+from fcfrnet_jax.process import launched
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +26,8 @@ T = TypeVar("T")
 Batch = dict[str, jax.Array]
 # The name of the device axis in mapped functions, as in `jax.lax.psum(x, AXIS)`.
 AXIS = "devices"
+# Seconds without a sign of life after which a process of a job counts as dead.
+_HEARTBEAT = 20
 
 
 def map_local(
@@ -128,44 +132,36 @@ def unreplicate(tree: T) -> T:
     return jax.tree.map(first, tree)
 
 
-def join_job(coordinator: str = "", processes: int = 0, process: int = -1) -> None:
+def join_job(
+    coordinator: str = "", processes: int = 0, process: int = -1, timeout: int = 300
+) -> None:
     """Joins the processes of a job. Must be called before anything else uses JAX.
 
     Without arguments, a job of several processes is detected from the environment variables of
-    Slurm, Open MPI or a TPU pod. In a single process nothing happens.
+    Slurm, Open MPI or a TPU pod. In a single process nothing happens. JAX ends this process if the
+    others do not join.
 
     Args:
       coordinator: address of the first process, `host:port`; empty to detect it.
       processes: number of processes.
       process: index of this process, from 0.
-
-    Raises:
-      ValueError: only some of the three arguments are given.
-      RuntimeError: the processes cannot connect.
+      timeout: seconds to wait for the others.
     """
-    given = (bool(coordinator), processes > 0, process >= 0)
-    if any(given) and not all(given):
-        raise ValueError(
-            "coordinator, processes and process must be given together, got "
-            f"{coordinator!r}, {processes} and {process}"
-        )
+    initialize = partial(
+        jax.distributed.initialize,
+        initialization_timeout=timeout,
+        heartbeat_timeout_seconds=_HEARTBEAT,
+    )
     if coordinator:
-        jax.distributed.initialize(coordinator, processes, process)
-    elif _launched_as_several(os.environ):
-        jax.distributed.initialize()
+        initialize(coordinator, processes, process)
+    elif launched(os.environ)[1] > 1:
+        initialize()
 
 
 def end_on_sigterm() -> None:
     """Lets SIGTERM end this process of a job; jax only notes it, for those who ask for it."""
     if jax.process_count() > 1 and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _launched_as_several(environment: Mapping[str, str]) -> bool:
-    counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-    if any(int(environment.get(name, "1")) > 1 for name in counts):
-        return True
-    return "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def check_agreement(settings: dict[str, Any], what: str = "config") -> None:

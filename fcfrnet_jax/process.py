@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Mapping
 from importlib import metadata, util
 from logging import ERROR, LogRecord
 from pathlib import Path
@@ -24,6 +25,25 @@ def cores() -> int:
     # Launchers give each process of a host some of its cores. macOS and Windows cannot tell.
     known = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def launched(environment: Mapping[str, str]) -> tuple[str, int]:
+    """The number of processes of the job that a launcher has started.
+
+    Returns:
+      The environment variable that tells it, and the number; 1 without a launcher.
+
+    Raises:
+      ValueError: the variable is not a number.
+    """
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+        found = environment.get(name, "1")
+        if not found.isdecimal():
+            raise ValueError(f"{name}={found}: expected the number of processes")
+        if int(found) > 1:
+            return name, int(found)
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "")
+    return "TPU_WORKER_HOSTNAMES", hosts.count(",") + 1
 
 
 def keep_freed_memory() -> bool:

@@ -96,12 +96,6 @@ def test_one_process_agrees_with_itself_and_gathers_its_rows():
     np.testing.assert_array_equal(parallel.gather(rows, 3), rows)
 
 
-@pytest.mark.parametrize("arguments", [("localhost:1",), ("", 2), ("", 0, 1), ("localhost:1", 2)])
-def test_arguments_of_a_job_are_given_together(arguments):
-    with pytest.raises(ValueError, match="coordinator, processes and process must be given togeth"):
-        parallel.join_job(*arguments)
-
-
 @pytest.mark.parametrize(
     "own", [None, ValueError("mine"), KeyboardInterrupt("mine"), parallel.OtherProcessFailedError()]
 )

@@ -294,7 +294,6 @@ PRINTED_DIRECTLY = {
         "sys.exit(status)",
         'print(f"fcfrnet_jax {fcfrnet_jax.__version__}")',
         "sys.exit(message)",
-        "print(message, file=sys.stderr, flush=True)",
     },
     "commands.convert": {
         'print("Interrupted.", file=sys.stderr)',

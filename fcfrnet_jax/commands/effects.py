@@ -43,7 +43,7 @@ _GROUPS = {
     Effect.NOTHING: """
         task pool_dir check_files check_depth remat log_every validate_every validate_start
         save_every keep panels threads xla_flags
-        coordinator processes process
+        coordinator processes process join_timeout
         """,
 }
 EFFECTS = {name: effect for effect, names in _GROUPS.items() for name in names.split()}

@@ -15,6 +15,7 @@ from fcfrnet_jax.commands import dataset, tables
 from fcfrnet_jax.commands.data import opening
 from fcfrnet_jax.commands.inference import devices, models
 from fcfrnet_jax.commands.inference.origins import describe_origins
+from fcfrnet_jax.commands.jobs import joining
 from fcfrnet_jax.commands.output import results, run_record, shares, summary
 from fcfrnet_jax.commands.output.shares import Row, shown_progress, watched
 from fcfrnet_jax.commands.settings import (
@@ -22,7 +23,6 @@ from fcfrnet_jax.commands.settings import (
     check_choices,
     check_crop,
     check_ranges,
-    flagged,
 )
 from fcfrnet_jax.data import check
 from fcfrnet_jax.data.frame import BadFile, Frame
@@ -51,11 +51,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
       BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
-    with flagged():
-        parallel.join_job(config.coordinator, config.processes, config.process)
-        parallel.end_on_sigterm()
-    shared = {name: value for name, value in config.to_dict().items() if name != "process"}
-    parallel.check_agreement(shared)
+    joining.join(config)
+    parallel.end_on_sigterm()
     workdir, first = Path(workdir), jax.process_index() == 0
     with parallel.ending_together(), ExitStack() as stack:
         with parallel.ending_together():

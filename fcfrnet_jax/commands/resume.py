@@ -242,7 +242,7 @@ def _notes(
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> list[str]:
-    silent = {"process", "processes", "coordinator", *unused(settings)}
+    silent = {"process", "processes", "coordinator", "join_timeout", *unused(settings)}
     told = [
         f"{name}={new!r} (was {old!r})"
         for name, (old, new) in changed.items()

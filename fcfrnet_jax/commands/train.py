@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands import resume, train_setup, validation, workdir
+from fcfrnet_jax.commands.jobs import joining
 from fcfrnet_jax.commands.rendered import pools
 from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.commands.train_check import check_config
@@ -74,10 +75,7 @@ def run(config: ConfigDict, folder: str | Path) -> None:
       BlockingIOError: another process writes to the workdir.
       OSError: the workdir cannot be written.
     """
-    with flagged():
-        parallel.join_job(config.coordinator, config.processes, config.process)
-    shared = {name: value for name, value in config.to_dict().items() if name != "process"}
-    parallel.check_agreement(shared)
+    joining.join(config)
     config = with_network(config, folder)
     data = check_config(config)
     with workdir.alone(Path(folder)):

@@ -57,6 +57,7 @@ RANGES = {
     "steps": Range(0),
     "epochs": Range(0),
     "seed": Range(0, 2**63 - 1),
+    "join_timeout": Range(1),
     "log_every": Range(0),
     "validate_every": Range(0),
     "save_every": Range(0),

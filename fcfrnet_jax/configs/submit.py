@@ -44,4 +44,6 @@ def get_config() -> ConfigDict:
     config.processes = 0
     # Index of this process, from 0, given together with coordinator.
     config.process = -1
+    # Seconds to wait for the other processes at the start.
+    config.join_timeout = 300
     return config

@@ -1,8 +1,8 @@
 """Training in several processes, as a job on many hosts does: two of two devices each."""
 
 import signal
-import socket
 import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -12,6 +12,8 @@ from fcfrnet_jax.training.journal import read_journal
 from fcfrnet_jax.weights import checkpoint
 from tests import numbered_scenes
 from tests.commands.runs import finish, newest, start, wait_for_step
+from tests.conftest import ROOT
+from tests.free_port import free_address
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
 SETTINGS = {
@@ -31,10 +33,7 @@ def scenes(tmp_path_factory):
 
 def start_two(workdir, scenes, settings=({}, {}), other=None) -> list[subprocess.Popen]:
     """Two processes of one job, each with its `settings`; the second in the workdir `other`."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    job = SETTINGS | {"coordinator": address, "processes": 2}
+    job = SETTINGS | {"coordinator": free_address(), "processes": 2}
     return [
         start(folder, scenes, devices=2, **job | {"process": process} | settings[process])
         for process, folder in enumerate((workdir, other or workdir))
@@ -86,3 +85,11 @@ def test_one_process_resumes_the_run_of_two(scenes, tmp_path):
         settings = SETTINGS | {"steps": end}
         finish(start(tmp_path / run, scenes, devices=4, **settings))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.nightly
+def test_a_killed_process_ends_the_job_and_the_run_resumes():
+    program = [sys.executable, "-m", "tests.commands.killed_jobs", "--cases", "4"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("4 cases, 0 missed a bar\n")

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from fcfrnet_jax import parallel
 from fcfrnet_jax.commands.inference import devices
 from fcfrnet_jax.commands.inference.records import Record
+from fcfrnet_jax.commands.jobs import joining
 from fcfrnet_jax.commands.output import shares
 from fcfrnet_jax.commands.output.shares import RaiseBad, shown_progress, watched
-from fcfrnet_jax.commands.settings import flagged
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.images import write_depth
 from fcfrnet_jax.evaluation.depth_maps import make_predict_step
@@ -53,11 +53,8 @@ class Maps:
 
 def join_job(config: ConfigDict) -> None:
     """Joins the processes of a job, which must have the same settings."""
-    with flagged():
-        parallel.join_job(config.coordinator, config.processes, config.process)
-        parallel.end_on_sigterm()
-    shared = {name: value for name, value in config.to_dict().items() if name != "process"}
-    parallel.check_agreement(shared)
+    joining.join(config)
+    parallel.end_on_sigterm()
 
 
 @contextmanager

@@ -16,7 +16,16 @@ from fcfrnet_jax.files import differing, is_temporary, list_some, read_json, rem
 from fcfrnet_jax.sensors.calibration.kitti import CAMERA_FILE
 
 # Settings that change nothing of what is written for a frame.
-FREE = ("task", "batch_size", "xla_flags", "check_depth", "coordinator", "processes", "process")
+FREE = (
+    "task",
+    "batch_size",
+    "xla_flags",
+    "check_depth",
+    "coordinator",
+    "processes",
+    "process",
+    "join_timeout",
+)
 _ANOTHER = "choose another --workdir"
 # Settings with small files that a user may edit between two runs, and the suffixes of these files.
 _EDITED = ("calibration", "extrinsics", "intrinsics", "oxts", "poses")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from fcfrnet_jax.data.kitti import find_frames
 from tests import kitti_tree
 from tests.commands.evaluations import config_of
 from tests.conftest import ROOT, xla_flags
+from tests.free_port import free_address
 
 # What a record says about the run, beside its results.
 OF_THE_RUN = {"run", "started", "seconds", "processes", "devices", "batch_size"}
@@ -30,10 +30,7 @@ def start(workdirs, processes=1, **settings):
 
     `workdirs` is the workdir of all processes, or a list of one for each.
     """
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    job = {"coordinator": address, "processes": processes} if processes > 1 else {}
+    job = {"coordinator": free_address(), "processes": processes} if processes > 1 else {}
     program = [sys.executable, "-m", "tests.quick_command", "--config=configs/eval.py"]
     found = []
     workdirs = workdirs if isinstance(workdirs, list) else processes * [workdirs]
@@ -139,7 +136,7 @@ def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
         for process in processes:
             process.kill()
         finish(processes)
-    assert statuses[victim] in (130, -signal.SIGTERM)
+    assert statuses[victim] in (130, 128 + signal.SIGTERM)
     assert statuses[1 - victim]
 
 
