@@ -24,7 +24,7 @@ class Log:
 
     def __init__(self, verbose: bool = False) -> None:
         self.fatal = self.error = ""
-        self._verbose = verbose
+        self._verbose, self._complete = verbose, False
         self._rest = b""
         self._held: list[tuple[float, str]] = []
 
@@ -54,6 +54,9 @@ class Log:
         """Returns the severity of a line from C++; empty for others."""
         log = _CPP.match(line)
         if not log:
+            if self.fatal and not self._complete:
+                self._complete = line.startswith(("***", "RPC:"))
+                self.fatal += "" if self._complete else f" {line}"
             return ""
         if log[1] == "F" and not self.fatal:
             self.fatal = log[2]

@@ -11,6 +11,7 @@ gets lines of JSON: `port`, and `end` with the exit status.
 
 import json
 import os
+import re
 import selectors
 import signal
 import socket
@@ -144,6 +145,9 @@ class Watcher:
             for sign, cause in self._joining["causes"].items():
                 if sign in f"{fatal} {self._log.error}":
                     return cause
+        silent = re.search(r"stopped sending heartbeats\):\s+(\d[\d, ]*)", fatal)
+        if silent:
+            return f"process {silent[1].strip()} of the job has given no sign of life for too long"
         how = f"ended with status {status}" if status > 0 else f"was ended by {_signal(-status)}"
         return f"{self._name} {how}{': ' * bool(fatal)}{' '.join(fatal.split())}"
 

@@ -23,10 +23,12 @@ def test_lines_are_shown_at_once(line):
 
 def test_what_leads_to_the_end_is_dropped():
     log = Log()
-    shown = added(log, "a note", ERROR, "of the other task", FATAL.format("it died"), "*** trace")
+    shown = added(
+        log, "a note", ERROR, "of the other task", FATAL.format("it died:"), "1", "*** trace"
+    )
     assert shown == ["a note"]
     assert log.due(100) == added(log, "    @ 0x7fcdc2040634 frame", now=101) == []
-    assert (log.fatal, log.error) == ("Terminating process because: it died", "Polled an error")
+    assert (log.fatal, log.error) == ("Terminating process because: it died: 1", "Polled an error")
 
 
 def test_an_error_that_the_process_outlives_is_shown_later():
