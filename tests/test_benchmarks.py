@@ -85,7 +85,7 @@ def test_the_torch_twin_of_a_model_of_patches_computes_the_same(tmp_path):
     subprocess.run(line, cwd=ROOT, check=True, env=environment)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_job_is_measured(tmp_path):
     numbered_scenes.write_sample(tmp_path / "scenes", frames=3, height=48, width=160)
     line = [sys.executable, "benchmarks/whole_job.py", "--data_dir", str(tmp_path / "scenes")]

@@ -187,6 +187,7 @@ def run(command: str, folder: Path, cache: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_main_command_works_on_a_fresh_machine(tmp_path):
     set_up, install, command = block("main-command").splitlines()
     assert set_up.endswith("venv .venv")

@@ -112,6 +112,7 @@ def measured(tmp_path_factory):
     return json.loads((root / "a.json").read_text())["groups"], scene
 
 
+@pytest.mark.slow
 def test_the_command_measures_each_scanner(measured):
     groups, scene = measured
     rows = {row["case"]: row for row in groups["real, val"]}
@@ -128,6 +129,7 @@ def test_the_command_measures_each_scanner(measured):
     assert (np.diff(row["confidence"]["expected_mm"]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_command_measures_an_indoor_frame(measured):
     assert [row["case"] for row in measured[0]["indoor"]] == ["50 points"]
 

@@ -82,7 +82,7 @@ def test_a_command_is_asked_to_stop(tmp_path, capsys):
     assert capsys.readouterr().out == "training ended with status 3\n"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_travels(tmp_path, monkeypatch):
     """There and back, where TensorFlow and tensorboardX are missing."""
     monkeypatch.setenv("XLA_FLAGS", xla_flags(1))

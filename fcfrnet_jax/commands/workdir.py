@@ -36,6 +36,7 @@ OLD_BEHAVIOUR: dict[str, Any] = {
     "misalignment": 0.0,
     "freeze_batchnorm": False,
     "xla_flags": "",
+    "join_timeout": 300,
     "pool_frames": 0,
     "rmse_weight": 0.3,
     "exact_weight": 0.0,

@@ -156,6 +156,7 @@ def test_the_origin_of_the_weights(two_stage, capsys):
     assert f"Wrote metrics.json, predictions and panels to {workdir}" in printed
 
 
+@pytest.mark.nightly
 def test_the_command_on_one_device_agrees_with_eight(two_stage, scenes, models_folder, tmp_path):
     """Three frames do not fill batches of 8 or of 2."""
     flags = {"data_dir": scenes, "checkpoint": models_folder / "both", "split": "val"}
@@ -194,6 +195,7 @@ def test_fill_as_the_coarse_source(scenes, models_folder, tmp_path):
     assert both["metrics"] == fine["metrics"]
 
 
+@pytest.mark.slow
 def test_predictions_of_one_run_are_coarse_maps_of_the_next(scenes, models_folder, tmp_path):
     # Coarse maps have the frames' size.
     settings = {"data_dir": str(scenes), "crop": (0, 0)}

@@ -17,7 +17,7 @@ from tests.commands.evaluations import evaluated
 from tests.commands.runs import SETTINGS
 from tests.random_weights import random_variables
 
-pytestmark = pytest.mark.usefixtures("short_resnets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_resnets")]
 SPEC = SparseToCoarseSpec(18, width=4)
 SHORT = {name: value for name, value in SETTINGS.items() if "width" not in name}
 

@@ -108,6 +108,7 @@ def test_joint_stage_trains_both(coarse_run, scenes, tmp_path):
     assert 0 < np.abs(kernels[1] - kernels[0]).max() < 0.1
 
 
+@pytest.mark.nightly
 def test_resuming_equals_an_uninterrupted_run(coarse_run, copied_run, scenes):
     """Stopped after the snapshot of step 2, and resumed to the end."""
     shutil.rmtree(copied_run / "snapshots" / "4")
@@ -124,7 +125,7 @@ def test_a_finished_run_is_left_alone(copied_run, scenes):
     assert (copied_run / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_longer_run_equals_an_extended_one(copied_run, scenes, tmp_path):
     trained(copied_run, scenes, steps=6)
     whole = trained(tmp_path / "whole", scenes, steps=6)
@@ -175,7 +176,7 @@ def test_a_stopped_run_is_finished_at_its_step(copied_run, scenes, capsys):
     assert f"Step 2 of 2: models best (step 2, RMSE {rmse:.1f} mm) and last are in" in printed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
     trained(tmp_path / "run", scenes, validate_every=1)
     printed = capsys.readouterr().err.splitlines()
@@ -187,7 +188,7 @@ def test_each_validation_and_the_best_are_told(scenes, tmp_path, capsys):
     assert f"models best ({best}) and last are in" in printed[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_moved_data_resume(copied_run, coarse_run, scenes, tmp_path, capsys):
     shutil.copytree(scenes, tmp_path / "moved")
     shutil.rmtree(copied_run / "snapshots" / "4")
@@ -301,7 +302,7 @@ def test_the_photometric_loss_needs_neighbours(scenes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_only_supervision_by_sparse_depth_needs_no_ground_truth(scenes, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(scenes, data)

@@ -109,17 +109,17 @@ def floored(depth: np.ndarray) -> np.ndarray:
 
 
 def parametrize(runs: list[tuple[str, str]]) -> pytest.MarkDecorator:
-    """ResNet-34 runs the same code as ResNet-18, and float64 takes a minute.
+    """ResNet-34 runs the same code as ResNet-18, float64 takes a minute, and `tests/networks/gpu`
+    compares the forms for GPUs.
 
     Quick tests compare the fine network; the coarse one has the same layers. `test_select` compares
     the depth of ResNet-34 in every CI run.
     """
 
     def marks(name: str, dtype: str) -> list[pytest.MarkDecorator]:
-        if dtype == "float64" or "34" in name or (name, dtype) == ("std18_rgbd", GPU):
+        if dtype in ("float64", GPU) or "34" in name:
             return [pytest.mark.nightly]
-        quick = name == "fcfrnet18_rgbd" and dtype != GPU
-        return [] if quick else [pytest.mark.slow]
+        return [] if name == "fcfrnet18_rgbd" else [pytest.mark.slow]
 
     marked = [pytest.param(*run, marks=marks(*run)) for run in runs]
     return pytest.mark.parametrize(("name", "dtype"), marked)

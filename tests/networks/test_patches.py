@@ -118,6 +118,7 @@ def test_the_folded_network_predicts_the_same(variables):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_measured_depths_are_kept_in_prediction_only(variables):
     image, sparse = inputs()
     network = models.build(SPEC)

@@ -17,6 +17,7 @@ SPEC = TwoStageSpec(
 )
 
 
+@pytest.mark.slow
 def test_the_expected_error_is_that_of_the_stored_scale():
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (30, 45, 3), np.uint8)

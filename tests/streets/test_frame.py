@@ -115,7 +115,7 @@ def pair(pairs):
     return pairs[3]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_frame_of_a_pair_is_that_rendered_alone(pairs, frames):
     for name, alone in frames[1]._asdict().items():
         ours = getattr(pairs[1].frame, name).astype(float)
@@ -123,7 +123,7 @@ def test_the_frame_of_a_pair_is_that_rendered_alone(pairs, frames):
         assert close.mean() > 0.995, name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_pose_of_a_pair_is_the_motion_of_a_car(pairs):
     rotation = np.array([pair.rotation for pair in pairs], float)
     translation = np.array([pair.translation for pair in pairs], float)
@@ -138,7 +138,7 @@ def test_the_pose_of_a_pair_is_the_motion_of_a_car(pairs):
     assert 0.3 < angles.max() < 1.2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_nearby_camera_sees_the_points_of_the_frame(pair, streets):
     street = pick(streets, 3)
     rotation, translation = np.float64(pair.rotation), np.float64(pair.translation)
@@ -155,7 +155,7 @@ def test_the_nearby_camera_sees_the_points_of_the_frame(pair, streets):
     assert found.max() < 1.01
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_nearby_image_warped_is_the_image(pair):
     frame, near_image, rotation, translation = pair
     arrays = (frame.depth[None, ..., None], rotation[None], translation[None])

@@ -47,7 +47,7 @@ def sparse_map(frame, scan):
     return depth
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_stored_frames_are_the_rendered_ones(tmp_path):
     plan = replace(PLAN, frames=SHARD, dense=1.0)
     frame = write_pool(tmp_path / "pool", plan).read(np.array([5]))

@@ -45,6 +45,7 @@ def test_ground_truth_takes_over_the_scan(frame):
     np.testing.assert_array_equal(truth[alone], exact[alone])
 
 
+@pytest.mark.slow
 def test_an_example_depends_on_its_position_only(frame):
     make = jax.jit(lambda frame: pool_example(Windows(3, CROP, PLAIN), SIZE, frame))
     first, again, other = (make(frame | {"position": np.uint32(i)}) for i in (1, 1, 2))

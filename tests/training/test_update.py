@@ -292,7 +292,7 @@ def test_accumulation_moves_the_statistics_once_for_each_micro_batch():
     assert_same(state.batch_stats, stats, 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["dense+photo", "sparse"])
+@pytest.mark.parametrize("mode", [pytest.param("dense+photo", marks=pytest.mark.nightly), "sparse"])
 def test_the_loss_of_every_mode_is_that_of_the_whole_batch(mode):
     network = COARSE.clone(folded=True)
     variables = variables_of(network)

@@ -38,6 +38,7 @@ def config_of(folder, spec, **settings):
     return config.lock()
 
 
+@pytest.mark.slow
 def test_confidence_is_that_of_the_predictor(tmp_path):
     config = config_of(tmp_path, SPEC, outputs="npy,confidence_npy")
     predict.run(config, tmp_path / "out")

@@ -118,7 +118,10 @@ def test_two_processes_need_the_same_workdir(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "ends"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("victim", "ends"),
+    [(0, signal.SIGINT), pytest.param(1, signal.SIGTERM, marks=pytest.mark.nightly)],
+)
 def test_all_end_when_one_is_interrupted(victim, ends, tmp_path):
     # Takes many seconds, so that it does not end before the signal.
     kitti_tree.write_drive(tmp_path / "data", numbers=range(600), size=(160, 320))

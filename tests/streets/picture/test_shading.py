@@ -62,6 +62,7 @@ def with_look(street, wanted):
     raise AssertionError("no such look")
 
 
+@pytest.mark.nightly
 def test_shadowed_ground_is_darker(street):
     street = with_look(street, lambda look: look.overcast == 0)
     # The shadow of the plate, 3 m below it, is 3 * 0.6 / 0.8 m nearer to the camera.
