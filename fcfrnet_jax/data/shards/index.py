@@ -127,10 +127,10 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     expected = [shard_path(folder, split, i, number) for number in numbers for i in range(number)]
     missing = [path for path in expected if path.name not in found]
     if missing:
-        names = list_some([path.name for path in missing])
+        paths = list_some([str(path) for path in missing])
         raise ValueError(
-            f"{folder}: {len(missing)} of the {len(expected)} shards of {split} are missing: "
-            f"{names}; {remedy(missing[0])}"
+            f"{len(missing)} of the {len(expected)} shards of {split} are missing: {paths}; "
+            f"{remedy(missing[0])}"
         )
     return expected
 
