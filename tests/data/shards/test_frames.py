@@ -157,7 +157,8 @@ def test_a_split_whose_only_shard_is_missing(shards_dir, tmp_path, known_by):
             path.unlink()
     splits = [{"name": "test_completion", "shardLengths": ["1"]}]
     (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
-    with pytest.raises(ValueError, match=r"1 of the 1 shards of test_completion are missing: .*-of-00001;"):
+    message = r"1 of the 1 shards of test_completion are missing: .*-of-00001;"
+    with pytest.raises(ValueError, match=message):
         shards.search_frames(folder, "test_completion")
 
 
