@@ -93,7 +93,8 @@ def check_config(config: ConfigDict) -> DataSet:
         # The splits of the data set are not known.
         raise ValueError(f"--config.data_dir={config.data_dir}: there is no such folder")
     data = opening.open_data_set(config)
-    check_choices(config, {"split": data.splits, "coarse_source": COARSE_SOURCES})
+    check_choices(config, {"split": data.splits}, data.name)
+    check_choices(config, {"coarse_source": COARSE_SOURCES})
     check_ranges(config, {"panels": Range(0), "points": Range(1)})
     check_crop(config, "crop")
     devices.check(config)

@@ -56,13 +56,22 @@ def flagged() -> Iterator[None]:
         raise ValueError(f"--config.{error}") from error
 
 
-def check_choices(config: ConfigDict, choices: Mapping[str, Sequence[str]]) -> None:
-    """Raises ValueError for a setting that is none of its choices."""
+def check_choices(
+    config: ConfigDict, choices: Mapping[str, Sequence[str]], data_set: str = ""
+) -> None:
+    """Raises ValueError for a setting that is none of its choices.
+
+    Args:
+      config: the config to check.
+      choices: by the dotted names of the settings.
+      data_set: the name of the data set that has these choices, for the message.
+    """
     settings = flat(config)
+    reason = f"; the data set is {data_set}" if data_set else ""
     for name, allowed in choices.items():
         if settings[name] not in allowed:
             raise ValueError(
-                f"--config.{name} must be one of {', '.join(allowed)}, got {settings[name]!r}"
+                f"--config.{name} must be one of {', '.join(allowed)}, got {settings[name]!r}{reason}"
             )
 
 

@@ -80,7 +80,9 @@ def check_config(config: ConfigDict) -> DataSet:
         "dtype": DTYPES,
     }
     if config.source == "files" and config.data_dir:
-        choices |= {"split": data.train_splits, "val_split": data.truth_splits}
+        splits = {"split": data.train_splits, "val_split": data.truth_splits}
+        check_choices(config, splits, data.name)
+        choices |= splits
     check_choices(config, choices)
     check_ranges(config, RANGES)
     _check_crop(config)

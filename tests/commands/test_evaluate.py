@@ -259,7 +259,7 @@ def test_whole_frames_of_two_sizes_equal_the_predictor(models_folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"split": "test"}, "--config.split must be one of train, val, val_selection, test"),
+        ({"split": "test"}, "must be one of train, val, .*, got 'test'; the data set is KITTI$"),
         ({"coarse_source": "magic"}, "--config.coarse_source must be one of auto, network, files"),
         ({"dtype": "int8"}, "--config.dtype must be one of float32, bfloat16, got 'int8'"),
         ({"crop": (-1, 64)}, r"crop must be rows and columns, .* got \(-1, 64\)"),

@@ -171,11 +171,11 @@ def _notes(report: SplitReport) -> list[str]:
         notes.append(f"unusual depth: {list_some(report.unusual, _SHOWN, '; ')}")
     known = [gap for gap in report.gaps if gap.reason]
     if known:
-        notes.append(f"no depth in KITTI itself for {_count(known)}")
+        notes.append(f"depth is missing in KITTI itself in {_count(known)}")
     unknown = [gap for gap in report.gaps if not gap.reason]
     if unknown:
         first = list_some([f"{gap.drive}/{gap.first} to {gap.last}" for gap in unknown], _SHOWN)
-        notes.append(f"no depth, and it is not known why, for {_count(unknown)}: {first}")
+        notes.append(f"depth is missing for an unknown reason in {_count(unknown)}: {first}")
     return notes
 
 

@@ -56,7 +56,7 @@ def write_coarse_maps(config: ConfigDict, workdir: Path, stack: ExitStack) -> di
     started, first = time.time(), jax.process_index() == 0
     with parallel.ending_together():
         data = open_data_set(config)
-        check_choices(config, {"split": data.splits})
+        check_choices(config, {"split": data.splits}, data.name)
         check_crop(config, "crop")
         devices.check(config)
         model, origins = load_coarse(config), describe_origins(config)
