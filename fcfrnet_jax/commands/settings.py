@@ -71,7 +71,8 @@ def check_choices(
     for name, allowed in choices.items():
         if settings[name] not in allowed:
             raise ValueError(
-                f"--config.{name} must be one of {', '.join(allowed)}, got {settings[name]!r}{reason}"
+                f"--config.{name} must be one of {', '.join(allowed)}, "
+                f"got {settings[name]!r}{reason}"
             )
 
 

@@ -115,7 +115,9 @@ def test_files_of_a_split_in_another_place_are_named(root, capsys):
 
 def test_a_split_that_is_named_twice_is_checked_once(root, capsys):
     run(root, splits=" val,,val")
-    assert capsys.readouterr().out.count("val") == 2
+    shown = capsys.readouterr().out
+    assert [cell.strip() for cell in shown.splitlines()[1].split("┃")] == ["", "KITTI", "val", ""]
+    assert shown.count("val: 6,848 of the benchmark's 6,852 frames are not here.") == 1
 
 
 @pytest.mark.parametrize(
