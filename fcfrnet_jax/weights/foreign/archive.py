@@ -17,7 +17,7 @@ MAX_EXTRA = 1 << 10
 _ENTRY = struct.Struct("<4s24x3H12x")  # signature, lengths of the name, extra field and comment
 _BROKEN_ZIP = (
     zipfile.BadZipFile, RuntimeError, EOFError, LookupError, struct.error, ValueError,
-    OverflowError, MemoryError, OSError,
+    OverflowError, OSError,
 )  # fmt: skip
 
 
