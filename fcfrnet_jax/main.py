@@ -1,6 +1,5 @@
 """The command line: `fcfrnet --config=eval`, or `python -m fcfrnet_jax.main --config=FILE`."""
 
-import errno
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from fcfrnet_jax.commands.cli.failures import ROOM, explain
 from fcfrnet_jax.commands.cli.tasks import TASKS
 from fcfrnet_jax.commands.jobs import watched
 from fcfrnet_jax.files import describe
+from fcfrnet_jax.system_errors import FULL
 from fcfrnet_jax.text import printable
 
 # Errors of XLA have a code. They may be due to the end of another process of a job.
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> None:
     except OSError as error:
         if not _is_within(error.filename, line.workdir):
             raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise OSError(f"{describe(error)}; {ROOM}, or choose another --workdir") from error
         raise OSError(
             f"{describe(error)}; --workdir={line.workdir} must be a folder that can be created and "

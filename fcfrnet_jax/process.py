@@ -115,12 +115,12 @@ def enable_compile_cache(folder: str | os.PathLike | None = None) -> Path | None
     the folder is already set. All commands use the cache. Other programs call this once, before
     what they want to have cached is compiled.
 
+    The folder is created for its owner alone: whoever can write a compiled program can run it.
+
     Args:
       folder: the cache, which is created. None for the folder that is already set for jax, such as
         by the environment variable JAX_COMPILATION_CACHE_DIR, and otherwise `compiled` in
         `$XDG_CACHE_HOME/fcfrnet_jax` or `~/.cache/fcfrnet_jax`.
-
-    The folder is created for its owner alone: whoever can write a compiled program can run it.
 
     Returns:
       The folder of the cache; None if the default one cannot be created, because the cache only

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 
-# Those that libraries give in words.
-_NAMED = (errno.ENOSPC, errno.EDQUOT)
+from fcfrnet_jax.text import is_unicode, printable
+
+# There is no room. Libraries give these in words, too.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def system_error(error: BaseException) -> int | None:
@@ -23,7 +25,7 @@ def system_error(error: BaseException) -> int | None:
         found = re.search(r"os_error_code='(\d+)'", str(cause))
         if found:
             return int(found[1])
-        for code in _NAMED:
+        for code in FULL:
             if os.strerror(code) in str(cause):
                 return code
         cause = cause.__cause__ or cause.__context__
@@ -46,13 +48,11 @@ def cannot_write(path: str | os.PathLike, what: str, error: Exception) -> OSErro
 
 def check_text(path: str | os.PathLike) -> None:
     """Raises ValueError for a path that libraries in C++ cannot take: it is not UTF-8 text."""
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError as error:
+    if not is_unicode(path):
         raise ValueError(
-            f"{os.fspath(path)}: the path has bytes that are not UTF-8 text, with which arrays "
+            f"{printable(path)}: the path has bytes that are not UTF-8 text, with which arrays "
             "cannot be stored; rename the folder, or choose another one"
-        ) from error
+        )
 
 
 @contextmanager

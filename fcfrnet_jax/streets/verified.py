@@ -22,7 +22,7 @@ def remove_damaged(folder: Path, files: Sequence[Path]) -> bool:
       files: those that it must have, below it.
 
     Returns:
-      Whether all files are there and intact.
+      Whether all files are there and intact, and their digests are recorded.
 
     Raises:
       OSError: a damaged file cannot be removed.

@@ -9,7 +9,6 @@ import flax
 import jax
 import numpy as np
 
-from fcfrnet_jax.files import list_some
 from fcfrnet_jax.locks import lock_beside
 from fcfrnet_jax.networks.layers import HEAD
 from fcfrnet_jax.networks.models import Variables, variable_shapes
@@ -17,6 +16,7 @@ from fcfrnet_jax.networks.specs import Spec, StageSpec, spec_to_json
 from fcfrnet_jax.text import printable
 from fcfrnet_jax.weights.checkpoint import check_free, combine, save_model
 from fcfrnet_jax.weights.foreign import read_state
+from fcfrnet_jax.weights.foreign.pickle_nodes import list_printable
 from fcfrnet_jax.weights.recognition import Arrays, recognise
 
 # Parts of our variable names, and their names in the released checkpoints.
@@ -247,10 +247,8 @@ def summary(conversion: Conversion) -> list[tuple[str, str]]:
             rows += [(f"{stage} {name}".strip(), str(value)) for name, value in part.items()]
     rows.append(("parameters", f"{count:,}"))
     skipped = conversion.skipped
-    shown = [printable(name, 80) for name in skipped[:5]] + skipped[5:]
-    rows.append(
-        ("skipped entries", f"{len(skipped)}: {list_some(shown, 4)}" if skipped else "none")
-    )
+    shown = f"{len(skipped)}: {list_printable(skipped, 4)}" if skipped else "none"
+    rows.append(("skipped entries", shown))
     parts = conversion.provenance
     for stage, part in {"": parts}.items() if "notes" in parts else parts.items():
         if part["notes"]:

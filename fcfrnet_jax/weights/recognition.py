@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from fcfrnet_jax.files import list_some
 from fcfrnet_jax.networks.network import RESNETS
 from fcfrnet_jax.networks.specs import CoarseToFineSpec, SparseToCoarseSpec, StageSpec
 from fcfrnet_jax.text import printable
+from fcfrnet_jax.weights.foreign.pickle_nodes import list_printable
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,7 +23,7 @@ def recognise(arrays: Arrays) -> StageSpec:
     if not any(re.match(r"conv[2-5]\.\d+\.", name) for name in arrays):
         raise ValueError(
             "the entries belong to neither FCFR-Net nor the STD network "
-            f"(conv2.0.conv1.weight and so on); found {list_some([*map(printable, arrays)], 4)}"
+            f"(conv2.0.conv1.weight and so on); found {list_printable([*arrays], 4)}"
         )
     image = arrays.get("conv1_img.0.weight")
     if image is not None and (image.ndim != 4 or image.shape[1] not in (1, 3)):

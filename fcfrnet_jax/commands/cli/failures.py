@@ -7,11 +7,10 @@ from pathlib import Path
 
 import fcfrnet_jax
 from fcfrnet_jax.files import describe, first_line
-from fcfrnet_jax.system_errors import system_error
+from fcfrnet_jax.system_errors import FULL, system_error
 from fcfrnet_jax.text import printable
 
 _PACKAGE = Path(fcfrnet_jax.__file__).parent
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM = "make room and repeat the command"
 # Texts of jax, NumPy, OpenCV, TensorFlow and the C++ library.
 _MEMORY = re.compile(
@@ -35,7 +34,7 @@ def explain(error: BaseException, less_memory: str = LESS_MEMORY) -> str:
       less_memory: what to do if there is not enough memory.
     """
     code = system_error(error)
-    if code in _FULL:
+    if code in FULL:
         return _with_remedy(_described(error), ROOM)
     if _is_memory(error, code):
         return _with_remedy(f"out of memory: {_described(error)}", less_memory)
@@ -43,7 +42,7 @@ def explain(error: BaseException, less_memory: str = LESS_MEMORY) -> str:
         text = printable(error.object, 300)
         return f"{text}: is not UTF-8 text, as is needed here; rename the file or folder"
     if isinstance(error, ValueError | OSError):
-        return _joined(describe(error))
+        return _described(error)
     if "Unable to initialize backend" in str(error):
         return f"{_described(error)}; install jax for this device, or unset JAX_PLATFORMS"
     kind = type(error).__name__
@@ -53,12 +52,8 @@ def explain(error: BaseException, less_memory: str = LESS_MEMORY) -> str:
 
 def _described(error: BaseException) -> str:
     if isinstance(error, ValueError | OSError):
-        return _joined(describe(error))
+        return " ".join(describe(error).split())
     return first_line(error)[:300] if isinstance(error, Exception) else type(error).__name__
-
-
-def _joined(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _with_remedy(text: str, remedy: str) -> str:

@@ -45,25 +45,21 @@ class Links:
         self._selector.register(self._listening, selectors.EVENT_READ, self)
         return self._listening.getsockname()[1]
 
-    def connect(self, hosts: Sequence[str], port: int, token: str, name: str, first: str) -> bool:
-        """Connects to the first watcher, at one of its addresses.
+    def connect(self, hosts: Sequence[str], port: int, token: str, name: str, first: str) -> None:
+        """Connects to the first watcher at one of its addresses, if one can be reached.
 
         Args:
           hosts: the names or addresses of its host.
           port, token: of `listen`.
           name: of this process.
           first: the name of the first process.
-
-        Returns:
-          Whether it could be reached.
         """
         for host in hosts:
             with suppress(OSError):
                 link = socket.create_connection((host, port), _TIMEOUT)
                 self._add(link, first)
                 self._send(link, {"token": token, "name": name})
-                return True
-        return False
+                return
 
     def send(self, message: Message, *, beside: str = "") -> None:
         """Sends a message to all connected watchers, or to all but one."""

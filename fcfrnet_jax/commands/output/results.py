@@ -179,7 +179,7 @@ def _can_exchange(hidden: Path) -> bool:
         folder.mkdir()
         link.symlink_to("nowhere")
         exchange(folder, link)
-    except (OSError, NotImplementedError):
+    except OSError:
         return False
     return True
 

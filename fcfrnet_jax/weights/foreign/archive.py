@@ -15,8 +15,10 @@ MAX_DIRECTORY = 1 << 20
 # `zipfile` splits the extra field of an entry in quadratic time; PyTorch writes none there.
 MAX_EXTRA = 1 << 10
 _ENTRY = struct.Struct("<4s24x3H12x")  # signature, lengths of the name, extra field and comment
-_ZIP_FAULTS = (zipfile.BadZipFile, RuntimeError, EOFError, LookupError, struct.error)
-_BROKEN_ZIP = (*_ZIP_FAULTS, ValueError, OverflowError, MemoryError, OSError)
+_BROKEN_ZIP = (
+    zipfile.BadZipFile, RuntimeError, EOFError, LookupError, struct.error, ValueError,
+    OverflowError, OSError,
+)  # fmt: skip
 
 
 def open_archive(file: BinaryIO) -> zipfile.ZipFile:

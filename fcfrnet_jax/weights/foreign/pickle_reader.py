@@ -63,7 +63,7 @@ def read_pickle(
     except CheckpointError:
         raise
     # Python warns of invalid escapes in text, which raises where warnings are errors.
-    except (ValueError, OverflowError, MemoryError, RecursionError, Warning) as error:
+    except (ValueError, OverflowError, RecursionError, Warning) as error:
         reason = printable_name(str(error) or type(error).__name__)
         where = f"damaged pickle before byte {stream.tell()}"
         raise CheckpointError(f"{where}: {reason}; {AGAIN}") from error

@@ -158,6 +158,22 @@ def test_mutated_files_are_read_or_refused(tmp_path, path, data):
         assert read_state(mutated).arrays
 
 
+@pytest.mark.parametrize(
+    ("place", "path"),
+    [
+        ("pickle_reader.check_depth", PADDLE_FILES[0]),
+        ("archive.zipfile.ZipFile", FILES / "torch" / "state_zip.pth.tar"),
+    ],
+)
+def test_a_lack_of_memory_is_not_a_damaged_file(place, path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(f"fcfrnet_jax.weights.foreign.{place}", fail)
+    with pytest.raises(CheckpointError, match=r": needs more memory than is available$"):
+        read_state(path)
+
+
 def test_10_gb_declared_in_1_kb_take_no_memory(tmp_path):
     source = (
         "import resource, sys\n"
