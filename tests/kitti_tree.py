@@ -1,5 +1,6 @@
 """Writes tiny trees in the layouts of the KITTI depth-completion benchmark."""
 
+import re
 import shutil
 import zlib
 from collections.abc import Iterable
@@ -19,12 +20,20 @@ INTRINSICS = (7.5, 7.0, 6.25, 3.5)
 DRIVE_NAMES = [f"{DRIVE}/image_02/{i:010d}" for i in (5, 6, 7)]
 SELECTION_NAMES = [f"{DRIVE}_image_{i:010d}_image_02" for i in (5, 8, 13)]
 
+# The folder of a run of pytest, and in it that of a worker.
+RUN = re.compile(r"^.*/pytest-\d+/(popen-gw\d+/)?")
+
 Size = tuple[int, int]
+
+
+def generator(path: Path) -> np.random.Generator:
+    """Seeds a generator with a path, as far as it is the same in every run of pytest."""
+    return np.random.default_rng(zlib.crc32(RUN.sub("", str(path)).encode()))
 
 
 def random_depth(path: Path, size: Size = SIZE, density: float = 0.2) -> Path:
     """Writes a depth map of 1 to 79 m whose content depends on its path alone."""
-    rng = np.random.default_rng(zlib.crc32(str(path).encode()))
+    rng = generator(path)
     depth = rng.integers(256, 79 * 256, size) / 256
     valid = rng.permutation(depth.size) < density * depth.size
     write_depth(path, depth * valid.reshape(size))
@@ -33,8 +42,7 @@ def random_depth(path: Path, size: Size = SIZE, density: float = 0.2) -> Path:
 
 def random_image(path: Path, size: Size = SIZE) -> Path:
     """Writes an RGB image whose content depends on its path alone."""
-    rng = np.random.default_rng(zlib.crc32(str(path).encode()))
-    write_image(path, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    write_image(path, generator(path).integers(0, 256, (*size, 3), dtype=np.uint8))
     return path
 
 
