@@ -1,4 +1,4 @@
-"""Builds the shards of a split from KITTI's files. A build that was stopped goes on where it was.
+"""Builds the shards of a split from KITTI's files. A stopped build can be continued.
 
 Every shard holds the next `FRAMES_PER_SHARD` frames in the order of their names, so that frames are
 found in the same order as in folders.
@@ -70,9 +70,11 @@ def build_split(
         for number, frames in enumerate(shares):
             shard = shard_path(folder, plan.split, number, len(shares))
             missing = plan.faults_of(shares, number)
-            index = finished(shard, _digest(source, frames, missing))
+            # Before the files are read, so that a later change is noticed.
+            digest = _digest(source, frames, missing)
+            index = finished(shard, digest)
             if index is None:
-                index = _build_shard(shard, source, frames, missing, pool, threads, advance)
+                index = _build_shard(shard, source, digest, frames, missing, pool, threads, advance)
             else:
                 keep(len(frames))
             indexes.append(index)
@@ -119,6 +121,7 @@ def finished(shard: Path, source: str) -> ShardIndex | None:
 def _build_shard(
     shard: Path,
     source: Source,
+    digest: str,
     frames: Sequence[Frame],
     missing: Sequence[Fault],
     pool: ThreadPoolExecutor,
@@ -147,8 +150,7 @@ def _build_shard(
         if item.size is not None
     ]
     faults = sorted([*missing, *(fault for item in read for fault in item.faults)], key=by_name)
-    source_digest = _digest(source, frames, missing)
-    index = ShardIndex(source_digest, shard.stat().st_size, entries, faults)
+    index = ShardIndex(digest, shard.stat().st_size, entries, faults)
     index.write(shard)
     return index
 
