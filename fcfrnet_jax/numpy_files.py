@@ -26,7 +26,7 @@ def load(
     """Reads the array of a `.npy` file, or those of a `.npz` file by name; nothing is unpickled.
 
     Args:
-      stream: of the file; it can be searched.
+      stream: of the file; it must be seekable.
       pick: chooses the names of a `.npz` file to read.
 
     Raises:
@@ -48,7 +48,7 @@ def load(
         _check_size(sum(info.file_size for info in picked.values()))
         found = {}
         for name, info in picked.items():
-            # It ends after `file_size` bytes, whatever is compressed.
+            # `zipfile` ends a member after `file_size` bytes, even if more are compressed.
             with archive.open(info) as member:
                 found[name] = _read(member, info.file_size)
         return found

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from fcfrnet_jax.evaluation.frames import FrameMetrics
+from fcfrnet_jax.files import count_of
 from fcfrnet_jax.metric_sets import KITTI, MetricSet
 from fcfrnet_jax.progress import console
 
@@ -24,7 +25,7 @@ def print_metrics(result: dict[str, Any], workdir: Path, shown: MetricSet = KITT
     for setting, provenance in result["provenance"].items():
         output.print(f"Model {result[setting]}: {origin(provenance)}", soft_wrap=True)
     if result["metrics"]:
-        frames = _frames(result["frames"])
+        frames = count_of(result["frames"], "frame")
         title = f"Mean over the {frames} of {result['split']}, {result['data']}:"
         output.print(title, soft_wrap=True)
         table = Table("", *result["metrics"])
@@ -33,8 +34,8 @@ def print_metrics(result: dict[str, Any], workdir: Path, shown: MetricSet = KITT
             table.add_row(measure.heading, *row)
         output.print(table)
     if result["skipped"]:
-        count = len({item["name"] for item in result["skipped"]})
-        left_out = f"Left out {_frames(count)} with files that cannot be used; see metrics.json"
+        skipped = count_of(len({item["name"] for item in result["skipped"]}), "frame")
+        left_out = f"Left out {skipped} with files that cannot be used; see metrics.json"
         output.print(left_out, soft_wrap=True)
     written = (
         "metrics.json, predictions and panels"
@@ -91,7 +92,3 @@ def origin(provenance: dict[str, Any]) -> str:
 def captions(metrics: FrameMetrics, shown: MetricSet = KITTI) -> dict[str, str]:
     """The caption of each depth map in a panel: its errors, as the table shows them."""
     return {name: shown.caption(values) for name, values in metrics.items()}
-
-
-def _frames(count: int) -> str:
-    return f"{count} frame{'' if count == 1 else 's'}"

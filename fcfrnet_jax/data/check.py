@@ -19,7 +19,7 @@ from fcfrnet_jax.data.encodings.image_headers import ImageHeader
 from fcfrnet_jax.data.frame import BadFile, Frame, RecordError, Scannable
 from fcfrnet_jax.data.images import DEPTH_SCALE, MIN_DEPTH, decode_depth, decode_image, depth_pixels
 from fcfrnet_jax.data.reading import paths_of
-from fcfrnet_jax.files import list_some
+from fcfrnet_jax.files import count_of, list_some
 from fcfrnet_jax.geometry import Size, crop_offsets, crop_size
 
 # How many of the frames that are left out are logged.
@@ -112,10 +112,7 @@ def read_frame(frame: Frame, crop: Size) -> tuple[dict[str, np.ndarray], list[Ba
             # A palette is in another chunk, which the decoder needs.
             if header.colour in ("gray", "RGB"):
                 data = png_pixels.uncompressed(data, stream)
-        try:
-            decoded[path] = depth_pixels(data) if is_depth else decode_image(data)
-        except ValueError as error:
-            raise ValueError("is damaged: its pixels cannot be decoded") from error
+        decoded[path] = _decode(data, is_depth)
         if is_depth and _fits(crop, header.size):
             _check_depth(_cropped(decoded[path], header.size, crop) > MIN_DEPTH * DEPTH_SCALE, crop)
         return header.size
@@ -182,11 +179,10 @@ def without_bad(frames: Sequence[Frame], bad_files: Sequence[BadFile]) -> list[F
 def raise_bad_files(bad_files: Sequence[BadFile], advice: Sequence[str] = ()) -> None:
     """Raises ValueError, with the first of the bad files and the advice, if there are any."""
     if bad_files:
-        count = len({bad.frame.name for bad in bad_files})
+        frames = count_of(len({bad.frame.name for bad in bad_files}), "frame")
         # The reasons contain commas.
         files = list_some([f"{bad.path} {bad.reason}" for bad in bad_files], separator="; ")
-        message = f"{count} frame{'s' if count > 1 else ''} cannot be used: {files}"
-        raise ValueError("; ".join([message, *advice]))
+        raise ValueError("; ".join([f"{frames} cannot be used: {files}", *advice]))
 
 
 def log_left_out(bad_files: Sequence[BadFile]) -> None:
@@ -262,16 +258,16 @@ def _check_pixels(
 ) -> None:
     """Inflates or decodes the pixels; the arguments are from `read_content`."""
     if compressed is None:
-        _check_decodes(data)
+        _decode(data, is_depth)
         return
     stream = png_pixels.inflate(header, compressed)
     if is_depth:
         _check_not_empty(header, stream, data, crop)
 
 
-def _check_decodes(data: bytes) -> None:
+def _decode(data: bytes | np.ndarray, is_depth: bool) -> np.ndarray:
     try:
-        decode_image(data)
+        return depth_pixels(data) if is_depth else decode_image(data)
     except ValueError as error:
         raise ValueError("is damaged: its pixels cannot be decoded") from error
 

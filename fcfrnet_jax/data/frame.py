@@ -132,5 +132,6 @@ def check_calibrated(frames: Sequence[Frame], purpose: str) -> None:
     if without:
         raise ValueError(
             f"{purpose} needs calibration: {len(without)} of {len(frames)} frames have none: "
-            f"{list_some(without)}; unpack calib_cam_to_cam.txt of their dates under raw/<date>"
+            f"{list_some(without)}; unpack calib_cam_to_cam.txt of their dates under raw/<date>, "
+            "or set intrinsics in dataset.json"
         )

@@ -75,23 +75,21 @@ def read_batches(
     def batches() -> Iterator[Arrays]:
         groups: dict[Size, list[Arrays]] = {}
         with ThreadPoolExecutor(threads) as pool:
-            yield from fill(groups, pool)
-
-    def fill(groups: dict[Size, list[Arrays]], pool: ThreadPoolExecutor) -> Iterator[Arrays]:
-        for index, (arrays, bad) in enumerate(_ahead(read_padded, frames, threads, 2 * batch_size)):
-            if bad:
-                if leave_out is None:
-                    _raise_all_bad(frames, crop, bad)
-                else:
-                    leave_out(bad)
-                continue
-            shape = arrays["sparse_depth"].shape[:2]
-            group = groups.setdefault(shape, [])
-            group.append(arrays | {"index": np.array(index, np.int32)})
-            if len(group) == batch_size:
-                yield _batch(groups.pop(shape), batch_size, pool)
-        for group in groups.values():
-            yield _batch(group, batch_size, pool)
+            found = _ahead(read_padded, frames, threads, 2 * batch_size)
+            for index, (arrays, bad) in enumerate(found):
+                if bad:
+                    if leave_out is None:
+                        _raise_all_bad(frames, crop, bad)
+                    else:
+                        leave_out(bad)
+                    continue
+                shape = arrays["sparse_depth"].shape[:2]
+                group = groups.setdefault(shape, [])
+                group.append(arrays | {"index": np.array(index, np.int32)})
+                if len(group) == batch_size:
+                    yield _batch(groups.pop(shape), batch_size, pool)
+            for group in groups.values():
+                yield _batch(group, batch_size, pool)
 
     return _one_ahead(batches())
 
@@ -132,7 +130,7 @@ class Scan:
 
 
 def _ahead(function: Callable[[S], T], items: Iterable[S], threads: int, ahead: int) -> Iterator[T]:
-    """Maps a function over items in threads, in order; it is that many items ahead."""
+    """Maps a function over items in threads, in order, up to `ahead` items in advance."""
     with ThreadPoolExecutor(threads) as pool:
         results: deque[Future[T]] = deque()
         try:

@@ -101,10 +101,9 @@ def obstacles(
         # A frame may be in several splits.
         texts = [*dict.fromkeys(f"{item.path} {item.reason}" for item in bad)]
         first = list_some(texts, separator="; ")
-        some = "file" if count == 1 else "files"
         found.append(
-            f"{count} {some} cannot be used: {first}; --config.skip_bad_frames=True, here and in "
-            "training, leaves the frames out"
+            f"{count_of(count, 'file')} cannot be used: {first}; "
+            "--config.skip_bad_frames=True, here and in training, leaves the frames out"
         )
     for report in reports:
         found += report.absent

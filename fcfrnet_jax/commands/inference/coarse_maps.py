@@ -20,6 +20,7 @@ from fcfrnet_jax.data import check, plausibility
 from fcfrnet_jax.data.frame import BadFile, Frame
 from fcfrnet_jax.data.kitti import layout
 from fcfrnet_jax.data.sets import DataSet
+from fcfrnet_jax.files import count_of
 from fcfrnet_jax.geometry import Size
 from fcfrnet_jax.progress import console
 from fcfrnet_jax.weights import checkpoint
@@ -130,9 +131,9 @@ def report(result: dict[str, Any], path: Path) -> None:
     output = console(stderr=True)
     output.print(records.summary(result), soft_wrap=True)
     if result["skipped"]:
-        count = len({item["name"] for item in result["skipped"]})
+        frames = count_of(len({item["name"] for item in result["skipped"]}), "frame")
         output.print(
-            f"Left out {count} frames with files that cannot be used; see {path}",
+            f"Left out {frames} with files that cannot be used; see {path}",
             soft_wrap=True,
         )
     output.print(f"Use them by --config.coarse_dir={path.parent}", soft_wrap=True)

@@ -103,8 +103,11 @@ def read_jpeg_header(data: bytes) -> ImageHeader:
     raise ValueError(f"is truncated at byte {len(data)}, in the JPEG header")
 
 
-def check_content(data: bytes) -> None:
+def check_content(data: bytes) -> tuple[ImageHeader, bytes | memoryview] | None:
     """Checks a file of any kind before it is decoded.
+
+    Returns:
+      The result of `read_png` for a PNG file, None for others.
 
     Raises:
       ValueError: a damaged PNG file, on which libpng would print a line of its own, or a PNG or
@@ -112,8 +115,8 @@ def check_content(data: bytes) -> None:
     """
     try:
         if data.startswith(PNG_SIGNATURE):
-            read_png(data)
-        elif data.startswith(JPEG_START):
+            return read_png(data)
+        if data.startswith(JPEG_START):
             read_jpeg_header(data)
     except TooLargeError:
         raise
@@ -121,6 +124,7 @@ def check_content(data: bytes) -> None:
         # Decoders read JPEG files with other faults.
         if data.startswith(PNG_SIGNATURE):
             raise ValueError(f"{error}; restore the file") from error
+    return None
 
 
 def _check_pixels(size: Size) -> None:

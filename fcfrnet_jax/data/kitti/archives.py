@@ -23,6 +23,9 @@ _MEMBERS = (
     (r"(\d{4}_\d\d_\d\d/calib_cam_to_cam\.txt)", "raw/"),
 )
 _PATTERNS = [(re.compile(rf"(?:.*/)?{pattern}"), place) for pattern, place in _MEMBERS]
+# What `zipfile` raises for damaged members. A RuntimeError is for those that are encrypted, or
+# compressed by a method that it does not have.
+_UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Source:
     def fetch(self, frame: Frame, folder: Path) -> Frame:
         """Returns the frame with readable files: members of archives are unpacked into `folder`.
 
-        A damaged member is unpacked as far as possible, and its reader then finds the fault.
+        A member that cannot be unpacked becomes an empty file, which its reader then reports.
         """
         found: dict[str, Path] = {}
         for kind in ("image", "sparse", "ground_truth"):
@@ -52,7 +55,7 @@ class Source:
                 found[kind] = folder / f"{kind}{path.suffix}"
                 try:
                     found[kind].write_bytes(archive.read(member))
-                except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error):
+                except _UNREADABLE:
                     found[kind].write_bytes(b"")
         return replace(
             frame,
@@ -129,7 +132,7 @@ def _list_members(
         if path.suffix == ".txt":
             try:
                 path.write_bytes(archive.read(member))
-            except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+            except _UNREADABLE as error:
                 raise ValueError(
                     f"{archive.filename}/{member.filename}: is damaged ({error}); download the "
                     "archive again"

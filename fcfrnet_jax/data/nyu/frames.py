@@ -85,13 +85,12 @@ def search_frames(
       coarse_dir: folder of coarse maps, see `reading.coarse_file`; needed if `require` has
         "coarse".
       require: what every frame must have. All have an image, ground truth and intrinsics.
-      points: how many pixels of the ground truth are the sparse depth; the fewer if not so many
-        have a depth.
+      points: how many pixels of the ground truth are the sparse depth; all if fewer have a depth.
       seed: of these pixels; not negative.
 
     Returns:
-      The frames, sorted by name, and the files that cannot be used of the others. Only the missing
-      or truncated files of TensorFlow Datasets and missing coarse maps are found here.
+      The frames, sorted by name, and the unusable files of the others. Only missing or truncated
+      files of TensorFlow Datasets and missing coarse maps are found here.
 
     Raises:
       ValueError: an unknown split, a missing folder, no frames, or no `coarse_dir`.

@@ -7,6 +7,7 @@ up to 4 mm at 10 m.
 
 import os
 import struct
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,11 +63,8 @@ class Record:
         """Reads the record and verifies its checksum."""
         file = str(self.path).rpartition(":")[0]
         if self.kind == "array_record":
-            reader = _array_reader(file)
-            try:
+            with closing(_array_reader(file)) as reader:
                 return reader.read([self.start])[0]
-            finally:
-                reader.close()
         from tensorflow.python.lib.io import tf_record
 
         return tf_record.tf_record_random_reader(file).read(self.start)[0]
@@ -140,8 +138,10 @@ def _starts(path: str, count: int, kind: str) -> tuple[list[int], str]:
     if fault:
         return [], fault
     try:
-        starts = list(range(_array_reader(path).num_records())) if kind != "tfrecord" else []
-        if not starts:
+        if kind == "array_record":
+            with closing(_array_reader(path)) as reader:
+                starts = list(range(reader.num_records()))
+        else:
             status = os.stat(path)
             starts = _tfrecord_starts(path, status.st_size, status.st_mtime_ns)
     except (OSError, RuntimeError, ValueError) as error:

@@ -31,14 +31,13 @@ def decode(path: Path, flags: int, expected: str) -> np.ndarray:
 
     _check_regular(path)
     data = np.fromfile(path, np.uint8)
-    content = data.tobytes()
     try:
-        image_headers.check_content(content)
+        png = image_headers.check_content(data.tobytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if content.startswith(image_headers.PNG_SIGNATURE):
+    if png is not None:
         try:
-            png_pixels.inflate(*image_headers.read_png(content))
+            png_pixels.inflate(*png)
         except ValueError as error:
             raise ValueError(f"{path}: {error}; restore the file") from error
     try:

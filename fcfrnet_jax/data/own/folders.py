@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +59,10 @@ def find_pairs(
     """Pairs an image with a depth file, or the images of a folder with the depth files of another.
 
     Folders are searched with their subfolders; hidden files are ignored. A pattern describes the
-    path of a file relative to its folder: `{FIELD}` stands for any text, the shortest that matches,
-    where it appears again for the same one, `*` for any text without `/`, and the suffix may be
-    left out. Files whose fields are equal
-    belong together, such as `left/0001.jpg` and `0001_lidar.npy` for the patterns `left/{name}`
-    and `{name}_lidar`. Other files are not read.
+    path of a file relative to its folder: `{FIELD}` stands for the shortest text that matches, and
+    for the same text if it is repeated; `*` stands for any text without `/`. The suffix may be left
+    out. Files whose fields are equal belong together, such as `left/0001.jpg` and `0001_lidar.npy`
+    for the patterns `left/{name}` and `{name}_lidar`. Other files are not read.
 
     Args:
       image: a file, a folder, or None for depth files alone.
@@ -165,23 +164,12 @@ def _files(
     Raises:
       ValueError: two files have the same fields, or no file matches.
     """
-    expression, others = expression_of(pattern, suffixes), []
-    found: dict[Key, Path] = {}
-    names: dict[str, Path] = {}
-    for path in walk(folder):
-        match = expression.fullmatch(path.relative_to(folder).as_posix())
-        if match is None:
-            others.append(path)
-            continue
-        key = tuple(match[field] for field in fields)
-        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
-        other = names.setdefault(name_of(key), path)
-        if other is not path:
-            raise ValueError(
-                f"{other} and {path} have the same name, {name_of(key)}, so it is unclear which "
-                f"one to read; remove one, or set {kind}_pattern to a pattern of one of them"
-            )
-        found[key] = path
+    expression = expression_of(pattern, suffixes)
+    advice = (
+        f", so it is unclear which one to read; remove one, or set {kind}_pattern to a pattern of "
+        "one of them"
+    )
+    found, others = match_paths(walk(folder), folder, expression, fields, "name", advice)
     if not found:
         seen = f"; found {list_some([path.name for path in others])}" if others else ", it is empty"
         raise ValueError(
@@ -189,6 +177,46 @@ def _files(
             f"{', '.join(suffixes)}{seen}"
         )
     return found
+
+
+def match_paths(
+    paths: Iterable[Path],
+    root: Path,
+    expression: re.Pattern[str],
+    fields: Sequence[str],
+    what: str,
+    advice: str,
+) -> tuple[dict[Key, Path], list[Path]]:
+    """Matches paths with a pattern.
+
+    Args:
+      paths: below `root`.
+      root: the folder to which the pattern is relative.
+      expression: of the pattern, see `expression_of`.
+      fields: the order of its fields.
+      what, advice: what two files of the same name have in common, and what to do; for messages.
+
+    Returns:
+      The paths that match, by the text of the fields, and the others.
+
+    Raises:
+      ValueError: two files have the same name.
+    """
+    found: dict[Key, Path] = {}
+    names: dict[str, Path] = {}
+    others = []
+    for path in paths:
+        match = expression.fullmatch(path.relative_to(root).as_posix())
+        if match is None:
+            others.append(path)
+            continue
+        key = tuple(match[field] for field in fields)
+        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
+        other = names.setdefault(name_of(key), path)
+        if other is not path:
+            raise ValueError(f"{other} and {path} have the same {what}, {name_of(key)}{advice}")
+        found[key] = path
+    return found, others
 
 
 def walk(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from fcfrnet_jax.data.own.folders import (
     Key,
     expression_of,
     fields_of,
+    match_paths,
     name_of,
     walk,
 )
@@ -102,26 +103,12 @@ def match_files(
     expression = expression_of(pattern, suffixes)
     # Only the folder before the first part that varies is searched.
     start = root.joinpath(*Path(re.split(r"[{*]", pattern)[0] + "x").parts[:-1])
-    found: dict[Key, Path] = {}
-    names: dict[str, Path] = {}
-    others = []
-    for path in walk(start):
-        match = expression.fullmatch(path.relative_to(root).as_posix())
-        if match is None:
-            others.append(path.relative_to(root).as_posix())
-            continue
-        key = tuple(match[field] for field in fields)
-        # Also of different keys, such as (a/b, c) and (a, b/c): it is the name of the outputs.
-        other = names.setdefault(name_of(key), path)
-        if other is not path:
-            raise ValueError(
-                f"{other} and {path} have the same fields of {entry}={pattern}, "
-                f"{name_of(key)}; remove one, or let the pattern match only one of them, such as "
-                "by its suffix"
-            )
-        found[key] = path
+    what = f"fields of {entry}={pattern}"
+    advice = "; remove one, or let the pattern match only one of them, such as by its suffix"
+    found, others = match_paths(walk(start), root, expression, fields, what, advice)
     if not found:
-        seen = f"found {list_some(others)}" if others else "found no files"
+        names = [path.relative_to(root).as_posix() for path in others]
+        seen = f"found {list_some(names)}" if names else "found no files"
         raise ValueError(
             f"{start} has no file that matches {entry}={pattern} and ends in "
             f"{', '.join(suffixes)}; {seen}"

@@ -1,4 +1,4 @@
-"""Builds the shards of a split from KITTI's files. A build that was stopped goes on where it was.
+"""Builds the shards of a split from KITTI's files. A stopped build can be continued.
 
 Every shard holds the next `FRAMES_PER_SHARD` frames in the order of their names, so that frames are
 found in the same order as in folders.
@@ -64,15 +64,13 @@ def build_split(
       OSError: a shard cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shares = plan.shares(frames_per_shard)
     indexes = []
     with ThreadPoolExecutor(threads) as pool:
-        for number, frames in enumerate(shares):
-            shard = shard_path(folder, plan.split, number, len(shares))
-            missing = plan.faults_of(shares, number)
-            index = finished(shard, _digest(source, frames, missing))
+        # The digest is of the files before they are read, so that a later change is noticed.
+        for shard, digest, frames, missing in _shares(plan, source, folder, frames_per_shard):
+            index = finished(shard, digest)
             if index is None:
-                index = _build_shard(shard, source, frames, missing, pool, threads, advance)
+                index = _build_shard(shard, source, digest, frames, missing, pool, threads, advance)
             else:
                 keep(len(frames))
             indexes.append(index)
@@ -94,12 +92,11 @@ def changed_shards(plans: Sequence[Plan], source: Source, folder: Path) -> tuple
     Raises:
       ValueError: a part of the shards of a split is missing.
     """
-    expected = {}
-    for plan in plans:
-        shares = plan.shares(FRAMES_PER_SHARD)
-        for number, frames in enumerate(shares):
-            shard = shard_path(folder, plan.split, number, len(shares))
-            expected[shard] = _digest(source, frames, plan.faults_of(shares, number))
+    expected = {
+        shard: digest
+        for plan in plans
+        for shard, digest, *_ in _shares(plan, source, folder, FRAMES_PER_SHARD)
+    }
     stored = {shard for split in SPLITS for shard in shards_of(folder, split)}
     changed = [shard for shard, digest in expected.items() if finished(shard, digest) is None]
     changed += sorted(stored - expected.keys())
@@ -116,9 +113,21 @@ def finished(shard: Path, source: str) -> ShardIndex | None:
     return index if whole and index.source == source else None
 
 
+def _shares(
+    plan: Plan, source: Source, folder: Path, frames_per_shard: int
+) -> Iterator[tuple[Path, str, list[Frame], list[Fault]]]:
+    """Yields each shard of a split, the digest of its source, its frames and what is missing."""
+    shares = plan.shares(frames_per_shard)
+    for number, frames in enumerate(shares):
+        missing = plan.faults_of(shares, number)
+        shard = shard_path(folder, plan.split, number, len(shares))
+        yield shard, _digest(source, frames, missing), frames, missing
+
+
 def _build_shard(
     shard: Path,
     source: Source,
+    digest: str,
     frames: Sequence[Frame],
     missing: Sequence[Fault],
     pool: ThreadPoolExecutor,
@@ -147,8 +156,7 @@ def _build_shard(
         if item.size is not None
     ]
     faults = sorted([*missing, *(fault for item in read for fault in item.faults)], key=by_name)
-    source_digest = _digest(source, frames, missing)
-    index = ShardIndex(source_digest, shard.stat().st_size, entries, faults)
+    index = ShardIndex(digest, shard.stat().st_size, entries, faults)
     index.write(shard)
     return index
 

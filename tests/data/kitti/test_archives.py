@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +96,23 @@ def test_a_truncated_archive(manual_dir: Path) -> None:
         pass
 
 
-def test_a_damaged_calibration_in_an_archive(tmp_path: Path) -> None:
+def with_unknown_compression(data: bytes) -> bytes:
+    found = bytearray(data)
+    for header, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        found[found.index(header) + place] = 99
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data.replace(b"P_rect_02", b"P_rect_12"), with_unknown_compression]
+)
+def test_a_damaged_calibration_in_an_archive(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     archive = tmp_path / "2011_09_26_calib.zip"
     with zipfile.ZipFile(archive, "w") as written:
         written.writestr("2011_09_26/calib_cam_to_cam.txt", "P_rect_02: 1")
-    archive.write_bytes(archive.read_bytes().replace(b"P_rect_02", b"P_rect_12"))
+    archive.write_bytes(damage(archive.read_bytes()))
     message = rf"{archive}/2011_09_26/calib_cam_to_cam\.txt: is damaged .*; download the archive"
     with pytest.raises(ValueError, match=message), open_source(tmp_path):
         pass

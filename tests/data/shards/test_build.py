@@ -1,5 +1,6 @@
 """Building shards: missing and damaged files, and builds that are stopped."""
 
+import os
 import shutil
 
 import pytest
@@ -57,6 +58,14 @@ def test_a_changed_source_is_built_again(source_dir, tmp_path):
         "00002-of-00003",
         "00002-of-00003.index.json",
     ]
+
+
+def test_a_source_that_changes_while_it_is_read_is_built_again(source_dir, tmp_path):
+    image = kitti.find_frames(source_dir, "val")[0].image
+    build(source_dir, tmp_path / "shards", "val", advance=lambda frames: os.utime(image, (0, 0)))
+    written = []
+    build(source_dir, tmp_path / "shards", "val", advance=written.append)
+    assert sum(written) == 2
 
 
 @pytest.mark.parametrize("kind", ["image", "sparse", "ground_truth"])
