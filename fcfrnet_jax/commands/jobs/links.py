@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 Message = dict[str, Any]
+# Bytes. A longer message is of another program.
+_LONGEST = 1 << 16
 # Seconds for connecting to one address, and for sending a message.
 _TIMEOUT = 3.0
 # Seconds without traffic, between probes, and the number of probes, before a host is lost.
@@ -81,9 +83,10 @@ class Links:
             data = link.recv(4096)
         except OSError:
             data = b""
-        if not data:
+        *lines, rest = (self._open[link] + data).split(b"\n")
+        if not data or len(rest) > _LONGEST:
             return [(name, None)] if (name := self._remove(link)) else []
-        *lines, self._open[link] = (self._open[link] + data).split(b"\n")
+        self._open[link] = rest
         return [found for line in lines if (found := self._parse(link, line))]
 
     def _parse(self, link: socket.socket, line: bytes) -> tuple[str, Message] | None:
